@@ -1,0 +1,1 @@
+"""What every layer uses: errors, the registry, tree arithmetic, files."""

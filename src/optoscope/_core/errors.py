@@ -1,0 +1,66 @@
+"""Errors that say what was got, why that is wrong, and what to write instead."""
+
+import difflib
+import math
+from collections.abc import Iterable
+
+
+class OptoscopeError(Exception):
+    """Base of every error this library raises on purpose.
+
+    The command line prints it as one message and exits with status 2.
+    """
+
+
+class InvalidValueError(OptoscopeError, ValueError):
+    """An argument has a value that cannot work."""
+
+
+class UnknownNameError(OptoscopeError, LookupError):
+    """A name is not in a registry; the message suggests the nearest ones."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]):
+        known = sorted(known)
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        hint = f"Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
+        super().__init__(
+            f"unknown {kind} {name!r}. {hint} Known: {', '.join(known)}.".replace("  ", " ")
+        )
+        self.name = name
+        self.suggestions = near
+
+
+class DataError(OptoscopeError):
+    """A dataset is missing, damaged or cannot be fetched."""
+
+
+class FileFormatError(OptoscopeError):
+    """A saved file does not hold what it should."""
+
+
+class RunDirectoryError(OptoscopeError):
+    """A run directory is missing, incomplete or cannot be written."""
+
+
+class MetaTrainingDivergedError(OptoscopeError):
+    """Meta-training cannot recover; the message says what was seen and what to try."""
+
+
+def check_number(
+    name: str,
+    value: float,
+    *,
+    minimum: float = -math.inf,
+    maximum: float = math.inf,
+    exclusive_minimum: bool = False,
+) -> None:
+    """Raises InvalidValueError unless `value` is a finite number inside the stated range."""
+    low_ok = value > minimum if exclusive_minimum else value >= minimum
+    if math.isfinite(value) and low_ok and value <= maximum:
+        return
+    bounds = []
+    if minimum > -math.inf:
+        bounds.append(f"{'above' if exclusive_minimum else 'at least'} {minimum:g}")
+    if maximum < math.inf:
+        bounds.append(f"at most {maximum:g}")
+    raise InvalidValueError(f"{name} is {value!r}; it must be {' and '.join(bounds) or 'finite'}.")

@@ -1,0 +1,49 @@
+"""Arithmetic on pytrees of arrays."""
+
+import hashlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, PyTree
+
+
+def global_norm(tree: PyTree[Array]) -> Float[Array, ""]:
+    """The Euclidean norm of all leaves taken as one vector."""
+    return jnp.sqrt(sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(tree)) + 0.0)
+
+
+def all_finite(tree: PyTree[Array]) -> Bool[Array, ""]:
+    """Whether every entry of every leaf is finite."""
+    return jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
+
+
+def select(condition: Bool[Array, ""], if_true: PyTree, if_false: PyTree) -> PyTree:
+    """Leaf by leaf `if_true` where the scalar condition holds, else `if_false`."""
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), if_true, if_false)
+
+
+def size(tree: PyTree[Array]) -> int:
+    """The number of scalars in all leaves."""
+    return sum(int(np.prod(leaf.shape, dtype=np.int64)) for leaf in jax.tree.leaves(tree))
+
+
+def num_bytes(tree: PyTree[Any]) -> int:
+    """The memory of all array leaves (or shape structs), in bytes."""
+    return sum(
+        int(np.prod(leaf.shape, dtype=np.int64)) * np.dtype(leaf.dtype).itemsize
+        for leaf in jax.tree.leaves(tree)
+        if hasattr(leaf, "dtype")
+    )
+
+
+def digest(tree: PyTree[Any]) -> str:
+    """A sha256 over structure, shapes, types and bytes: equal only for bit-identical trees."""
+    leaves, structure = jax.tree.flatten(tree)
+    result = hashlib.sha256(str(structure).encode())
+    for leaf in leaves:
+        array = np.asarray(leaf)
+        result.update(f"{array.dtype}{array.shape}".encode())
+        result.update(np.ascontiguousarray(array).tobytes())
+    return result.hexdigest()

@@ -1,0 +1,169 @@
+"""Paired evaluation: the same problems, starts and batches for every optimizer."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Float, PRNGKeyArray, PyTree
+
+from optoscope._core.errors import InvalidValueError, check_number
+from optoscope.bench._statistics import Summary, relative_improvement, summarize
+from optoscope.optimizers import Optimizer
+from optoscope.tasks import Task, TaskDistribution
+from optoscope.training import Probe, compile_train, inner_bytes, run_keys, side_by_side
+
+FORMAT = "optoscope/results"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class OptimizerEvaluation:
+    """One optimizer's runs.
+
+    Args:
+        losses: training loss before each step, shape (runs, steps).
+        test_accuracy: at the end of each run, or None where the task has none.
+        seconds_per_step: wall time of a step of one run, compilation excluded.
+        records: for each probe its arrays, leading axes (runs, measurements).
+        measured_steps: for each probe the steps it was measured at.
+    """
+
+    losses: Float[np.ndarray, "runs steps"]
+    test_accuracy: Float[np.ndarray, " runs"] | None
+    seconds_per_step: float
+    records: dict[str, PyTree[np.ndarray]] = field(default_factory=dict)
+    measured_steps: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+    @property
+    def diverged(self) -> int:
+        """Runs whose loss is not finite at some step."""
+        return int(np.sum(~np.all(np.isfinite(self.losses), axis=1)))
+
+    def mean_loss(self, num_steps: int) -> Summary:
+        """The mean training loss over the first `num_steps` steps."""
+        return summarize(np.mean(self.losses[:, :num_steps], axis=1))
+
+    def final_loss(self) -> Summary:
+        """The mean training loss over the last tenth of the steps: one batch alone is noisy."""
+        last = max(1, self.losses.shape[1] // 10)
+        return summarize(np.mean(self.losses[:, -last:], axis=1))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Several optimizers on the same runs, by name."""
+
+    optimizers: dict[str, OptimizerEvaluation]
+    num_steps: int
+    num_runs: int
+
+    def improvement(self, learned: str, baseline: str, num_steps: int) -> Summary:
+        """By what share `learned`'s mean loss over the first steps lies below `baseline`'s."""
+        first, second = (
+            np.mean(self.optimizers[name].losses[:, :num_steps], axis=1)
+            for name in (learned, baseline)
+        )
+        return relative_improvement(first, second)
+
+    def best(self, names: tuple[str, ...], num_steps: int) -> str:
+        """The optimizer with the least mean loss over the first steps, diverged ones last."""
+        means = {name: self.optimizers[name].mean_loss(num_steps).mean for name in names}
+        return min(names, key=lambda name: math.inf if math.isnan(means[name]) else means[name])
+
+    def as_json(self) -> dict[str, dict[str, Any]]:
+        """For each optimizer its summaries, as `results.json` holds them."""
+        horizons = sorted({min(h, self.num_steps) for h in (100, 200, self.num_steps)})
+        return {
+            name: {
+                "mean_loss": {str(h): one.mean_loss(h).as_json() for h in horizons},
+                "final_loss": one.final_loss().as_json(),
+                "test_accuracy": None
+                if one.test_accuracy is None
+                else summarize(one.test_accuracy).as_json(),
+                "seconds_per_step": one.seconds_per_step,
+                "diverged": one.diverged,
+            }
+            for name, one in self.optimizers.items()
+        }
+
+
+@eqx.filter_jit
+def _accuracies(task: Task, params: PyTree) -> Any:
+    return jax.lax.map(lambda one: task.accuracy(one, "test"), params)
+
+
+def evaluate(
+    task: Task | TaskDistribution,
+    optimizers: Mapping[str, Optimizer],
+    num_steps: int,
+    *,
+    key: PRNGKeyArray,
+    num_runs: int = 10,
+    probes: Mapping[str, Probe] | None = None,
+    on_progress: Callable[[str, int, int], None] | None = None,
+) -> Evaluation:
+    """Runs every optimizer on the same problems, initial parameters and batches.
+
+    Args:
+        task: the problem, or a distribution: then run r has the same problem for all.
+        optimizers: by the names that reports should use.
+        num_steps: steps a run.
+        key: draws the runs; run r is the same for any number of runs.
+        num_runs: runs an optimizer.
+        probes: what to measure on the way, by name.
+        on_progress: called with (optimizer, runs done, runs in all).
+
+    Raises:
+        InvalidValueError: no optimizer, or counts below 1.
+
+    Example:
+        >>> from optoscope import optimizers, tasks
+        >>> found = evaluate(tasks.get("quadratic"), {"slow": optimizers.sgd(0.01),
+        ...     "fast": optimizers.sgd(0.2)}, 50, key=jax.random.key(0), num_runs=5)
+        >>> found.best(("slow", "fast"), 50)
+        'fast'
+    """
+    check_number("num_steps", num_steps, minimum=1)
+    check_number("num_runs", num_runs, minimum=1)
+    if not optimizers:
+        raise InvalidValueError("there is no optimizer to evaluate; name at least one.")
+    keys = run_keys(key, num_runs)
+    results = {}
+    for name, optimizer in optimizers.items():
+        chunk = side_by_side(4 * inner_bytes(task, optimizer), num_runs)
+        # At most ten calls an optimizer, all of one shape, so that there is progress to see.
+        per_call = chunk * math.ceil(num_runs / (10 * chunk))
+        program = compile_train(
+            task, optimizer, num_steps, probes=probes, num_runs=per_call, chunk_size=chunk
+        )
+        parts, accuracies, seconds = [], [], 0.0
+        for start in range(0, num_runs, per_call):
+            index = np.minimum(np.arange(start, start + per_call), num_runs - 1)
+            started = time.perf_counter()
+            trajectory = jax.block_until_ready(program(keys[index]))
+            seconds += time.perf_counter() - started
+            parts.append((trajectory.losses, trajectory.records))
+            if isinstance(task, Task) and task.accuracy(_first(trajectory.params)) is not None:
+                accuracies.append(np.asarray(_accuracies(task, trajectory.params)))
+            if on_progress is not None:
+                on_progress(name, min(start + per_call, num_runs), num_runs)
+        losses, records = jax.tree.map(
+            lambda *leaves: np.concatenate([np.asarray(leaf) for leaf in leaves])[:num_runs], *parts
+        )
+        results[name] = OptimizerEvaluation(
+            losses=losses,
+            test_accuracy=np.concatenate(accuracies)[:num_runs] if accuracies else None,
+            seconds_per_step=seconds / (len(parts) * per_call * num_steps),
+            records=records,
+            measured_steps=trajectory.measured_steps,
+        )
+    return Evaluation(results, num_steps, num_runs)
+
+
+def _first(params: PyTree) -> PyTree:
+    return jax.tree.map(lambda leaf: leaf[0], params)

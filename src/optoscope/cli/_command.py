@@ -1,0 +1,188 @@
+"""What all commands share: their fields, the run directory, config.json, devices."""
+
+import dataclasses
+import os
+import platform
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from optoscope import __version__
+from optoscope._core.errors import InvalidValueError, RunDirectoryError, UnknownNameError
+from optoscope._core.files import read_json, write_json
+
+# Fields that say how or where a command runs, not what it computes.
+_NOT_CONFIGURATION = ("out", "config", "resume", "debug", "tensorboard")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """Base of every command.
+
+    Args:
+        debug: show a traceback instead of one message when something goes wrong.
+    """
+
+    name: ClassVar[str] = ""
+
+    debug: bool = False
+
+    def run(self) -> int:
+        """Runs the command; returns the exit code."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunCommand(Command):
+    """Base of the commands that write a run directory.
+
+    Args:
+        out: the run directory; by default a new one under runs/.
+        config: repeat the run that this config.json describes; only --out may be given with it.
+        seed: of everything random.
+        data_dir: where datasets lie (default: $OPTOSCOPE_DATA, else the user's cache).
+    """
+
+    out: Path | None = None
+    config: Path | None = None
+    seed: int = 0
+    data_dir: Path | None = None
+
+    def configured(self) -> Self:
+        """The command itself, or the one that `config` describes."""
+        if self.config is None:
+            return self
+        arguments = read_arguments(self.config, self.name)
+        changed = [
+            f.name
+            for f in dataclasses.fields(self)
+            if f.name not in _NOT_CONFIGURATION
+            and f.name != "data_dir"
+            and getattr(self, f.name) != _default(f)
+        ]
+        if changed:
+            raise InvalidValueError(
+                f"{changed[0]} is given together with --config, which has its own. "
+                "Edit a copy of the config.json instead."
+            )
+        return self.with_arguments(arguments)
+
+    def with_arguments(self, arguments: dict[str, Any]) -> Self:
+        """The command with the values of a config.json."""
+        known = {f.name: f for f in dataclasses.fields(self)}
+        values = {}
+        for name, value in arguments.items():
+            if name not in known:
+                raise UnknownNameError(f"argument of {self.name} in its config.json", name, known)
+            values[name] = tuple(value) if isinstance(value, list) else value
+        if isinstance(values.get("data_dir"), str):
+            values["data_dir"] = Path(values["data_dir"])
+        if self.data_dir is not None:
+            values["data_dir"] = self.data_dir
+        return dataclasses.replace(self, **values)
+
+    def arguments(self) -> dict[str, Any]:
+        """What the command computes, as config.json holds it."""
+        return {
+            f.name: str(value) if isinstance(value := getattr(self, f.name), Path) else value
+            for f in dataclasses.fields(self)
+            if f.name not in _NOT_CONFIGURATION
+        }
+
+    def new_directory(self, default: str) -> Path:
+        """Makes the run directory and checks that it can be written.
+
+        Raises:
+            RunDirectoryError: it holds something already, or cannot be written.
+        """
+        directory = self.out
+        if directory is None:
+            directory = Path("runs") / default
+            number = 2
+            while directory.exists():
+                directory = Path("runs") / f"{default}-{number}"
+                number += 1
+        elif directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+            raise RunDirectoryError(
+                f"{directory} exists and is not an empty folder. Choose another --out"
+                + (f", or go on with it: --resume {directory}." if self.name == "train" else ".")
+            )
+        write_json(
+            directory / "config.json",
+            {"command": self.name, "arguments": self.arguments(), "versions": versions()},
+        )
+        return directory
+
+    def task_options(self) -> dict[str, Any]:
+        """The options for `tasks.get`."""
+        return {} if self.data_dir is None else {"data_dir": self.data_dir}
+
+
+def _default(f: dataclasses.Field) -> Any:
+    if f.default is not dataclasses.MISSING:
+        return f.default
+    return f.default_factory() if f.default_factory is not dataclasses.MISSING else None
+
+
+def read_arguments(path: Path, command: str) -> dict[str, Any]:
+    """The arguments in a config.json of the given command.
+
+    Raises:
+        RunDirectoryError: missing, damaged, or of another command.
+    """
+    if path.is_dir():
+        path = path / "config.json"
+    content = read_json(path)
+    if not isinstance(content, dict) or not isinstance(content.get("arguments"), dict):
+        raise RunDirectoryError(f"{path} is not a config.json of optoscope.")
+    if content.get("command") != command:
+        raise RunDirectoryError(
+            f"{path} is of `optoscope {content.get('command')}`, not of `optoscope {command}`."
+        )
+    return content["arguments"]
+
+
+def versions() -> dict[str, str]:
+    """The versions that a result depends on."""
+    packages = ("jax", "jaxlib", "equinox", "optax", "numpy")
+    return {
+        "optoscope": __version__,
+        "python": platform.python_version(),
+        **{package: metadata.version(package) for package in packages},
+    }
+
+
+def get_task(name: str, **options: Any) -> Any:
+    """`tasks.get`, with the data options only where the task takes them."""
+    from optoscope import tasks
+
+    if name in tasks.REGISTRY and tasks.REGISTRY[name].dataset is None:
+        options.pop("data_dir", None)
+    return tasks.get(name, **options)
+
+
+def use_devices(requested: int, num_tasks: int) -> int:
+    """Sets up the local devices and returns how many to use.
+
+    On a CPU, JAX shows one device however many cores there are; several let tasks that run side
+    by side have a core each. Must be called before JAX computes anything.
+
+    Args:
+        requested: how many, or 0 for as many as there are, dividing `num_tasks`.
+        num_tasks: tasks to spread.
+    """
+    import jax
+
+    if requested < 0:
+        raise InvalidValueError(f"--devices is {requested}; it must be 0 (automatic) or more.")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    wanted = requested or max(1, min(cores or 1, num_tasks))
+    # Takes effect on the CPU only, and only before its client exists.
+    jax.config.update("jax_num_cpu_devices", wanted)
+    available = len(jax.local_devices())
+    if requested > available:
+        raise InvalidValueError(f"--devices is {requested}; there are {available}.")
+    if requested:
+        return requested
+    return max(n for n in range(1, available + 1) if num_tasks % n == 0)

@@ -1,0 +1,67 @@
+"""Progress with time left: a live bar on a terminal, a plain line now and then elsewhere."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+console = Console(highlight=False)
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+class Steps:
+    """Shows how far several named activities are."""
+
+    def __init__(self, progress: Progress | None):
+        self._progress = progress
+        self._tasks: dict[str, object] = {}
+        self._started: dict[str, float] = {}
+        self._first: dict[str, int] = {}
+        self._last_line = 0.0
+
+    def __call__(self, name: str, done: int, total: int, detail: str = "") -> None:
+        """Says that `done` of `total` are done; `detail` is shown beside it."""
+        if self._progress is not None:
+            if name not in self._tasks:
+                self._tasks[name] = self._progress.add_task(name, total=total, detail="")
+            task = self._tasks[name]
+            self._progress.update(task, completed=done, total=total, detail=detail)  # type: ignore
+            return
+        now = time.monotonic()
+        if name not in self._started:
+            self._started[name], self._first[name] = now, done
+        if done < total and now - self._last_line < _SECONDS_BETWEEN_LINES:
+            return
+        self._last_line = now
+        rate = (done - self._first[name]) / max(now - self._started[name], 1e-9)
+        left = f", {(total - done) / rate:.0f} s left" if rate > 0 and done < total else ""
+        console.print(f"{name}: {done}/{total}{left} {detail}".rstrip())
+
+
+@contextmanager
+def steps() -> Iterator[Steps]:
+    """Shows progress while the block runs."""
+    if not console.is_terminal:
+        yield Steps(None)
+        return
+    columns = (
+        TextColumn("{task.description:<22}"),
+        BarColumn(bar_width=28),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[detail]}"),
+    )
+    with Progress(*columns, console=console) as progress:
+        yield Steps(progress)

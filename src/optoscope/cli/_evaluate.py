@@ -1,0 +1,120 @@
+"""optoscope evaluate: an optimizer against tuned baselines."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import tyro
+
+from optoscope._core.errors import InvalidValueError, check_number
+from optoscope.cli._command import RunCommand, get_task
+from optoscope.cli._console import console, steps
+
+
+def show_results(directory: Path, notes: tuple[str, ...] = ()) -> Path:
+    """Draws the run's page, prints its headline and table, returns the page's path."""
+    from optoscope import report
+
+    page = report.render(directory, notes=notes)
+    results = report.read_run(directory).results
+    if results is not None:
+        console.print(report.table(results))
+        console.print(report.sentence(results), style="bold")
+    return page
+
+
+def split_names(text: str) -> list[str]:
+    """The names in a comma-separated list."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(RunCommand):
+    """Compare an optimizer with tuned baselines: same problems, same starts, same batches.
+
+    Each baseline's learning rate is searched on the task first, by the mean training loss over
+    the first 100 steps. Writes results.json, the curves, figures and a page.
+
+    Args:
+        optimizer: a run directory, a folder with a saved optimizer, or a name that
+            `optoscope list pretrained` shows. Several, separated by commas, are compared.
+        task: what to run on, as `optoscope list tasks` shows it.
+        against: baselines to tune, separated by commas.
+        steps: steps a run.
+        runs: paired runs.
+        search_points: points of each learning-rate grid.
+        probe: what to measure on the way, separated by commas, as `optoscope list probes` shows.
+        probe_every: steps between measurements.
+    """
+
+    name: ClassVar[str] = "evaluate"
+
+    optimizer: tyro.conf.Positional[str | None] = None
+    task: str | None = None
+    against: str = "momentum,adam,lion"
+    steps: int = 200
+    runs: int = 10
+    search_points: int = 25
+    probe: str = ""
+    probe_every: int = 10
+
+    def run(self) -> int:
+        """Tunes, runs, writes and draws."""
+        return self.configured()._work()
+
+    def _work(self) -> int:
+        check_number("--steps", self.steps, minimum=1)
+        check_number("--runs", self.runs, minimum=1)
+        check_number("--search-points", self.search_points, minimum=2)
+        check_number("--probe-every", self.probe_every, minimum=1)
+        if self.optimizer is None:
+            raise InvalidValueError(
+                "which optimizer? For example: optoscope evaluate runs/demo --task mnist-mlp-relu"
+            )
+        from optoscope import bench, optimizers, training
+
+        learned = {}
+        for place in split_names(self.optimizer):
+            name = self._label(place, learned)
+            learned[name] = optimizers.load(place)
+        baselines = split_names(self.against)
+        for baseline in baselines:
+            optimizers.REGISTRY[baseline]
+        probes = {
+            name: training.PROBES[name](every=self.probe_every) for name in split_names(self.probe)
+        }
+        task_name = self.task or self._trained_on(split_names(self.optimizer)[0])
+        task = get_task(task_name, **self.task_options())
+        directory = self.new_directory(f"evaluate-{'-'.join(learned)}-{task_name}")
+        with steps() as show:
+            comparison = bench.compare(
+                task,
+                learned,
+                baselines,
+                num_steps=self.steps,
+                seed=self.seed,
+                num_runs=self.runs,
+                num_points=self.search_points,
+                probes=probes,
+                on_progress=show,
+            )
+        comparison.write(directory)
+        page = show_results(directory)
+        console.print(f"Page: {page}")
+        return 0
+
+    def _label(self, place: str, taken: dict[str, Any]) -> str:
+        from optoscope import optimizers
+
+        if place in optimizers.pretrained_names():
+            return place
+        name = optimizers.read_description(place)["class"]
+        return name if name not in taken else f"{name}-{Path(place).resolve().name}"
+
+    def _trained_on(self, place: str) -> str:
+        from optoscope import optimizers
+
+        task = optimizers.read_description(place)["metadata"].get("task") or {}
+        if not isinstance(task, dict) or "name" not in task:
+            raise InvalidValueError("which task? Name it with --task; see `optoscope list tasks`.")
+        return str(task["name"])

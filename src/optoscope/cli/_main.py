@@ -1,0 +1,68 @@
+"""Parses the command line, runs one command, turns errors into one message and exit code 2."""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import tyro
+
+from optoscope import __version__
+from optoscope._core.errors import OptoscopeError
+from optoscope.cli._demo import Demo
+from optoscope.cli._evaluate import Evaluate
+from optoscope.cli._list import List
+from optoscope.cli._plot import Plot
+from optoscope.cli._train import Train
+from optoscope.cli._tune import Tune
+
+_Command = (
+    Annotated[Demo, tyro.conf.subcommand("demo")]
+    | Annotated[Train, tyro.conf.subcommand("train")]
+    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Tune, tyro.conf.subcommand("tune")]
+    | Annotated[Plot, tyro.conf.subcommand("plot")]
+    | Annotated[List, tyro.conf.subcommand("list")]
+)
+
+_DESCRIPTION = (
+    "Train, use and look inside optimizers, above all learned ones. Start with `optoscope demo`."
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit code (0, 2 for errors, 130 when interrupted).
+
+    Args:
+        arguments: the words after `optoscope`; `sys.argv` if not given.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if "--version" in words:
+        print(f"optoscope {__version__}")
+        return 0
+    try:
+        command = tyro.cli(
+            _Command,  # type: ignore[arg-type]
+            prog="optoscope",
+            description=_DESCRIPTION,
+            args=words or ["--help"],
+            config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagConversionOff) if False else (),
+        )
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    try:
+        return command.run()
+    except KeyboardInterrupt:
+        print("optoscope: interrupted.", file=sys.stderr)
+        return 130
+    except (OptoscopeError, OSError, MemoryError) as error:
+        if command.debug:
+            raise
+        print(f"optoscope: {_message(error)}", file=sys.stderr)
+        return 2
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        place = f" ({error.filename})" if error.filename else ""
+        return f"{error.strerror}{place}. Check the space and the permissions there."
+    return str(error) or type(error).__name__

@@ -1,0 +1,136 @@
+"""optoscope tune: search an optimizer's hyper-parameters on a task."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import tyro
+
+from optoscope._core.errors import InvalidValueError, check_number
+from optoscope._core.files import write_json
+from optoscope.cli._command import RunCommand, get_task
+from optoscope.cli._console import console, steps
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tune(RunCommand):
+    """Search an optimizer's hyper-parameters on a task; all candidates run side by side.
+
+    Args:
+        optimizer: what to tune, as `optoscope list optimizers` shows it.
+        task: what to run on, as `optoscope list tasks` shows it.
+        steps: steps a run; the score is the mean training loss over them.
+        runs: runs a candidate; all candidates see the same problems, starts and batches.
+        samples: candidates to draw at random; 0 takes a grid of `points` values instead.
+        points: points of the grid.
+        search: ranges to search, e.g. learning_rate=1e-4:3,momentum=0.5:0.99 (logarithmic for
+            learning rates and eps, logarithmic in 1 − value for decays). By default the
+            optimizer's own.
+    """
+
+    name: ClassVar[str] = "tune"
+
+    optimizer: tyro.conf.Positional[str | None] = None
+    task: str = "digits-mlp-sigmoid"
+    steps: int = 100
+    runs: int = 8
+    samples: int = 0
+    points: int = 25
+    search: str = ""
+
+    def run(self) -> int:
+        """Searches, writes and draws."""
+        return self.configured()._work()
+
+    def _work(self) -> int:
+        check_number("--steps", self.steps, minimum=1)
+        check_number("--runs", self.runs, minimum=1)
+        check_number("--samples", self.samples, minimum=0)
+        check_number("--points", self.points, minimum=2)
+        if self.optimizer is None:
+            raise InvalidValueError("which optimizer? For example: optoscope tune adam")
+        import jax
+
+        from optoscope import bench, optimizers, report
+
+        entry = optimizers.REGISTRY[self.optimizer]
+        ranges = parse_ranges(self.search) or dict(entry.search)
+        if entry.learned or not ranges:
+            raise InvalidValueError(
+                f"{self.optimizer!r} has no hyper-parameters to search; meta-train it with "
+                f"`optoscope train {self.optimizer}`."
+            )
+        optimizers.get(self.optimizer, **{name: low for name, (low, _) in ranges.items()})
+        task = get_task(self.task, **self.task_options())
+        space = {name: _distribution(name, *bounds) for name, bounds in ranges.items()}
+        directory = self.new_directory(f"tune-{self.optimizer}-{self.task}")
+        key = jax.random.key(self.seed)
+        with steps() as show:
+            settings = {
+                "num_steps": self.steps,
+                "num_runs": self.runs,
+                "on_progress": lambda done, total: show(f"tuning {self.optimizer}", done, total),
+            }
+            if self.samples:
+                found = bench.random_search(
+                    task, entry.create, space, self.samples, key=key, **settings
+                )
+            elif self.search:
+                grid = {name: dist.grid(self.points) for name, dist in space.items()}
+                found = bench.grid_search(task, entry.create, grid, key=key, **settings)
+            else:
+                found = bench.tune(
+                    self.optimizer, task, key=key, num_points=self.points, **settings
+                )
+        bench.save_records(directory, "search", bench.search_arrays({self.optimizer: found}))
+        score = float(found.score.min())
+        write_json(
+            directory / "search.json",
+            {
+                "optimizer": self.optimizer,
+                "task": task.metadata,
+                "best": found.best,
+                "score": score if score < float("inf") else None,
+                "configurations": len(found.score),
+                "warnings": list(found.warnings),
+            },
+        )
+        values = ", ".join(f"{name} {value:.4g}" for name, value in found.best.items())
+        console.print(f"Best of {len(found.score)}: {values}; mean training loss {score:.4f}.")
+        for warning in found.warnings:
+            console.print(f"Note: {warning}.", style="yellow")
+        console.print(f"Page: {report.render(directory)}")
+        return 0
+
+
+def parse_ranges(text: str) -> dict[str, tuple[float, float]]:
+    """Reads "name=low:high,name=low:high".
+
+    Raises:
+        InvalidValueError: not of that form.
+
+    Example:
+        >>> parse_ranges("learning_rate=1e-3:1")
+        {'learning_rate': (0.001, 1.0)}
+    """
+    ranges = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, _, bounds = part.partition("=")
+        low, _, high = bounds.partition(":")
+        try:
+            ranges[name.strip()] = (float(low), float(high))
+        except ValueError:
+            raise InvalidValueError(
+                f"--search has {part!r}; write it as name=low:high, e.g. learning_rate=1e-4:3."
+            ) from None
+    return ranges
+
+
+_DECAYS = ("momentum", "decay", "b1", "b2")
+
+
+def _distribution(name: str, low: float, high: float):
+    from optoscope import bench
+
+    if name in _DECAYS:
+        return bench.OneMinusLogUniform(1 - high, 1 - low)
+    return bench.LogUniform(low, high)

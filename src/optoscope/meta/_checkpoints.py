@@ -1,0 +1,139 @@
+"""Exact resume: everything the next meta-step needs, verified when it is read back."""
+
+import logging
+import shutil
+import warnings
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from optoscope._core.errors import RunDirectoryError
+from optoscope._core.trees import digest
+
+Tree = TypeVar("Tree", bound=PyTree)
+
+
+class Checkpoints:
+    """Orbax checkpoints of a pytree of arrays, newest first, each with a digest of its content.
+
+    A checkpoint that was cut off or damaged is passed over with a warning and the one before is
+    taken. Arrays are stored as they are in memory, so what is read back is bit-identical, on
+    any number of devices.
+
+    Args:
+        directory: where they lie; made on the first save.
+        keep: how many of the newest to keep.
+    """
+
+    def __init__(self, directory: Path, keep: int = 3):
+        # Orbax and its storage take a second to import; only runs with a directory pay it.
+        import orbax.checkpoint as orbax
+
+        logging.getLogger("absl").setLevel(logging.ERROR)
+        self._orbax = orbax
+        self.directory = Path(directory).absolute()
+        options = orbax.CheckpointManagerOptions(
+            max_to_keep=keep, enable_async_checkpointing=False, create=True
+        )
+        try:
+            self._manager = orbax.CheckpointManager(self.directory, options=options)
+        except OSError as error:
+            raise RunDirectoryError(f"cannot write checkpoints to {directory}: {error}.") from error
+
+    def steps(self) -> list[int]:
+        """The steps that have a checkpoint, newest first."""
+        return sorted(self._manager.all_steps(), reverse=True)
+
+    def save(self, step: int, tree: PyTree, info: dict[str, Any]) -> None:
+        """Writes a checkpoint; `info` is JSON.
+
+        Raises:
+            RunDirectoryError: the disk is full or not writable.
+        """
+        leaves = _stored_leaves(tree)
+        args = self._orbax.args
+        info = info | {"digest": digest(leaves)}
+        try:
+            self._manager.save(
+                step,
+                args=args.Composite(state=args.StandardSave(leaves), info=args.JsonSave(info)),
+                force=True,
+            )
+        except (OSError, ValueError) as error:
+            raise RunDirectoryError(
+                f"cannot write checkpoint {step} to {self.directory}: {error}. "
+                "The checkpoints before it are untouched: free some space and resume."
+            ) from error
+
+    def restore(self, like: Tree) -> tuple[int, Tree, dict[str, Any]] | None:
+        """The newest intact checkpoint as (step, tree, info), or None where there is none.
+
+        Args:
+            like: a pytree of the structure, shapes and types that were saved.
+
+        Raises:
+            RunDirectoryError: there are checkpoints, but not one is intact.
+        """
+        steps = self.steps()
+        for step in steps:
+            try:
+                tree, info = self._read(step, like)
+            except Exception as error:  # whatever a damaged file makes the readers raise
+                warnings.warn(
+                    f"checkpoint {step} in {self.directory} is damaged ({_first_line(error)}); "
+                    "going back to the one before.",
+                    stacklevel=2,
+                )
+                continue
+            self._drop_newer(step)
+            return step, tree, info
+        if steps:
+            raise RunDirectoryError(
+                f"none of the checkpoints {steps} in {self.directory} is intact; start anew."
+            )
+        return None
+
+    def _read(self, step: int, like: Tree) -> tuple[Tree, dict[str, Any]]:
+        args = self._orbax.args
+        wanted = _stored_leaves(like)
+        restored = self._manager.restore(
+            step,
+            args=args.Composite(state=args.StandardRestore(wanted), info=args.JsonRestore()),
+        )
+        leaves, info = restored["state"], dict(restored["info"])
+        for name, leaf in wanted.items():
+            if leaves[name].shape != leaf.shape or leaves[name].dtype != leaf.dtype:
+                raise ValueError(f"array {name} has another shape or type than this run's")
+        if digest(leaves) != info.pop("digest", None):
+            raise ValueError("its content does not match its digest")
+        flat, structure = jax.tree.flatten(like)
+        values = [
+            jnp.asarray(leaves[str(index)]) if str(index) in leaves else jnp.asarray(leaf)
+            for index, leaf in enumerate(flat)
+        ]
+        return jax.tree.unflatten(structure, values), info
+
+    def _drop_newer(self, step: int) -> None:
+        # A damaged newer checkpoint would be in the way when the run arrives there again.
+        for newer in self.steps():
+            if newer > step:
+                shutil.rmtree(self.directory / str(newer), ignore_errors=True)
+        self._manager.reload()
+
+
+def _stored_leaves(tree: PyTree) -> dict[str, np.ndarray]:
+    # Orbax refuses empty arrays; they carry nothing but their shape, which `like` knows.
+    return {
+        str(index): np.asarray(leaf)
+        for index, leaf in enumerate(jax.tree.leaves(tree))
+        if np.size(leaf)
+    }
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:200]

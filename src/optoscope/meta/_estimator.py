@@ -1,0 +1,110 @@
+"""What every meta-gradient estimator gives, and how its tasks are spread over devices."""
+
+import abc
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+
+from optoscope.optimizers import Optimizer
+
+_AXIS = "tasks"
+
+
+class MetaGradient(eqx.Module):
+    """An estimate of the gradient of the meta-loss.
+
+    Args:
+        loss: the mean meta-loss over the tasks that stayed finite.
+        gradient: with respect to the optimizer's inexact array leaves, in its structure.
+        aux: numbers for humans: `inner_loss`, the mean over tasks and steps, and `non_finite`,
+            how many tasks were masked.
+    """
+
+    loss: Float[Array, ""]
+    gradient: PyTree[Array]
+    aux: dict[str, Array]
+
+
+class Worker(eqx.Module):
+    """One task in progress: what the next unroll continues from.
+
+    Args:
+        task_key: draws the task again; cheaper to keep than the task and its data.
+        params: inner parameters.
+        optimizer_state: the optimizer's state.
+        step: steps taken on this task.
+    """
+
+    task_key: Array
+    params: PyTree[Array]
+    optimizer_state: PyTree[Array]
+    step: Int[Array, ""]
+
+
+class Estimator(eqx.Module):
+    """Estimates the meta-gradient of an optimizer from a distribution of tasks."""
+
+    @abc.abstractmethod
+    def init(self, optimizer: Optimizer, key: PRNGKeyArray) -> Worker:
+        """The workers' state before the first estimate, with a leading axis of tasks."""
+
+    @abc.abstractmethod
+    def estimate(
+        self, optimizer: Optimizer, workers: Worker, key: PRNGKeyArray
+    ) -> tuple[MetaGradient, Worker]:
+        """An estimate from the workers' next unroll, and the workers after it."""
+
+
+def sum_over_tasks(
+    function: Callable[[PyTree[Array], PyTree[Array], Any], tuple[PyTree[Array], PyTree[Array]]],
+    optimizer: PyTree[Array],
+    workers: PyTree[Array],
+    keys: PRNGKeyArray,
+    shared: Any,
+    devices: int,
+    chunked_map: Callable[[Any, Any], Any],
+) -> tuple[PyTree[Array], PyTree[Array]]:
+    """Applies `function` to every worker and sums its first result over them.
+
+    The axis of workers is split over `devices` of the local devices; each maps over its share
+    by `chunked_map`, and the sums are added across devices. With one device there is no mesh.
+
+    Args:
+        function: (shared, optimizer, (worker, key)) to (summed, next worker).
+        optimizer: the optimizer's arrays, the same on every device.
+        workers: leading axis of tasks, divisible by `devices`.
+        keys: one a task.
+        shared: arrays that every worker reads (the tasks' data).
+        devices: how many devices to use.
+        chunked_map: maps a function over the leading axis of its argument.
+    """
+
+    def local(shared: Any, optimizer: Any, workers: Any, keys: Any) -> tuple[Any, Any]:
+        results, workers = chunked_map(
+            lambda item: function(shared, optimizer, item), (workers, keys)
+        )
+        return jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), results), workers
+
+    if devices == 1:
+        return local(shared, optimizer, workers, keys)
+
+    def sharded(shared: Any, optimizer: Any, workers: Any, keys: Any) -> tuple[Any, Any]:
+        results, workers = local(shared, optimizer, workers, keys)
+        return jax.lax.psum(results, _AXIS), workers
+
+    mesh = Mesh(np.array(jax.local_devices()[:devices]), (_AXIS,))
+    everywhere, split = PartitionSpec(), PartitionSpec(_AXIS)
+    return jax.shard_map(
+        sharded,
+        mesh=mesh,
+        in_specs=(everywhere, everywhere, split, split),
+        out_specs=(everywhere, split),
+        # The sums are replicated by psum; the checker cannot see it through the inner loops.
+        check_vma=False,
+    )(shared, optimizer, workers, keys)

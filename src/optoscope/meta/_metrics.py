@@ -1,0 +1,72 @@
+"""Metrics as JSON lines, and their copy for TensorBoard."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from optoscope._core.errors import OptoscopeError, RunDirectoryError
+from optoscope._core.files import write_text
+
+
+class MetricsLog:
+    """`metrics.jsonl`: one line a report, in order, without gaps or repeats after a resume.
+
+    Args:
+        path: the file.
+        step: the step the run goes on from; lines after it, and a line cut off by a kill, are
+            dropped.
+    """
+
+    def __init__(self, path: Path, step: int):
+        self.path = path
+        kept = []
+        if path.exists():
+            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+                try:
+                    if json.loads(line)["step"] <= step:
+                        kept.append(line)
+                except (json.JSONDecodeError, KeyError, TypeError):
+                    continue
+        write_text(path, "".join(f"{line}\n" for line in kept))
+
+    def append(self, report: Any) -> None:
+        """Adds a report; numbers that are not finite become null."""
+        line = {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in dataclasses.asdict(report).items()
+            if name != "evaluation_loss" or value is not None
+        }
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line, allow_nan=False) + "\n")
+        except OSError as error:
+            raise RunDirectoryError(f"cannot write {self.path}: {error.strerror}.") from error
+
+
+class TensorBoard:
+    """Copies reports to TensorBoard; give it to `Trainer.run(on_report=…)`.
+
+    Args:
+        directory: where the event files go.
+
+    Raises:
+        OptoscopeError: the extra is not installed.
+    """
+
+    def __init__(self, directory: str | Path):
+        try:
+            from tensorboardX import SummaryWriter
+        except ImportError:
+            raise OptoscopeError(
+                "TensorBoard needs an extra: pip install 'optoscope[tensorboard]'."
+            ) from None
+        self._writer = SummaryWriter(str(directory))
+
+    def __call__(self, report: Any) -> None:
+        """Writes every number of the report as a scalar."""
+        for name, value in dataclasses.asdict(report).items():
+            if name != "step" and value is not None:
+                self._writer.add_scalar(f"meta/{name}", value, report.step)
+        self._writer.flush()

@@ -1,0 +1,103 @@
+"""The meta-objective: what an unroll of inner losses and penalties is worth."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from optoscope._core.errors import InvalidValueError, UnknownNameError
+from optoscope.training import StepRecord
+
+Penalty = Callable[[StepRecord], Float[Array, ""]]
+
+_FLOOR = 1e-30
+
+
+def _mean(losses: Array, weights: Array) -> Array:
+    return jnp.sum(weights * losses) / jnp.maximum(jnp.sum(weights), _FLOOR)
+
+
+def _sum(losses: Array, weights: Array) -> Array:
+    return jnp.sum(weights * losses)
+
+
+def _log_sum(losses: Array, weights: Array) -> Array:
+    return jnp.log(jnp.maximum(jnp.sum(weights * losses), _FLOOR))
+
+
+def _last(losses: Array, weights: Array) -> Array:
+    last = losses.shape[0] - 1 - jnp.argmax((weights > 0)[::-1])
+    return losses[last]
+
+
+REDUCTIONS: dict[str, Callable[[Array, Array], Array]] = {
+    "mean": _mean,
+    "sum": _sum,
+    "log_sum": _log_sum,
+    "last": _last,
+}
+
+
+class Objective(eqx.Module):
+    """Turns the losses of one unroll into a meta-loss; every estimator takes one.
+
+    Source: paper A, equation 3 (weighted sum); its released program takes the log of the sum.
+
+    Args:
+        reduction: "mean", "sum", "log_sum" (the logarithm of the sum) or "last".
+        weights: a weight for every step of the horizon, shape (horizon,); 1 if not given.
+        penalties: functions of a step record; the sum over steps of their values is added for
+            "sum", "log_sum" and "last", the mean for "mean".
+
+    Raises:
+        UnknownNameError: an unknown reduction.
+        InvalidValueError: weights that are not a vector.
+
+    Example:
+        >>> ones = jnp.ones(3)
+        >>> losses = jnp.array([1.0, 2.0, 6.0])
+        >>> float(Objective("mean")(losses, 0 * ones, jnp.arange(3), ones > 0))
+        3.0
+    """
+
+    reduction: str = eqx.field(static=True, default="mean")
+    weights: Float[Array, " horizon"] | None = None
+    penalties: tuple[Penalty, ...] = ()
+
+    def __check_init__(self):
+        if self.reduction not in REDUCTIONS:
+            raise UnknownNameError("meta-objective", self.reduction, REDUCTIONS)
+        if self.weights is not None and self.weights.ndim != 1:
+            raise InvalidValueError(
+                f"weights has shape {self.weights.shape}; it must be one number a step: (horizon,)."
+            )
+
+    def penalty(self, record: StepRecord) -> Float[Array, ""]:
+        """The sum of all penalties of one step."""
+        return sum((penalty(record) for penalty in self.penalties), start=jnp.zeros(()))
+
+    def __call__(
+        self,
+        losses: Float[Array, " steps"],
+        penalties: Float[Array, " steps"],
+        steps: Array,
+        inside: Bool[Array, " steps"],
+    ) -> Float[Array, ""]:
+        """The meta-loss of an unroll.
+
+        Args:
+            losses: the inner losses.
+            penalties: `penalty` of each step.
+            steps: each step's place in the horizon, to look its weight up.
+            inside: whether the step lies inside the horizon; the others count for nothing.
+        """
+        weights = jnp.ones_like(losses) if self.weights is None else self.weights[steps]
+        weights = jnp.where(inside, weights, 0.0)
+        # Zero times infinity is not a number: what lies outside must not be able to poison.
+        losses = jnp.where(inside, losses, 0.0)
+        penalties = jnp.where(inside, penalties, 0.0)
+        total = jnp.sum(penalties)
+        if self.reduction == "mean":
+            total = total / jnp.maximum(jnp.sum(inside), 1)
+        return REDUCTIONS[self.reduction](losses, weights) + total

@@ -1,0 +1,352 @@
+"""The meta-trainer: meta-gradients in, a better optimizer out, at any moment resumable."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+
+from optoscope._core.errors import MetaTrainingDivergedError, check_number
+from optoscope._core.trees import all_finite, global_norm, select
+from optoscope.meta._checkpoints import Checkpoints
+from optoscope.meta._estimator import Estimator, Worker
+from optoscope.meta._metrics import MetricsLog
+from optoscope.optimizers import Optimizer
+from optoscope.tasks import Task, TaskDistribution
+from optoscope.training import train
+
+
+class MetaState(eqx.Module):
+    """Everything the next meta-step needs; this is what a checkpoint holds."""
+
+    meta_params: PyTree[Array]
+    meta_optimizer_state: PyTree[Array]
+    workers: Worker
+    step: Int[Array, ""]
+    skipped: Int[Array, ""]
+    skipped_in_a_row: Int[Array, ""]
+    non_finite_tasks: Float[Array, ""]
+    best_meta_params: PyTree[Array]
+    best_loss: Float[Array, ""]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is known after a call of the compiled program; one line of `metrics.jsonl`.
+
+    Args:
+        step: meta-steps done.
+        meta_loss: mean over the meta-steps since the last report; NaN if none was finite.
+        inner_loss: likewise, the mean inner training loss.
+        gradient_norm: likewise, the norm of the meta-gradient before clipping.
+        skipped: meta-steps left out so far because their gradient was not finite.
+        non_finite_tasks: tasks left out of a mean so far.
+        seconds: time spent so far, over all sittings.
+        evaluation_loss: the evaluation's result, when it was due.
+    """
+
+    step: int
+    meta_loss: float
+    inner_loss: float
+    gradient_norm: float
+    skipped: int
+    non_finite_tasks: int
+    seconds: float
+    evaluation_loss: float | None = None
+
+
+@dataclass(frozen=True)
+class MetaTrainingResult:
+    """What meta-training ends with.
+
+    Args:
+        optimizer: the optimizer after the last meta-step.
+        best: the one with the least evaluation loss; `optimizer` where nothing was evaluated.
+        best_loss: that loss, or None.
+        step: meta-steps done.
+        skipped: meta-steps left out because their gradient was not finite.
+        interrupted: whether it stopped early, on Ctrl-C or SIGTERM; resume to go on.
+        seconds: time spent, over all sittings.
+    """
+
+    optimizer: Optimizer
+    best: Optimizer
+    best_loss: float | None
+    step: int
+    skipped: int
+    interrupted: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class HeldOutLoss:
+    """An evaluation: the mean training loss of fresh runs that are the same at every call.
+
+    Args:
+        task: what to run on.
+        num_steps: steps a run.
+        num_runs: runs to average.
+        key: draws the runs.
+    """
+
+    task: Task | TaskDistribution
+    num_steps: int
+    num_runs: int
+    key: PRNGKeyArray
+
+    def __call__(self, optimizer: Optimizer) -> float:
+        """The mean loss over runs and steps; infinite if it is not finite."""
+        losses = train(
+            self.task, optimizer, self.num_steps, key=self.key, num_runs=self.num_runs
+        ).losses
+        mean = float(jnp.mean(losses))
+        return mean if np.isfinite(mean) else float("inf")
+
+
+@eqx.filter_jit
+def _advance(
+    estimator: Estimator,
+    meta_optimizer: optax.GradientTransformation,
+    rest: PyTree,
+    state: MetaState,
+    key: PRNGKeyArray,
+    num_steps: int,
+) -> tuple[MetaState, dict[str, Array]]:
+    """Several meta-steps in one program; the metrics are averaged over the finite ones."""
+
+    def meta_step(state: MetaState, _: None) -> tuple[MetaState, dict[str, Array]]:
+        optimizer = eqx.combine(state.meta_params, rest)
+        estimate, workers = estimator.estimate(
+            optimizer, state.workers, jax.random.fold_in(key, state.step)
+        )
+        gradient = eqx.filter(estimate.gradient, eqx.is_inexact_array)
+        updates, meta_optimizer_state = meta_optimizer.update(
+            gradient, state.meta_optimizer_state, state.meta_params
+        )
+        finite = jnp.isfinite(estimate.loss) & all_finite(gradient) & all_finite(updates)
+        advanced = (optax.apply_updates(state.meta_params, updates), meta_optimizer_state)
+        meta_params, meta_optimizer_state = select(
+            finite, advanced, (state.meta_params, state.meta_optimizer_state)
+        )
+        state = MetaState(
+            meta_params=meta_params,
+            meta_optimizer_state=meta_optimizer_state,
+            workers=workers,
+            step=state.step + 1,
+            skipped=state.skipped + (~finite).astype(jnp.int32),
+            skipped_in_a_row=jnp.where(finite, 0, state.skipped_in_a_row + 1),
+            non_finite_tasks=state.non_finite_tasks + estimate.aux["non_finite"],
+            best_meta_params=state.best_meta_params,
+            best_loss=state.best_loss,
+        )
+        metrics = {
+            "meta_loss": estimate.loss,
+            "inner_loss": estimate.aux["inner_loss"],
+            "gradient_norm": global_norm(gradient),
+        }
+        return state, jax.tree.map(lambda value: jnp.where(finite, value, jnp.nan), metrics)
+
+    state, metrics = jax.lax.scan(meta_step, state, None, length=num_steps)
+    return state, jax.tree.map(jnp.nanmean, metrics)
+
+
+@contextmanager
+def _stop_requested() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or SIGTERM sets; a second Ctrl-C interrupts at once."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def request(number: int, frame: Any) -> None:
+        if event.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        event.set()
+
+    previous = {
+        number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield event
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Meta-trains an optimizer.
+
+    Meta-steps run `steps_per_call` at a time inside one compiled program. A meta-step whose
+    gradient is not finite is skipped and counted; after `patience` of them in a row the run
+    stops with a diagnosis. With a directory, `checkpoints/` and `metrics.jsonl` are kept there:
+    a run killed at any moment and resumed ends with bit-identical meta-parameters.
+
+    Args:
+        estimator: gives the meta-gradients.
+        meta_optimizer: any Optax transformation; put clipping and schedules into it.
+        steps_per_call: meta-steps a call of the compiled program; reports come as often.
+        evaluation: gives a loss for an optimizer; the best one seen is kept.
+        evaluate_every: meta-steps between evaluations.
+        checkpoint_every: meta-steps between checkpoints.
+        patience: skipped meta-steps in a row before giving up.
+        keep: how many checkpoints are kept.
+    """
+
+    estimator: Estimator
+    meta_optimizer: optax.GradientTransformation
+    steps_per_call: int = 10
+    evaluation: Callable[[Optimizer], float] | None = None
+    evaluate_every: int = 100
+    checkpoint_every: int = 100
+    patience: int = 50
+    keep: int = 3
+
+    def __post_init__(self):
+        for name in (
+            "steps_per_call",
+            "evaluate_every",
+            "checkpoint_every",
+            "patience",
+            "keep",
+        ):
+            check_number(name, getattr(self, name), minimum=1)
+
+    def run(
+        self,
+        optimizer: Optimizer,
+        num_steps: int,
+        *,
+        key: PRNGKeyArray,
+        directory: str | Path | None = None,
+        on_report: Callable[[Report], None] | None = None,
+    ) -> MetaTrainingResult:
+        """Meta-trains for `num_steps` meta-steps in all, going on from the newest checkpoint.
+
+        Args:
+            optimizer: where to start; its inexact array leaves are trained.
+            num_steps: meta-steps, those before a resume included.
+            key: PRNG key; the same for a resume.
+            directory: the run directory; without one nothing is written.
+            on_report: called with every report.
+
+        Raises:
+            InvalidValueError: fewer than one meta-step.
+            MetaTrainingDivergedError: too many meta-gradients in a row were not finite.
+            RunDirectoryError: the directory cannot be written, or no checkpoint is intact.
+        """
+        check_number("num_steps", num_steps, minimum=1)
+        meta_params, rest = eqx.partition(optimizer, eqx.is_inexact_array)
+        init_key, step_key = jax.random.split(key)
+        state = self._initial(optimizer, meta_params, init_key)
+        checkpoints = log = None
+        seconds = 0.0
+        if directory is not None:
+            checkpoints = Checkpoints(Path(directory) / "checkpoints", self.keep)
+            found = checkpoints.restore(state)
+            if found is not None:
+                _, state, info = found
+                seconds = info["seconds"]
+            log = MetricsLog(Path(directory) / "metrics.jsonl", int(state.step))
+        interrupted = False
+        started = time.perf_counter() - seconds
+        with _stop_requested() as stop:
+            while (step := int(state.step)) < num_steps and not interrupted:
+                length = min(self.steps_per_call - step % self.steps_per_call, num_steps - step)
+                state, metrics = _advance(
+                    self.estimator, self.meta_optimizer, rest, state, step_key, length
+                )
+                self._check(state, metrics)
+                now = step + length
+                state, evaluation_loss = self._evaluate(state, rest, step, now, num_steps)
+                interrupted = stop.is_set() and now < num_steps
+                seconds = time.perf_counter() - started
+                report = _report(state, metrics, seconds, evaluation_loss)
+                if log is not None:
+                    log.append(report)
+                if checkpoints is not None and (
+                    interrupted or _due(step, now, num_steps, self.checkpoint_every)
+                ):
+                    checkpoints.save(now, state, {"seconds": seconds})
+                if on_report is not None:
+                    on_report(report)
+        evaluated = bool(jnp.isfinite(state.best_loss))
+        return MetaTrainingResult(
+            optimizer=eqx.combine(state.meta_params, rest),
+            best=eqx.combine(state.best_meta_params if evaluated else state.meta_params, rest),
+            best_loss=float(state.best_loss) if evaluated else None,
+            step=int(state.step),
+            skipped=int(state.skipped),
+            interrupted=interrupted,
+            seconds=seconds,
+        )
+
+    def _initial(self, optimizer: Optimizer, meta_params: PyTree, key: PRNGKeyArray) -> MetaState:
+        zero = jnp.zeros((), jnp.int32)
+        return MetaState(
+            meta_params=meta_params,
+            meta_optimizer_state=self.meta_optimizer.init(meta_params),
+            workers=eqx.filter_jit(self.estimator.init)(optimizer, key),
+            step=zero,
+            skipped=zero,
+            skipped_in_a_row=zero,
+            non_finite_tasks=jnp.zeros(()),
+            best_meta_params=meta_params,
+            best_loss=jnp.asarray(jnp.inf),
+        )
+
+    def _evaluate(
+        self, state: MetaState, rest: PyTree, before: int, now: int, num_steps: int
+    ) -> tuple[MetaState, float | None]:
+        if self.evaluation is None or not _due(before, now, num_steps, self.evaluate_every):
+            return state, None
+        loss = self.evaluation(eqx.combine(state.meta_params, rest))
+        if loss < float(state.best_loss):
+            state = eqx.tree_at(
+                lambda s: (s.best_meta_params, s.best_loss),
+                state,
+                (state.meta_params, jnp.asarray(loss, jnp.float32)),
+            )
+        return state, loss
+
+    def _check(self, state: MetaState, metrics: dict[str, Array]) -> None:
+        in_a_row = int(state.skipped_in_a_row)
+        if in_a_row < self.patience:
+            return
+        norm = float(global_norm(state.meta_params))
+        raise MetaTrainingDivergedError(
+            f"meta-training cannot go on: the last {in_a_row} meta-gradients were not finite "
+            f"(meta-step {int(state.step)}, {int(state.skipped)} skipped in all, norm of the "
+            f"meta-parameters {norm:.3g}). The optimizer makes every inner run diverge. Lower the "
+            "meta learning rate, clip the meta-gradient, shorten the truncation, or start from "
+            "an earlier checkpoint."
+        )
+
+
+def _due(before: int, now: int, last: int, every: int) -> bool:
+    return now // every > before // every or now == last
+
+
+def _report(
+    state: MetaState, metrics: dict[str, Array], seconds: float, evaluation_loss: float | None
+) -> Report:
+    return Report(
+        step=int(state.step),
+        meta_loss=float(metrics["meta_loss"]),
+        inner_loss=float(metrics["inner_loss"]),
+        gradient_norm=float(metrics["gradient_norm"]),
+        skipped=int(state.skipped),
+        non_finite_tasks=int(state.non_finite_tasks),
+        seconds=seconds,
+        evaluation_loss=evaluation_loss,
+    )

@@ -1,0 +1,143 @@
+"""Optimizers on disk: weights as safetensors, the rest as JSON. Loading executes nothing."""
+
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from optoscope._core.errors import FileFormatError, OptoscopeError, UnknownNameError
+from optoscope._core.files import read_json, replacing, write_json
+from optoscope.optimizers._base import OptimizerModule, named_leaves
+from optoscope.optimizers._registry import get
+
+FORMAT = "optoscope/optimizer"
+VERSION = 1
+_WEIGHTS = "optimizer.safetensors"
+_DESCRIPTION = "optimizer.json"
+_PRETRAINED = Path(__file__).parent / "pretrained"
+
+
+def save(
+    path: str | Path, optimizer: OptimizerModule, metadata: dict[str, Any] | None = None
+) -> Path:
+    """Writes `optimizer.safetensors` and `optimizer.json` into the folder `path`.
+
+    Args:
+        path: a folder; it is made if need be.
+        optimizer: a registered optimizer, learned or not.
+        metadata: how it was meta-trained; any JSON.
+
+    Returns:
+        The folder.
+
+    Raises:
+        FileFormatError: the optimizer is a composition, which has no registered name.
+        RunDirectoryError: the folder cannot be written.
+    """
+    from safetensors.numpy import save_file
+
+    folder = Path(path)
+    weights = {leaf: np.asarray(value) for leaf, value in named_leaves(optimizer)}
+    with replacing(folder / _WEIGHTS) as temporary:
+        save_file(weights, temporary)
+    write_json(
+        folder / _DESCRIPTION,
+        {
+            "format": FORMAT,
+            "version": VERSION,
+            "class": optimizer.registered_name,
+            "configuration": optimizer.configuration(),
+            "metadata": metadata or {},
+        },
+    )
+    return folder
+
+
+def _find(path_or_name: str | Path) -> Path:
+    path = Path(path_or_name)
+    for folder in (path, path / "optimizer"):
+        if (folder / _DESCRIPTION).is_file():
+            return folder
+    if str(path_or_name) in pretrained_names():
+        return _PRETRAINED / str(path_or_name)
+    if path.exists():
+        raise FileFormatError(
+            f"{path} holds no optimizer: {_DESCRIPTION} is neither in it nor in its optimizer/."
+        )
+    raise UnknownNameError("saved optimizer", str(path_or_name), pretrained_names())
+
+
+def pretrained_names() -> tuple[str, ...]:
+    """The names of the meta-trained optimizers that come with the library."""
+    return tuple(
+        sorted(description.parent.name for description in _PRETRAINED.glob(f"*/{_DESCRIPTION}"))
+    )
+
+
+def read_description(path_or_name: str | Path) -> dict[str, Any]:
+    """What `optimizer.json` says: class, configuration, metadata.
+
+    Raises:
+        FileFormatError: not such a file, or from a newer version of the library.
+    """
+    path = _find(path_or_name) / _DESCRIPTION
+    description = read_json(path, FileFormatError)
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
+        raise FileFormatError(
+            f"{path} does not describe an optimizer (its format is not {FORMAT!r})."
+        )
+    version = description.get("version")
+    if not isinstance(version, int) or version > VERSION:
+        raise FileFormatError(
+            f"{path} has format version {version!r}; this optoscope reads up to {VERSION}. "
+            "Upgrade it."
+        )
+    if not isinstance(description.get("class"), str) or not isinstance(
+        description.get("configuration"), dict
+    ):
+        raise FileFormatError(f"{path} lacks the class or the configuration.")
+    return description
+
+
+def load(path_or_name: str | Path) -> OptimizerModule:
+    """Loads an optimizer saved by `save`, a run's exported one, or one that comes with the library.
+
+    Args:
+        path_or_name: a folder with `optimizer.json`, a run directory, or one of
+            `pretrained_names()`.
+
+    Raises:
+        UnknownNameError: neither a folder nor a name; the message suggests the nearest names.
+        FileFormatError: unknown class, newer version, missing weights or wrong shapes.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    description = read_description(path_or_name)
+    folder = _find(path_or_name)
+    path = folder / _WEIGHTS
+    try:
+        skeleton = eqx.filter_eval_shape(get, description["class"], **description["configuration"])
+    except (OptoscopeError, TypeError) as error:
+        raise FileFormatError(f"{folder / _DESCRIPTION}: {error}") from None
+    try:
+        weights = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise FileFormatError(f"{path} cannot be read as safetensors: {error}.") from None
+    names = [name for name, _ in named_leaves(skeleton)]
+    leaves, structure = jax.tree.flatten(skeleton)
+    if set(weights) != set(names):
+        odd = sorted(set(weights) ^ set(names))
+        raise FileFormatError(
+            f"{path} does not fit its description: {odd[0]!r} is in one of them only."
+        )
+    for name, leaf in zip(names, leaves, strict=True):
+        if weights[name].shape != leaf.shape or weights[name].dtype != leaf.dtype:
+            raise FileFormatError(
+                f"{path}: {name} has shape {weights[name].shape} and type {weights[name].dtype}, "
+                f"but its description asks for {leaf.shape} and {leaf.dtype}."
+            )
+    return jax.tree.unflatten(structure, [jnp.asarray(weights[name]) for name in names])

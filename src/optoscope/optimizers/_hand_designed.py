@@ -1,0 +1,217 @@
+"""Hand-designed optimizers: Optax's own, with hyper-parameters that are array leaves."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, PyTree
+
+from optoscope._core.errors import InvalidValueError
+from optoscope.optimizers._base import Optimizer, OptimizerModule, cast_like
+
+Scalar = float | Float[Array, ""]
+
+
+class OptaxOptimizer(OptimizerModule):
+    """An Optax transformation whose hyper-parameters are array leaves.
+
+    Search over them with `vmap`, differentiate through them, change them without recompiling.
+
+    Args:
+        build: Optax's constructor.
+        hyperparameters: its numeric keyword arguments.
+        name: how reports call the optimizer.
+    """
+
+    build: Callable[..., optax.GradientTransformation] = eqx.field(static=True)
+    hyperparameters: dict[str, Float[Array, ""]]
+    name: str = eqx.field(static=True)
+
+    def init(self, params: PyTree[Array]) -> PyTree[Array]:
+        """Optax's state."""
+        return self.build(**self.hyperparameters).init(params)
+
+    def update(
+        self,
+        grads: PyTree[Array],
+        state: PyTree[Array],
+        params: PyTree[Array] | None = None,
+        **extra,
+    ) -> tuple[PyTree[Array], PyTree[Array]]:
+        """Optax's update, in the types of the gradients and of the state."""
+        transformation = optax.with_extra_args_support(self.build(**self.hyperparameters))
+        updates, new_state = transformation.update(grads, state, params, **extra)
+        return cast_like(updates, grads), cast_like(new_state, state)
+
+    @property
+    def registered_name(self) -> str:
+        """The optimizer's own name."""
+        return self.name
+
+    def configuration(self) -> dict[str, Any]:
+        """The names of the hyper-parameters; their values are leaves."""
+        return dict.fromkeys(self.hyperparameters, 0.0)
+
+
+def _optax(build: Callable[..., Any], name: str, **hyperparameters: Scalar) -> OptaxOptimizer:
+    arrays = {key: jnp.asarray(value, jnp.float32) for key, value in hyperparameters.items()}
+    return OptaxOptimizer(build, arrays, name)
+
+
+def sgd(learning_rate: Scalar = 0.1) -> OptaxOptimizer:
+    """Plain stochastic gradient descent: u = −η g."""
+    return _optax(optax.sgd, "sgd", learning_rate=learning_rate)
+
+
+def momentum(learning_rate: Scalar = 0.1, momentum: Scalar = 0.9) -> OptaxOptimizer:
+    """Heavy-ball momentum: m ← μ m + g, u = −η m."""
+    return _optax(optax.sgd, "momentum", learning_rate=learning_rate, momentum=momentum)
+
+
+def rmsprop(
+    learning_rate: Scalar = 0.001, decay: Scalar = 0.9, eps: Scalar = 1e-8
+) -> OptaxOptimizer:
+    """RMSProp: v ← γ v + (1 − γ) g², u = −η g/√(v + ε)."""
+    return _optax(optax.rmsprop, "rmsprop", learning_rate=learning_rate, decay=decay, eps=eps)
+
+
+def adam(
+    learning_rate: Scalar = 0.001, b1: Scalar = 0.9, b2: Scalar = 0.999, eps: Scalar = 1e-8
+) -> OptaxOptimizer:
+    """Adam (Kingma and Ba 2015), with bias correction."""
+    return _optax(optax.adam, "adam", learning_rate=learning_rate, b1=b1, b2=b2, eps=eps)
+
+
+def nadamw(
+    learning_rate: Scalar = 0.001,
+    b1: Scalar = 0.9,
+    b2: Scalar = 0.999,
+    eps: Scalar = 1e-8,
+    weight_decay: Scalar = 0.0,
+) -> OptaxOptimizer:
+    """Adam with Nesterov momentum and decoupled weight decay."""
+    return _optax(
+        optax.nadamw,
+        "nadamw",
+        learning_rate=learning_rate,
+        b1=b1,
+        b2=b2,
+        eps=eps,
+        weight_decay=weight_decay,
+    )
+
+
+def lion(
+    learning_rate: Scalar = 0.001,
+    b1: Scalar = 0.9,
+    b2: Scalar = 0.99,
+    weight_decay: Scalar = 0.0,
+) -> OptaxOptimizer:
+    """Lion (Chen et al. 2023). Weight decay is off, unlike in Optax's default."""
+    return _optax(
+        optax.lion, "lion", learning_rate=learning_rate, b1=b1, b2=b2, weight_decay=weight_decay
+    )
+
+
+class AggregatedMomentum(OptimizerModule):
+    """Aggregated momentum (Lucas et al. 2018): v_k ← β_k v_k + g, u = −(η/K) Σ_k v_k.
+
+    Args:
+        learning_rate: η.
+        betas: the K damping coefficients, shape (K,).
+    """
+
+    learning_rate: Float[Array, ""]
+    betas: Float[Array, " modes"]
+
+    def init(self, params: PyTree[Array]) -> PyTree[Array]:
+        """K velocities a parameter, stacked on a leading axis."""
+        modes = self.betas.shape[0]
+        return jax.tree.map(lambda leaf: jnp.zeros((modes, *leaf.shape), leaf.dtype), params)
+
+    def update(
+        self,
+        grads: PyTree[Array],
+        state: PyTree[Array],
+        params: PyTree[Array] | None = None,
+        **extra,
+    ) -> tuple[PyTree[Array], PyTree[Array]]:
+        """The mean of the velocities, times −η."""
+
+        def advance(grad: Array, velocity: Array) -> Array:
+            betas = self.betas.reshape((-1,) + (1,) * grad.ndim)
+            return (betas * velocity + grad).astype(velocity.dtype)
+
+        velocities = jax.tree.map(advance, grads, state)
+        updates = jax.tree.map(lambda v: -self.learning_rate * jnp.mean(v, axis=0), velocities)
+        return cast_like(updates, grads), velocities
+
+    @property
+    def registered_name(self) -> str:
+        """Aggmo."""
+        return "aggmo"
+
+    def configuration(self) -> dict[str, Any]:
+        """The number of modes, as that many zeros."""
+        return {"betas": [0.0] * self.betas.shape[0]}
+
+
+def aggmo(
+    learning_rate: Scalar = 0.1, betas: tuple[float, ...] | list[float] = (0.0, 0.9, 0.99)
+) -> AggregatedMomentum:
+    """Aggregated momentum with the damping coefficients `betas`."""
+    if len(betas) == 0:
+        raise InvalidValueError("betas is empty; aggregated momentum needs at least one.")
+    return AggregatedMomentum(
+        jnp.asarray(learning_rate, jnp.float32), jnp.asarray(betas, jnp.float32)
+    )
+
+
+class Interpolation(OptimizerModule):
+    """u = λ u_a + (1 − λ) u_b; both optimizers see every gradient and advance their state.
+
+    Source: paper A, figure 7 (Lion–SGD).
+
+    Args:
+        first: optimizer a.
+        second: optimizer b.
+        weight: λ.
+    """
+
+    first: Optimizer
+    second: Optimizer
+    weight: Float[Array, ""]
+
+    def init(self, params: PyTree[Array]) -> PyTree[Array]:
+        """Both states."""
+        return self.first.init(params), self.second.init(params)
+
+    def update(
+        self,
+        grads: PyTree[Array],
+        state: PyTree[Array],
+        params: PyTree[Array] | None = None,
+        **extra,
+    ) -> tuple[PyTree[Array], PyTree[Array]]:
+        """The weighted sum of both updates, and both next states."""
+        first_updates, first_state = self.first.update(grads, state[0], params)
+        second_updates, second_state = self.second.update(grads, state[1], params)
+        updates = jax.tree.map(
+            lambda a, b: self.weight * a + (1 - self.weight) * b, first_updates, second_updates
+        )
+        return cast_like(updates, grads), (first_state, second_state)
+
+
+def interpolate(first: Optimizer, second: Optimizer, weight: Scalar) -> Interpolation:
+    """The optimizer whose update is `weight` times the first's plus the rest times the second's.
+
+    Example:
+        >>> halfway = interpolate(sgd(1.0), sgd(3.0), 0.5)
+        >>> updates, _ = halfway.update(jnp.ones(1), halfway.init(jnp.zeros(1)))
+        >>> float(updates[0])
+        -2.0
+    """
+    return Interpolation(first, second, jnp.asarray(weight, jnp.float32))

@@ -1,0 +1,46 @@
+"""Figures, tables and pages, drawn from the saved records of a run directory.
+
+Nothing here computes an optimizer's step or imports jax: every picture can be redrawn from what a
+command saved, on a machine that has only NumPy and Matplotlib.
+"""
+
+from optoscope.report._comparison import comparison
+from optoscope.report._curves import early_losses, loss_curves, meta_training
+from optoscope.report._figures import FIGURES, FigureKind, FigureText
+from optoscope.report._page import render
+from optoscope.report._records import (
+    Claim,
+    Comparison,
+    Interval,
+    MetaTraining,
+    OptimizerResult,
+    Results,
+    Run,
+    SearchRecord,
+    read_run,
+)
+from optoscope.report._search import search
+from optoscope.report._summary import sentence, table
+
+__all__ = [
+    "FIGURES",
+    "Claim",
+    "Comparison",
+    "FigureKind",
+    "FigureText",
+    "Interval",
+    "MetaTraining",
+    "OptimizerResult",
+    "Results",
+    "Run",
+    "SearchRecord",
+    "comparison",
+    "early_losses",
+    "loss_curves",
+    "meta_training",
+    "read_run",
+    "render",
+    "search",
+    "sentence",
+    "table",
+]

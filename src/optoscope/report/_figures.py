@@ -1,0 +1,140 @@
+"""The registry of figures: what each needs, how it is drawn, and what stands beside it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+from optoscope.report._comparison import comparison
+from optoscope.report._curves import early_losses, loss_curves, meta_training
+from optoscope.report._records import MetaTraining, Results, Run
+from optoscope.report._search import search
+from optoscope.report._style import Looks, looks
+
+
+@dataclass(frozen=True)
+class FigureText:
+    """What stands beside a figure.
+
+    Args:
+        title: a short heading.
+        how_to_read: what the marks mean and where to look.
+        what_it_does_not_show: what a reader could wrongly conclude from it.
+
+    """
+
+    title: str
+    how_to_read: str
+    what_it_does_not_show: str
+
+
+@dataclass(frozen=True)
+class FigureKind:
+    """One kind of figure, as data.
+
+    Args:
+        name: also the file name under `figures/`.
+        requires: attributes of `Run` that must not be empty.
+        draw: draws it from a run.
+        text: what stands beside it.
+
+    """
+
+    name: str
+    requires: tuple[str, ...]
+    draw: Callable[[Run], Figure]
+    text: FigureText
+
+    def can_draw(self, run: Run) -> bool:
+        """Whether the run holds the records for this figure."""
+        return all(bool(getattr(run, record)) for record in self.requires)
+
+
+def _look(run: Run) -> Looks:
+    return looks(run.names, run.learned)
+
+
+def _metrics(run: Run) -> MetaTraining:
+    assert run.metrics is not None  # the registry asks for it
+    return run.metrics
+
+
+def _results(run: Run) -> Results:
+    assert run.results is not None  # the registry asks for it
+    return run.results
+
+
+FIGURES: tuple[FigureKind, ...] = (
+    FigureKind(
+        "early_losses",
+        ("losses",),
+        lambda run: early_losses(run.losses, look=_look(run)),
+        FigureText(
+            "The first steps",
+            "Training loss on each step's minibatch, before that step's update; both axes are "
+            "linear. The line is the median over runs, the band holds the middle half of them. "
+            "All optimizers start from the same parameters and see the same minibatches, so the "
+            "curves begin together and the first gap between them is the optimizers' doing.",
+            "What happens later: an optimizer that is fastest here can be overtaken. It is the "
+            "loss on training data, not how well the network generalises.",
+        ),
+    ),
+    FigureKind(
+        "loss_curves",
+        ("losses",),
+        lambda run: loss_curves(run.losses, look=_look(run)),
+        FigureText(
+            "The whole of training",
+            "The same curves over all steps, lower is better. The axis is logarithmic when the "
+            "losses span more than a factor of ten: equal distances are then equal ratios. A run "
+            "that leaves the finite numbers counts as infinitely bad, and the label beside the "
+            "curve says how many did; a line that stops at a cross has lost half of its runs.",
+            "Whether a difference is more than chance: bands of single runs overlap even where "
+            "the paired difference is clear. Look at the intervals for that. Nor does it show "
+            "seconds: a step of one optimizer can cost more than a step of another.",
+        ),
+    ),
+    FigureKind(
+        "comparison",
+        ("results",),
+        lambda run: comparison(_results(run), look=_look(run)),
+        FigureText(
+            "Comparison",
+            "One row for each optimizer, the best by the first panel on top. The dot is the mean "
+            "over runs, the bar its 95% interval: left is better for a loss, right for the "
+            "accuracy.",
+            "Paired differences. All optimizers share their initial parameters and minibatches, "
+            "so two of them can differ clearly although their intervals overlap. The intervals "
+            "are over seeds of this one task, not over tasks.",
+        ),
+    ),
+    FigureKind(
+        "search",
+        ("rate_search",),
+        lambda run: search(run.rate_search, look=_look(run)),
+        FigureText(
+            "Tuning the baselines",
+            "Every faint dot is one configuration tried, the line the best score at each "
+            "learning rate over all further hyper-parameters, the star the configuration "
+            "taken. Upright strokes are the ends of the grid: a star on one says that a wider "
+            "grid might do better. Crosses at the top are configurations that diverged or are "
+            "far worse than the rest.",
+            "The score that the chosen configuration gets on fresh seeds: the best of many noisy "
+            "scores looks better than it is. That is why the comparison uses other seeds.",
+        ),
+    ),
+    FigureKind(
+        "meta_training",
+        ("metrics",),
+        lambda run: meta_training(_metrics(run)),
+        FigureText(
+            "Meta-training",
+            "The loss that the learned optimizer is itself trained to lower, against the number "
+            "of its updates. The thin line is what each report saw, the thick one its running "
+            "mean, the dots the loss of whole evaluation runs where they were made.",
+            "How good the optimizer is at tasks, horizons or seeds that it was not trained on. "
+            "With truncated training the meta-loss mixes early and late parts of inner runs, so "
+            "its level is not the loss of a whole run.",
+        ),
+    ),
+)

@@ -1,0 +1,164 @@
+"""Drawing all figures of a run and writing its one self-contained page."""
+
+import base64
+import importlib.resources
+import json
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from optoscope._core.files import write_text
+from optoscope.report._figures import FIGURES, FigureText
+from optoscope.report._records import Claim, Run, read_run
+from optoscope.report._style import save
+from optoscope.report._summary import format_number, sentence, summarise
+
+
+@dataclass(frozen=True)
+class _Picture:
+    name: str
+    text: FigureText
+    uri: str
+
+
+@dataclass(frozen=True)
+class _ClaimRow:
+    claim: Claim
+    measured: str
+    mark: str
+    kind: str
+
+
+_VERDICT_MARKS = {"holds": ("✓", "good"), "does not hold": ("✗", "bad")}
+
+
+def render(directory: str | Path, *, notes: Sequence[str] = ()) -> Path:
+    """Draws every figure that the records allow and writes `index.html`.
+
+    Use it after a command, or again at any time: everything comes from the saved records. The
+    page holds its pictures and its style inside itself and needs no network and no scripts.
+
+    Args:
+        directory: the run directory.
+        notes: paragraphs to show under the headline, as plain text.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        RunDirectoryError: a record is damaged, or the directory cannot be written.
+
+    """
+    run = read_run(directory)
+    pictures = []
+    for kind in FIGURES:
+        if kind.can_draw(run):
+            image, _ = save(kind.draw(run), run.directory / "figures" / kind.name)
+            pictures.append(_Picture(kind.name, kind.text, _data_uri(image)))
+    page = run.directory / "index.html"
+    write_text(page, _html(run, pictures, notes))
+    return page
+
+
+def _html(run: Run, pictures: Sequence[_Picture], notes: Sequence[str]) -> str:
+    template = importlib.resources.files("optoscope.report") / "templates" / "page.html.jinja"
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    results = run.results
+    versions = run.config.get("versions")
+    return environment.from_string(template.read_text(encoding="utf-8")).render(
+        title=_title(run),
+        headline=sentence(results) if results else "",
+        facts=_facts(run),
+        notes=[str(note) for note in notes],
+        summary=summarise(results) if results else None,
+        claims=[_claim_row(claim) for claim in run.claims],
+        pictures=pictures,
+        command=_command(run),
+        configuration=json.dumps(dict(run.config), indent=2, ensure_ascii=False),
+        versions=versions if isinstance(versions, Mapping) else {},
+    )
+
+
+def _data_uri(image: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(image.read_bytes()).decode("ascii")
+
+
+def _title(run: Run) -> str:
+    words = run.config.get("command")
+    command = words.split()[-1] if isinstance(words, str) and " " not in words.strip() else ""
+    task = run.results.task.get("name") if run.results else _task_name(run.config.get("task"))
+    parts = [str(part) for part in (command, task) if part]
+    return ": ".join(parts) or run.directory.resolve().name
+
+
+def _task_name(task: Any) -> Any:
+    return task.get("name") if isinstance(task, Mapping) else task
+
+
+def _facts(run: Run) -> list[str]:
+    """Short statements about the run, for the line under the headline."""
+    facts = []
+    if run.results:
+        results = run.results
+        plural = "" if results.num_runs == 1 else "s"
+        facts.append(f"{results.num_runs} run{plural} of {results.num_steps} steps each")
+        if results.seeds:
+            facts.append(f"seeds {_seeds(results.seeds)}")
+        if math.isfinite(results.seconds):
+            facts.append(f"{_duration(results.seconds)} in all")
+    if run.metrics is not None:
+        facts.append(f"{run.metrics.step[-1]:,.0f} meta-steps")
+        skipped = run.metrics.skipped
+        count = skipped[skipped > 0].max(initial=0)
+        if count:
+            facts.append(f"{count:.0f} meta-gradients skipped as not finite")
+    return facts
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[0] + len(seeds))):
+        return f"{seeds[0]} to {seeds[-1]}"
+    return ", ".join(map(str, seeds))
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def _claim_row(claim: Claim) -> _ClaimRow:
+    measured = claim.measured
+    if isinstance(measured, bool) or not isinstance(measured, int | float):
+        text = "–" if measured is None else _compact(measured)
+    else:
+        text = format_number(float(measured))
+    if claim.interval:
+        text += f" [{format_number(claim.interval[0])}, {format_number(claim.interval[1])}]"
+    mark, kind = _VERDICT_MARKS.get(claim.verdict, ("?", "open"))
+    return _ClaimRow(claim, text, mark, kind)
+
+
+def _compact(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _command(run: Run) -> str:
+    """The command that repeats the run: as saved, or the subcommand with this configuration."""
+    command = run.config.get("command")
+    if isinstance(command, list | tuple):
+        return shlex.join(str(word) for word in command)
+    if not isinstance(command, str) or not command.strip():
+        return ""
+    if " " in command.strip():
+        return command.strip()
+    return f"optoscope {command.strip()} --config {shlex.quote(str(run.directory / 'config.json'))}"

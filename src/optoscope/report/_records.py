@@ -1,0 +1,405 @@
+"""Reading a run directory: what was saved becomes typed records, or one clear message."""
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from jaxtyping import Float
+
+from optoscope._core.errors import FileFormatError, RunDirectoryError
+from optoscope._core.files import read_json
+from optoscope.report._checks import as_integer, as_mapping, as_number, as_real, as_sequence
+
+RESULTS_FORMAT = "optoscope/results"
+RESULTS_VERSION = 1
+VERDICTS = ("holds", "does not hold", "inconclusive")
+
+_Parsed = TypeVar("_Parsed")
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over runs with the ends of its 95% interval; NaN where there is no number.
+
+    Args:
+        mean: the mean over runs.
+        low: lower end of the interval.
+        high: upper end of the interval.
+        runs: how many runs it is over.
+
+    """
+
+    mean: float
+    low: float
+    high: float
+    runs: int
+
+    @property
+    def known(self) -> bool:
+        """Whether there is a finite mean."""
+        return math.isfinite(self.mean)
+
+    @property
+    def has_ends(self) -> bool:
+        """Whether both ends of the interval are finite."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
+
+@dataclass(frozen=True)
+class OptimizerResult:
+    """What the evaluation measured for one optimizer.
+
+    Args:
+        hyperparameters: the tuned values by name; empty for a learned optimizer.
+        warnings: what the search said, such as a best value at the edge of its grid.
+        mean_loss: mean training loss over the first so many steps, by that number of steps.
+        final_loss: training loss at the last step.
+        test_accuracy: a fraction in [0, 1], or None for a task without an accuracy.
+        seconds_per_step: time of one inner step; NaN when not measured.
+        diverged: how many runs left the finite numbers.
+
+    """
+
+    hyperparameters: Mapping[str, float]
+    warnings: tuple[str, ...]
+    mean_loss: Mapping[int, Interval]
+    final_loss: Interval
+    test_accuracy: Interval | None
+    seconds_per_step: float
+    diverged: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The paired comparison of a learned optimizer with the best tuned baseline.
+
+    Args:
+        metric: what is compared, in words.
+        learned: the learned optimizer's name.
+        baseline: the baseline's name.
+        relative_improvement: 1 - learned / baseline, a fraction; positive is better.
+
+    """
+
+    metric: str
+    learned: str
+    baseline: str
+    relative_improvement: Interval
+
+
+@dataclass(frozen=True)
+class Results:
+    """The content of `results.json`."""
+
+    task: Mapping[str, Any]
+    seeds: tuple[int, ...]
+    num_steps: int
+    num_runs: int
+    seconds: float
+    learned: tuple[str, ...]
+    optimizers: Mapping[str, OptimizerResult]
+    comparison: Comparison | None
+
+    @property
+    def horizons(self) -> tuple[int, ...]:
+        """The numbers of steps that mean losses are given for, ascending."""
+        return tuple(sorted({steps for o in self.optimizers.values() for steps in o.mean_loss}))
+
+    @classmethod
+    def from_json(cls, value: Any) -> "Results":
+        """Checks and converts the content of `results.json`.
+
+        Raises:
+            FileFormatError: it is not a results file, is from a newer version, or is damaged.
+
+        """
+        fields = as_mapping(value, "the content")
+        if fields.get("format") != RESULTS_FORMAT:
+            raise FileFormatError(
+                f"'format' is {fields.get('format')!r}, but a results file has {RESULTS_FORMAT!r}"
+            )
+        version = as_integer(fields.get("version"), "'version'")
+        if version > RESULTS_VERSION:
+            raise FileFormatError(
+                f"it has format version {version} and this optoscope reads up to "
+                f"{RESULTS_VERSION}; upgrade optoscope to read it"
+            )
+        optimizers = as_mapping(fields.get("optimizers"), "'optimizers'")
+        if not optimizers:
+            raise FileFormatError("'optimizers' is empty")
+        comparison = fields.get("comparison")
+        return cls(
+            task=as_mapping(fields.get("task", {}), "'task'"),
+            seeds=tuple(
+                as_integer(s, "a seed") for s in as_sequence(fields.get("seeds", []), "'seeds'")
+            ),
+            num_steps=as_integer(fields.get("num_steps"), "'num_steps'"),
+            num_runs=as_integer(fields.get("num_runs"), "'num_runs'"),
+            seconds=as_number(fields.get("seconds"), "'seconds'"),
+            learned=tuple(str(n) for n in as_sequence(fields.get("learned", []), "'learned'")),
+            optimizers={name: _optimizer(name, entry) for name, entry in optimizers.items()},
+            comparison=None if comparison is None else _comparison(comparison),
+        )
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One statement of a paper, what was measured, and the verdict."""
+
+    id: str
+    paper: str
+    figure: str
+    statement: str
+    protocol: str
+    scale: str
+    measured: Any
+    interval: tuple[float, float] | None
+    verdict: str
+
+
+@dataclass(frozen=True, eq=False)
+class MetaTraining:
+    """The lines of `metrics.jsonl` as columns; NaN where a line has no number.
+
+    When a resumed run reported a step twice, the later report is the one kept.
+    """
+
+    step: Float[np.ndarray, " reports"]
+    meta_loss: Float[np.ndarray, " reports"]
+    gradient_norm: Float[np.ndarray, " reports"]
+    skipped: Float[np.ndarray, " reports"]
+    seconds: Float[np.ndarray, " reports"]
+    evaluation_loss: Float[np.ndarray, " reports"]
+
+
+@dataclass(frozen=True, eq=False)
+class SearchRecord:
+    """Every configuration a baseline was tried with, and its score (lower is better)."""
+
+    score: Float[np.ndarray, " configurations"]
+    hyperparameters: Mapping[str, Float[np.ndarray, " configurations"]]
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What was found in a run directory; a record that is not there is None or empty."""
+
+    directory: Path
+    config: Mapping[str, Any]
+    metrics: MetaTraining | None = None
+    results: Results | None = None
+    losses: Mapping[str, Float[np.ndarray, "runs steps"]] = field(default_factory=dict)
+    search: Mapping[str, SearchRecord] = field(default_factory=dict)
+    claims: tuple[Claim, ...] = ()
+
+    @property
+    def learned(self) -> tuple[str, ...]:
+        """Names of the learned optimizers."""
+        return self.results.learned if self.results else ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all optimizers in any record, so that each keeps one colour everywhere."""
+        known = self.results.optimizers if self.results else {}
+        return tuple(dict.fromkeys([*known, *self.losses, *self.search]))
+
+    @property
+    def rate_search(self) -> Mapping[str, SearchRecord]:
+        """The searches that varied a learning rate."""
+        return {n: r for n, r in self.search.items() if "learning_rate" in r.hyperparameters}
+
+
+def read_run(directory: str | Path) -> Run:
+    """Reads whatever records a run directory holds.
+
+    Args:
+        directory: the run directory; it must hold `config.json`, all else may be missing.
+
+    Returns:
+        The records found.
+
+    Raises:
+        RunDirectoryError: there is no run there, or a file is damaged; the message names it.
+
+    """
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise RunDirectoryError(
+            f"{directory} is not a directory. Give the folder that a run wrote."
+        )
+    config_path = directory / "config.json"
+    if not config_path.is_file():
+        raise RunDirectoryError(
+            f"{directory} is not a run directory: it has no config.json. "
+            "Give the folder that `optoscope train`, `evaluate` or `demo` wrote with --out."
+        )
+    return Run(
+        directory=directory,
+        config=_parsed(config_path, read_json, lambda v: as_mapping(v, "the content")),
+        metrics=_optional(directory / "metrics.jsonl", _read_lines, _meta_training),
+        results=_optional(directory / "results.json", read_json, Results.from_json),
+        losses=_optional(directory / "records" / "evaluation.npz", _read_npz, _losses) or {},
+        search=_optional(directory / "records" / "search.npz", _read_npz, _search) or {},
+        claims=_optional(directory / "claims.json", read_json, _claims) or (),
+    )
+
+
+def _parsed(path: Path, read: Callable[[Path], Any], parse: Callable[[Any], _Parsed]) -> _Parsed:
+    content = read(path)
+    try:
+        return parse(content)
+    # Numbers too large for a float or an int's text are damage as well.
+    except (FileFormatError, OverflowError, ValueError) as error:
+        raise RunDirectoryError(f"{path} does not hold what it should: {error}.") from None
+
+
+def _optional(
+    path: Path, read: Callable[[Path], Any], parse: Callable[[Any], _Parsed]
+) -> _Parsed | None:
+    return _parsed(path, read, parse) if path.exists() else None
+
+
+def _read_lines(path: Path) -> list[Any]:
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunDirectoryError(f"{path} cannot be read as text: {error}.") from None
+    values = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            values.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            # A run killed while it wrote leaves a last line without its end; that is no damage.
+            if number == len(lines):
+                break
+            raise RunDirectoryError(f"{path} line {number} is not JSON: {error}.") from None
+    return values
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    try:
+        # Pickled objects could run code on loading, and no record needs them.
+        with np.load(path, allow_pickle=False) as archive:
+            return {key: archive[key] for key in archive.files}
+    # Damage shows up as errors of the archive, of the compression, of the parser that reads an
+    # array's header, or as a lone array that is no archive: there is no list of them all.
+    except Exception as error:
+        raise RunDirectoryError(f"{path} cannot be read as a NumPy archive: {error}.") from None
+
+
+def _meta_training(lines: list[Any]) -> MetaTraining | None:
+    by_step: dict[float, Mapping[str, Any]] = {}
+    for line in lines:
+        fields = as_mapping(line, "a line")
+        by_step[as_integer(fields.get("step"), "'step'")] = fields
+    if not by_step:
+        return None
+    ordered = sorted(by_step)
+
+    def column(name: str) -> np.ndarray:
+        return np.array([as_number(by_step[step].get(name), repr(name)) for step in ordered])
+
+    return MetaTraining(
+        step=np.array(ordered, dtype=float),
+        meta_loss=column("meta_loss"),
+        gradient_norm=column("gradient_norm"),
+        skipped=column("skipped"),
+        seconds=column("seconds"),
+        evaluation_loss=column("evaluation_loss"),
+    )
+
+
+def _losses(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    prefix = "losses/"
+    return {
+        key.removeprefix(prefix): as_real(array, key, 2)
+        for key, array in arrays.items()
+        if key.startswith(prefix)
+    }
+
+
+def _search(arrays: Mapping[str, np.ndarray]) -> dict[str, SearchRecord]:
+    columns: dict[str, dict[str, np.ndarray]] = {}
+    for key, array in arrays.items():
+        name, slash, column = key.rpartition("/")
+        if slash:
+            columns.setdefault(name, {})[column] = as_real(array, key, 1)
+    records = {}
+    for name, found in columns.items():
+        if "score" not in found:
+            raise FileFormatError(f"it has hyper-parameters of {name!r} but no '{name}/score'")
+        sizes = {column: array.size for column, array in found.items()}
+        if len(set(sizes.values())) > 1:
+            raise FileFormatError(f"the columns of {name!r} have different lengths: {sizes}")
+        score = found.pop("score")
+        records[name] = SearchRecord(score=score, hyperparameters=found)
+    return records
+
+
+def _claims(value: Any) -> tuple[Claim, ...]:
+    return tuple(_claim(entry) for entry in as_sequence(value, "the content"))
+
+
+def _claim(entry: Any) -> Claim:
+    fields = as_mapping(entry, "a claim")
+    verdict = fields.get("verdict")
+    if verdict not in VERDICTS:
+        raise FileFormatError(
+            f"the verdict of claim {fields.get('id')!r} is {verdict!r}, not one of {VERDICTS}"
+        )
+    interval = fields.get("interval")
+    if interval is not None:
+        ends = [
+            as_number(end, "an end of 'interval'") for end in as_sequence(interval, "'interval'")
+        ]
+        if len(ends) != 2:
+            raise FileFormatError(f"'interval' of claim {fields.get('id')!r} has {len(ends)} ends")
+        interval = (ends[0], ends[1])
+    words = ("id", "paper", "figure", "statement", "protocol", "scale")
+    texts = {word: "" if fields.get(word) is None else str(fields[word]) for word in words}
+    return Claim(**texts, measured=fields.get("measured"), interval=interval, verdict=verdict)
+
+
+def _optimizer(name: str, entry: Any) -> OptimizerResult:
+    fields = as_mapping(entry, f"the entry of {name!r}")
+    accuracy = fields.get("test_accuracy")
+    hyperparameters = as_mapping(fields.get("hyperparameters", {}), "'hyperparameters'")
+    horizons = as_mapping(fields.get("mean_loss", {}), "'mean_loss'")
+    for steps in horizons:
+        if not (str(steps).isascii() and str(steps).isdigit()):
+            raise FileFormatError(f"'mean_loss' has the key {steps!r}, not a number of steps")
+    return OptimizerResult(
+        hyperparameters={k: as_number(v, repr(k)) for k, v in hyperparameters.items()},
+        warnings=tuple(str(w) for w in as_sequence(fields.get("warnings", []), "'warnings'")),
+        mean_loss={int(k): _interval(v, "'mean_loss'") for k, v in horizons.items()},
+        final_loss=_interval(fields.get("final_loss"), "'final_loss'"),
+        test_accuracy=None if accuracy is None else _interval(accuracy, "'test_accuracy'"),
+        seconds_per_step=as_number(fields.get("seconds_per_step"), "'seconds_per_step'"),
+        diverged=as_integer(fields.get("diverged", 0), "'diverged'"),
+    )
+
+
+def _comparison(value: Any) -> Comparison:
+    fields = as_mapping(value, "'comparison'")
+    return Comparison(
+        metric=str(fields.get("metric", "")),
+        learned=str(fields.get("learned", "")),
+        baseline=str(fields.get("baseline", "")),
+        relative_improvement=_interval(
+            fields.get("relative_improvement"), "'relative_improvement'"
+        ),
+    )
+
+
+def _interval(value: Any, what: str) -> Interval:
+    fields = as_mapping(value, what)
+    mean, low, high = (
+        as_number(fields.get(k), f"{k!r} of {what}") for k in ("mean", "low", "high")
+    )
+    return Interval(mean, low, high, as_integer(fields.get("runs", 0), f"'runs' of {what}"))

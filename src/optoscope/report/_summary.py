@@ -1,0 +1,232 @@
+"""The results in words: one sentence, and one table for the terminal and the page."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from optoscope.report._records import Comparison, Interval, Results
+
+if TYPE_CHECKING:
+    from optoscope.report._terminal import ResultsTable
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number with its interval, as text.
+
+    Args:
+        mean: the number, or a word where there is none.
+        ends: "[low, high]", or empty.
+        best: whether it is the best of its column.
+
+    """
+
+    mean: str
+    ends: str = ""
+    best: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.mean} {self.ends}".strip()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One optimizer of the table."""
+
+    name: str
+    learned: bool
+    hyperparameters: tuple[str, ...]
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The table of results as data: headings, rows and what stands under it.
+
+    A heading has a line break where it may be broken.
+    """
+
+    headings: tuple[str, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+
+
+def format_number(value: float) -> str:
+    """Three decimals for ordinary numbers, three digits for very small or large ones.
+
+    >>> format_number(0.3216), format_number(0.00012345), format_number(12345.6)
+    ('0.322', '0.000123', '1.23e+04')
+    """
+    size = abs(value)
+    if size == 0 or 0.01 <= size < 100:
+        return f"{value:.3f}"
+    return f"{value:.3g}"
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f}"
+
+
+def summarise(results: Results | Mapping[str, Any]) -> Summary:
+    """Puts results into rows and cells, the best of each column marked.
+
+    Args:
+        results: what `read_run` found, or the content of `results.json`.
+
+    Returns:
+        The table as data.
+
+    """
+    results = _as_results(results)
+    optimizers = results.optimizers
+    columns: list[tuple[str, bool, Callable[[float], str], dict[str, Interval | None]]] = [
+        (
+            f"mean loss over\n{steps} steps",
+            False,
+            format_number,
+            {name: o.mean_loss.get(steps) for name, o in optimizers.items()},
+        )
+        for steps in results.horizons
+    ]
+    final = {name: o.final_loss for name, o in optimizers.items()}
+    columns.append(("final loss", False, format_number, dict(final)))
+    accuracy = {name: o.test_accuracy for name, o in optimizers.items()}
+    columns.append(("test\naccuracy, %", True, _percent, accuracy))
+    bests = [_best(values, higher) for _, higher, _, values in columns]
+    rows = tuple(
+        Row(
+            name=name,
+            learned=name in results.learned,
+            hyperparameters=_hyperparameters(o.hyperparameters, name in results.learned),
+            cells=tuple(
+                _cell(values[name], form, best)
+                for (_, _, form, values), best in zip(columns, bests, strict=True)
+            ),
+        )
+        for name, o in optimizers.items()
+    )
+    headings = ("optimizer", "tuned values", *(heading for heading, *_ in columns))
+    return Summary(headings, rows, _notes(results))
+
+
+def _as_results(results: Results | Mapping[str, Any]) -> Results:
+    return results if isinstance(results, Results) else Results.from_json(results)
+
+
+def _best(values: Mapping[str, Interval | None], higher: bool) -> float:
+    means = [value.mean for value in values.values() if value and value.known]
+    if not means:
+        return math.nan
+    return max(means) if higher else min(means)
+
+
+def _cell(value: Interval | None, form: Callable[[float], str], best: float) -> Cell:
+    if value is None:
+        return Cell("–")
+    if not value.known:
+        return Cell("diverged")
+    ends = f"[{form(value.low)}, {form(value.high)}]" if value.has_ends else ""
+    return Cell(form(value.mean), ends, value.mean == best)
+
+
+def _hyperparameters(values: Mapping[str, float], learned: bool) -> tuple[str, ...]:
+    if not values:
+        return ("learned",) if learned else ("–",)
+    # The rate comes first, whatever order the search kept.
+    ordered = sorted(values.items(), key=lambda item: item[0] != "learning_rate")
+    return tuple(
+        f"{'rate' if key == 'learning_rate' else key.replace('_', ' ')} {value:.3g}"
+        for key, value in ordered
+    )
+
+
+def _notes(results: Results) -> tuple[str, ...]:
+    notes = []
+    for name, optimizer in results.optimizers.items():
+        if optimizer.diverged:
+            notes.append(f"{name}: {optimizer.diverged} of {results.num_runs} runs diverged.")
+        notes += [f"{name}: {warning}" for warning in optimizer.warnings]
+    return tuple(notes)
+
+
+def table(results: Results | Mapping[str, Any]) -> "ResultsTable":
+    """The results as a table for the terminal, the best of each column in bold.
+
+    Args:
+        results: what `read_run` found, or the content of `results.json`.
+
+    Returns:
+        A rich renderable that fits itself to the terminal; print it with `rich.print` or a
+        `rich.console.Console`.
+
+    Raises:
+        FileFormatError: a mapping is given that is not the content of a results file.
+
+    """
+    # Rich is only needed by who prints.
+    from optoscope.report._terminal import ResultsTable
+
+    return ResultsTable(summarise(results))
+
+
+def sentence(results: Results | Mapping[str, Any]) -> str:
+    """What the comparison came to, in one plain sentence, also when the learned one lost.
+
+    Args:
+        results: what `read_run` found, or the content of `results.json`.
+
+    Returns:
+        The sentence, in words that a newcomer can repeat.
+
+    Raises:
+        FileFormatError: a mapping is given that is not the content of a results file.
+
+    """
+    compared = _as_results(results).comparison
+    if compared is None:
+        return "No learned optimizer was compared with a tuned baseline in this run."
+    gain = compared.relative_improvement
+    metric = _metric(compared)
+    if not gain.known:
+        return (
+            f"{compared.learned} could not be compared with {compared.baseline} by its {metric}: "
+            "a run of one of them diverged."
+        )
+    runs = f"{gain.runs} paired run{'' if gain.runs == 1 else 's'}"
+    fine = abs(gain.mean) < 0.095
+    if not gain.has_ends:
+        return (
+            f"{compared.learned} is not distinguishable from the best tuned baseline "
+            f"({compared.baseline}): its {metric} is {_side(gain.mean, fine)}, "
+            f"but {runs} {'is' if gain.runs == 1 else 'are'} too few for an interval."
+        )
+    if gain.low > 0:
+        return (
+            f"{compared.learned}'s {metric} is {_side(gain.mean, fine)} the best tuned baseline's "
+            f"({compared.baseline}), 95% interval {_share(gain.low, fine)} to "
+            f"{_share(gain.high, fine)}, {runs}."
+        )
+    if gain.high < 0:
+        return (
+            f"{compared.learned} did not beat the best tuned baseline ({compared.baseline}): its "
+            f"{metric} is {_side(gain.mean, fine)} the baseline's, 95% interval "
+            f"{_share(gain.high, fine)} to {_share(gain.low, fine)}, {runs}."
+        )
+    return (
+        f"{compared.learned} is not distinguishable from the best tuned baseline "
+        f"({compared.baseline}): its {metric} is {_side(gain.mean, fine)} the baseline's, 95% "
+        f"interval {_side(gain.low, fine)} to {_side(gain.high, fine)}, {runs}."
+    )
+
+
+def _metric(compared: Comparison) -> str:
+    return compared.metric.replace("mean_loss", "mean training loss").replace("_", " ") or "loss"
+
+
+def _share(value: float, fine: bool) -> str:
+    return f"{abs(value):.1%}" if fine else f"{abs(value):.0%}"
+
+
+def _side(gain: float, fine: bool) -> str:
+    return f"{_share(gain, fine)} {'below' if gain >= 0 else 'above'}"

@@ -1,0 +1,55 @@
+"""The table of results for the terminal, laid out by the width that there is."""
+
+from rich import box
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from optoscope.report._summary import Cell, Summary
+
+
+class ResultsTable:
+    """A rich renderable: one line for each optimizer, or several where there is less room.
+
+    Rich alone would break a narrow cell inside its brackets.
+    """
+
+    def __init__(self, summary: Summary):
+        self.summary = summary
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yields the widest layout that fits, and what is to be said under it."""
+        wide = self._layout(stacked=False)
+        # The true width of the content, not what is left when it is squeezed.
+        needed = Measurement.get(console, options.update(max_width=10_000), wide).maximum
+        yield wide if needed <= options.max_width else self._layout(stacked=True)
+        yield Text("mean [95% interval]; best in bold", style="dim")
+        for note in self.summary.notes:
+            yield Text(note, style="dim")
+
+    def _layout(self, *, stacked: bool) -> Table:
+        drawn = Table(
+            box=box.SIMPLE_HEAD,
+            show_edge=False,
+            pad_edge=False,
+            padding=(0, 0, 0, 0) if stacked else (0, 1, 0, 0),
+        )
+        for position, heading in enumerate(self.summary.headings):
+            text = heading if stacked else heading.replace("\n", " ")
+            justify = "left" if position < 2 else "right"
+            # Text objects and not strings: a name with square brackets is no markup.
+            drawn.add_column(Text(text), justify=justify, vertical="bottom")
+        separator = "\n" if stacked else ", "
+        for row in self.summary.rows:
+            drawn.add_row(
+                Text(row.name, style="bold" if row.learned else ""),
+                Text(separator.join(row.hyperparameters)),
+                *(_cell_text(cell, stacked) for cell in row.cells),
+            )
+        return drawn
+
+
+def _cell_text(cell: Cell, stacked: bool) -> Text:
+    text = f"{cell.mean}\n{cell.ends}" if stacked and cell.ends else str(cell)
+    return Text(text, style="bold" if cell.best else "")

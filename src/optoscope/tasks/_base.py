@@ -1,0 +1,88 @@
+"""What a task is: something with parameters, batches and a loss."""
+
+import abc
+from typing import Any
+
+import equinox as eqx
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+Params = PyTree[Array]
+Batch = PyTree[Array]
+
+
+class Task(eqx.Module):
+    """A problem that an optimizer can be run on.
+
+    Subclass it to add a task: `init`, `sample_batch` and `loss` are required, the rest is
+    offered when it makes sense. Data are array leaves and batches are drawn by index, so that
+    the whole inner loop compiles into one program.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> class Bowl(Task):
+        ...     def init(self, key):
+        ...         return jax.random.normal(key, (3,))
+        ...     def sample_batch(self, key):
+        ...         return None
+        ...     def loss(self, params, batch):
+        ...         return jnp.sum(params**2)
+        >>> float(Bowl().loss(jnp.ones(3), None))
+        3.0
+    """
+
+    @abc.abstractmethod
+    def init(self, key: PRNGKeyArray) -> Params:
+        """Draws initial parameters."""
+
+    @abc.abstractmethod
+    def sample_batch(self, key: PRNGKeyArray) -> Batch:
+        """Draws a training batch; deterministic tasks return None."""
+
+    @abc.abstractmethod
+    def loss(self, params: Params, batch: Batch) -> Float[Array, ""]:
+        """The training loss of `params` on `batch`, a scalar."""
+
+    def accuracy(self, params: Params, split: str = "test") -> Float[Array, ""] | None:
+        """The share of correct predictions on a whole split, or None where that has no meaning."""
+        del params, split
+        return None
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What a person wants to know of the task; JSON-serialisable."""
+        return {"class": type(self).__name__}
+
+
+class TaskDistribution(eqx.Module):
+    """A distribution over tasks. What varies between samples is array leaves, so it vmaps."""
+
+    @abc.abstractmethod
+    def sample(self, key: PRNGKeyArray) -> Task:
+        """Draws a task."""
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What a person wants to know of the distribution; JSON-serialisable."""
+        return {"class": type(self).__name__}
+
+
+class _Fixed(TaskDistribution):
+    task: Task
+
+    def sample(self, key: PRNGKeyArray) -> Task:
+        del key
+        return self.task
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        return self.task.metadata
+
+
+def fixed(task: Task) -> TaskDistribution:
+    """The distribution that always draws `task`."""
+    return _Fixed(task)
+
+
+def as_distribution(task: Task | TaskDistribution) -> TaskDistribution:
+    """A task as the distribution that always draws it; a distribution as itself."""
+    return task if isinstance(task, TaskDistribution) else fixed(task)

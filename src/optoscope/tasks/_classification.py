@@ -1,0 +1,114 @@
+"""Image classification with softmax cross-entropy."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from optoscope._core.errors import InvalidValueError, UnknownNameError
+from optoscope._core.trees import size
+from optoscope.data import Dataset
+from optoscope.tasks._base import Task
+from optoscope.tasks._mlp import MLP, MLPParams
+
+
+class LabelledBatch(eqx.Module):
+    """Flat inputs with their class labels."""
+
+    inputs: Float[Array, "batch inputs"]
+    labels: Int[Array, " batch"]
+
+
+class Classification(Task):
+    """A network trained to classify images by softmax cross-entropy.
+
+    Batches are drawn with replacement, by index, from the training split on the device.
+
+    Args:
+        network: maps (params, inputs) to logits.
+        splits: flat inputs and labels by split name: "train", "validation", "test".
+        batch_size: images a batch.
+        name: how reports call the task.
+    """
+
+    network: MLP
+    splits: dict[str, LabelledBatch]
+    batch_size: int = eqx.field(static=True)
+    name: str = eqx.field(static=True, default="classification")
+
+    def __check_init__(self):
+        if self.batch_size < 1:
+            raise InvalidValueError(f"batch_size is {self.batch_size}; it must be at least 1.")
+
+    def init(self, key: PRNGKeyArray) -> MLPParams:
+        """Draws the network's initial parameters."""
+        return self.network.init(key)
+
+    def sample_batch(self, key: PRNGKeyArray) -> LabelledBatch:
+        """Draws `batch_size` training images with replacement."""
+        train = self.splits["train"]
+        index = jax.random.randint(key, (self.batch_size,), 0, train.labels.shape[0])
+        return LabelledBatch(train.inputs[index], train.labels[index])
+
+    def loss(self, params: MLPParams, batch: LabelledBatch) -> Float[Array, ""]:
+        """The mean cross-entropy, in nats."""
+        logits = self.network(params, batch.inputs)
+        return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels))
+
+    def accuracy(self, params: MLPParams, split: str = "test") -> Float[Array, ""]:
+        """The share of images of a whole split that are classified correctly."""
+        if split not in self.splits:
+            raise UnknownNameError("split", split, self.splits)
+        data = self.splits[split]
+        return jnp.mean(jnp.argmax(self.network(params, data.inputs), axis=-1) == data.labels)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Name, network, number of parameters, batch size and the sizes of the splits."""
+        params = jax.eval_shape(self.init, jax.random.key(0))
+        return {
+            "name": self.name,
+            "widths": list(self.network.widths),
+            "activation": self.network.activation,
+            "norm": self.network.norm,
+            "num_params": size(params),
+            "batch_size": self.batch_size,
+            "split_sizes": {name: len(split.labels) for name, split in self.splits.items()},
+        }
+
+
+def mlp_classification(
+    dataset: Dataset,
+    *,
+    hidden: tuple[int, ...] = (20,),
+    activation: str = "sigmoid",
+    norm: str | None = None,
+    batch_size: int = 128,
+    name: str | None = None,
+) -> Classification:
+    """A multi-layer perceptron on the images of `dataset`.
+
+    Source: paper A, section 4: on MNIST the defaults are its 784-20-10 sigmoid network.
+
+    Args:
+        dataset: as `data.load` gives it.
+        hidden: units of each hidden layer.
+        activation: "sigmoid", "tanh", "relu" or "leaky_relu".
+        norm: "batch", "layer" or None.
+        batch_size: images a batch.
+        name: how reports call the task.
+    """
+    splits = {
+        split: LabelledBatch(data.inputs.reshape(data.inputs.shape[0], -1), data.labels)
+        for split, data in (
+            ("train", dataset.train),
+            ("validation", dataset.validation),
+            ("test", dataset.test),
+        )
+    }
+    num_inputs = splits["train"].inputs.shape[1]
+    network = MLP((num_inputs, *hidden, dataset.num_classes), activation, norm)
+    return Classification(network, splits, batch_size, name or f"{dataset.name}-mlp")

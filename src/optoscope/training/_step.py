@@ -1,0 +1,77 @@
+"""One inner step, written once: `train`, every estimator and every evaluation scan over it."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+
+from optoscope.optimizers import Optimizer
+from optoscope.tasks import Task
+
+
+class InnerState(eqx.Module):
+    """What the next step needs."""
+
+    params: PyTree[Array]
+    optimizer_state: PyTree[Array]
+    step: Int[Array, ""]
+
+
+class StepRecord(eqx.Module):
+    """What one step saw and did; probes, penalties and estimators read it.
+
+    Args:
+        step: steps taken before this one.
+        batch: what `task.sample_batch` drew.
+        params: the parameters before the update.
+        grads: the gradient at `params` on `batch`.
+        updates: what the optimizer added to `params`.
+        state: the optimizer's state before the update.
+        loss: the loss at `params` on `batch`.
+    """
+
+    step: Int[Array, ""]
+    batch: Any
+    params: PyTree[Array]
+    grads: PyTree[Array]
+    updates: PyTree[Array]
+    state: PyTree[Array]
+    loss: Float[Array, ""]
+
+
+def initial_state(task: Task, optimizer: Optimizer, key: PRNGKeyArray) -> InnerState:
+    """Fresh parameters and optimizer state."""
+    params = task.init(key)
+    return InnerState(params, optimizer.init(params), jnp.zeros((), jnp.int32))
+
+
+def inner_step(
+    task: Task,
+    optimizer: Optimizer,
+    inner: InnerState,
+    key: PRNGKeyArray,
+    *,
+    second_order: bool = True,
+) -> tuple[InnerState, StepRecord]:
+    """Draws a batch, takes its gradient, lets the optimizer act.
+
+    Args:
+        task: the problem.
+        optimizer: any pair of `init` and `update`.
+        inner: parameters, optimizer state and step.
+        key: draws the batch.
+        second_order: whether a meta-gradient also flows through the optimizer's input; without
+            it the gradient is a constant to whoever differentiates this step.
+    """
+    batch = task.sample_batch(key)
+    loss, grads = jax.value_and_grad(task.loss)(inner.params, batch)
+    if not second_order:
+        grads = jax.lax.stop_gradient(grads)
+    updates, state = optimizer.update(grads, inner.optimizer_state, inner.params)
+    params = jax.tree.map(lambda p, u: p + u.astype(p.dtype), inner.params, updates)
+    record = StepRecord(
+        inner.step, batch, inner.params, grads, updates, inner.optimizer_state, loss
+    )
+    return InnerState(params, state, inner.step + 1), record

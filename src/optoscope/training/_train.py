@@ -1,0 +1,263 @@
+"""The inner loop: one compiled program over steps, probes and runs."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from optoscope._core.errors import check_number
+from optoscope._core.trees import num_bytes
+from optoscope.optimizers import Optimizer
+from optoscope.tasks import Task, TaskDistribution, as_distribution
+from optoscope.training._probes import Probe
+from optoscope.training._step import InnerState, StepRecord, initial_state, inner_step
+
+# What the runs that advance side by side may hold: on a CPU about a cache, elsewhere memory.
+_CHUNK_BYTES = {"cpu": 8 * 2**20}
+_ACCELERATOR_CHUNK_BYTES = 2**30
+
+
+class Trajectory(eqx.Module):
+    """What an optimizer left behind on a task.
+
+    Args:
+        losses: the loss before each step, shape (runs, steps).
+        params: the final parameters, each leaf with a leading axis of runs.
+        state: the final optimizer state, likewise.
+        records: for each probe its arrays, with leading axes (runs, measurements).
+        measured_steps: for each probe the steps it was measured at.
+    """
+
+    losses: Float[Array, "runs steps"]
+    params: PyTree[Array]
+    state: PyTree[Array]
+    records: dict[str, PyTree[Array]]
+    measured_steps: dict[str, tuple[int, ...]] = eqx.field(static=True)
+
+
+def side_by_side(bytes_each: int, num_items: int) -> int:
+    """How many items of `bytes_each` one vectorised chunk should hold on the default device."""
+    budget = _CHUNK_BYTES.get(jax.default_backend(), _ACCELERATOR_CHUNK_BYTES)
+    return max(1, min(num_items, budget // max(1, bytes_each)))
+
+
+def map_chunked(function: Any, items: PyTree[Array], chunk_size: int) -> PyTree[Array]:
+    """`vmap(function)(items)`, `chunk_size` at a time; a chunk of one is not vectorised at all."""
+    if chunk_size == 1:
+        return jax.lax.map(function, items)
+    return jax.lax.map(function, items, batch_size=chunk_size)
+
+
+def run_keys(key: PRNGKeyArray, num_runs: int) -> PRNGKeyArray:
+    """The key of each run: run r's does not depend on how many runs there are."""
+    return jax.vmap(lambda run: jax.random.fold_in(key, run))(jnp.arange(num_runs))
+
+
+def split_run_key(key: PRNGKeyArray) -> tuple[PRNGKeyArray, PRNGKeyArray, PRNGKeyArray]:
+    """A run's keys for its task, its initial parameters and its batches.
+
+    No optimizer sees them: two optimizers given one key meet the same problem, the same start
+    and the same batches.
+    """
+    task_key, init_key, batch_key = jax.random.split(key, 3)
+    return task_key, init_key, batch_key
+
+
+def _measure(probes: Mapping[str, Probe], record: StepRecord, step: Array) -> dict[str, Any]:
+    measurements = {}
+    for name, probe in probes.items():
+        shapes = jax.eval_shape(probe.measure, record)
+        measurements[name] = jax.lax.cond(
+            step % probe.every == 0,
+            probe.measure,
+            lambda _, shapes=shapes: jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes),
+            record,
+        )
+    return measurements
+
+
+def run_once(
+    task: Task,
+    optimizer: Optimizer,
+    num_steps: int,
+    init_key: PRNGKeyArray,
+    batch_key: PRNGKeyArray,
+    probes: Mapping[str, Probe] | None = None,
+) -> tuple[Float[Array, " steps"], InnerState, dict[str, PyTree[Array]]]:
+    """One run, to be called inside a compiled program: losses, final state, measurements.
+
+    Steps come in blocks as long as the greatest common divisor of the probes' intervals: only
+    the first step of a block can be due, so the others carry no trace of the probes.
+    """
+    probes = dict(probes or {})
+    inner = initial_state(task, optimizer, init_key)
+
+    def step(inner: InnerState, _: None) -> tuple[InnerState, StepRecord]:
+        return inner_step(task, optimizer, inner, jax.random.fold_in(batch_key, inner.step))
+
+    def plain(inner: InnerState, _: None) -> tuple[InnerState, Array]:
+        inner, record = step(inner, None)
+        return inner, record.loss
+
+    if not probes:
+        inner, losses = jax.lax.scan(plain, inner, None, length=num_steps)
+        return losses, inner, {}
+
+    block = math.gcd(*(probe.every for probe in probes.values()))
+    # The step is counted outside the vectorised state, so that `cond` stays a branch under vmap.
+
+    def measured_block(inner: InnerState, first: Array) -> tuple[InnerState, Any]:
+        inner, record = step(inner, None)
+        measurements = _measure(probes, record, first)
+        inner, losses = jax.lax.scan(plain, inner, None, length=block - 1)
+        return inner, (jnp.concatenate([record.loss[None], losses]), measurements)
+
+    num_blocks, rest = divmod(num_steps, block)
+    inner, (losses, measurements) = jax.lax.scan(
+        measured_block, inner, block * jnp.arange(num_blocks)
+    )
+    losses = losses.reshape(num_blocks * block)
+    if rest:
+        inner, record = step(inner, None)
+        last = _measure(probes, record, jnp.asarray(num_blocks * block))
+        inner, tail = jax.lax.scan(plain, inner, None, length=rest - 1)
+        losses = jnp.concatenate([losses, record.loss[None], tail])
+        measurements = jax.tree.map(
+            lambda all_, one: jnp.concatenate([all_, one[None]]), measurements, last
+        )
+    due = {
+        name: jax.tree.map(lambda leaf, k=probe.every // block: leaf[::k], measurements[name])
+        for name, probe in probes.items()
+    }
+    return losses, inner, due
+
+
+@eqx.filter_jit
+def _train(
+    distribution: TaskDistribution,
+    optimizer: Optimizer,
+    num_steps: int,
+    keys: PRNGKeyArray,
+    probes: dict[str, Probe],
+    chunk_size: int,
+) -> tuple[Array, InnerState, dict[str, Any]]:
+    def run(key: PRNGKeyArray) -> tuple[Array, InnerState, dict[str, Any]]:
+        task_key, init_key, batch_key = split_run_key(key)
+        task = distribution.sample(task_key)
+        return run_once(task, optimizer, num_steps, init_key, batch_key, probes)
+
+    return map_chunked(run, keys, chunk_size)
+
+
+def inner_bytes(task: Task | TaskDistribution, optimizer: Optimizer) -> int:
+    """The memory of one run's parameters and optimizer state, in bytes."""
+    distribution = as_distribution(task)
+    key = jax.random.key(0)
+    shapes = eqx.filter_eval_shape(
+        lambda t, o: initial_state(t.sample(key), o, key), distribution, optimizer
+    )
+    return num_bytes(shapes)
+
+
+def _checked_chunk_size(
+    task: Task | TaskDistribution,
+    optimizer: Optimizer,
+    num_steps: int,
+    num_runs: int,
+    chunk_size: int | None,
+) -> int:
+    check_number("num_steps", num_steps, minimum=1)
+    check_number("num_runs", num_runs, minimum=1)
+    if chunk_size is None:
+        # A step's temporaries are a few times the state.
+        return side_by_side(4 * inner_bytes(task, optimizer), num_runs)
+    check_number("chunk_size", chunk_size, minimum=1)
+    return chunk_size
+
+
+def _trajectory(
+    outcome: tuple[Array, InnerState, dict[str, Any]], probes: dict[str, Probe], num_steps: int
+) -> Trajectory:
+    losses, inner, records = outcome
+    steps = {name: tuple(range(0, num_steps, probe.every)) for name, probe in probes.items()}
+    return Trajectory(losses, inner.params, inner.optimizer_state, records, steps)
+
+
+def train(
+    task: Task | TaskDistribution,
+    optimizer: Optimizer,
+    num_steps: int,
+    *,
+    key: PRNGKeyArray,
+    probes: Mapping[str, Probe] | None = None,
+    num_runs: int = 1,
+    chunk_size: int | None = None,
+) -> Trajectory:
+    """Runs an optimizer on a task, several times if asked, in one compiled program.
+
+    Run r's problem, initial parameters and batches depend on `key` and r alone, so two
+    optimizers trained with the same key are compared pair by pair. Values (learning rates,
+    weights, data, keys) can change without recompiling; for Optax's own transformations the
+    learning rate is part of the program, for this library's it is not.
+
+    Args:
+        task: what to train on; from a distribution every run draws its own.
+        optimizer: any pair of `init` and `update`.
+        num_steps: steps a run, at least 1.
+        key: PRNG key.
+        probes: what to measure on the way, by name.
+        num_runs: independent runs.
+        chunk_size: runs that advance side by side; chosen from their memory if not given.
+
+    Returns:
+        The trajectory; `.losses` has shape (runs, steps).
+
+    Raises:
+        InvalidValueError: fewer than one step, run or run a chunk.
+
+    Example:
+        >>> from optoscope import optimizers, tasks
+        >>> problem = tasks.get("quadratic")
+        >>> run = train(problem, optimizers.sgd(0.1), 50, key=jax.random.key(0), num_runs=3)
+        >>> run.losses.shape, bool((run.losses[:, -1] < run.losses[:, 0]).all())
+        ((3, 50), True)
+    """
+    probes = dict(probes or {})
+    chunk_size = _checked_chunk_size(task, optimizer, num_steps, num_runs, chunk_size)
+    keys = run_keys(key, num_runs)
+    outcome = _train(as_distribution(task), optimizer, num_steps, keys, probes, chunk_size)
+    return _trajectory(outcome, probes, num_steps)
+
+
+def compile_train(
+    task: Task | TaskDistribution,
+    optimizer: Optimizer,
+    num_steps: int,
+    *,
+    probes: Mapping[str, Probe] | None = None,
+    num_runs: int = 1,
+    chunk_size: int | None = None,
+) -> Callable[[PRNGKeyArray], Trajectory]:
+    """`train` compiled ahead of time: a function of the runs' keys, shape (num_runs,).
+
+    Use it to time runs without their compilation, or to do many runs in several calls: with
+    `run_keys(key, n)` cut into pieces, the runs are those of `train(key=key, num_runs=n)`.
+
+    Raises:
+        InvalidValueError: fewer than one step, run or run a chunk.
+    """
+    probes = dict(probes or {})
+    chunk_size = _checked_chunk_size(task, optimizer, num_steps, num_runs, chunk_size)
+    distribution = as_distribution(task)
+    keys = run_keys(jax.random.key(0), num_runs)
+    program = _train.lower(distribution, optimizer, num_steps, keys, probes, chunk_size).compile()
+
+    def run(keys: PRNGKeyArray) -> Trajectory:
+        outcome = program(distribution, optimizer, num_steps, keys, probes, chunk_size)
+        return _trajectory(outcome, probes, num_steps)
+
+    return run

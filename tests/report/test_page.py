@@ -1,0 +1,179 @@
+import html
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import pytest
+from conftest import CLAIMS, make_losses, make_metrics, make_results, make_search, write_run
+
+from optoscope import report
+from optoscope._core.errors import RunDirectoryError
+
+NAMES = ("loss_curves", "early_losses", "comparison", "search", "meta_training")
+VOID = {"meta", "link", "img", "br", "hr"}
+
+
+class Reader(HTMLParser):
+    """Collects tags and attributes, and checks that every tag is closed."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.attributes, self.open = [], [], []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value) for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_every_figure_is_written_twice_and_shown(full_run):
+    page = report.render(full_run)
+    assert page == full_run / "index.html"
+    found = {path.name for path in (full_run / "figures").iterdir()}
+    assert found == {f"{name}.{kind}" for name in NAMES for kind in ("png", "svg")}
+    images = [
+        v for tag, name, v in Reader(page.read_text()).attributes if (tag, name) == ("img", "src")
+    ]
+    assert len(images) == len(NAMES)
+    assert all(image.startswith("data:image/png;base64,") for image in images)
+
+
+def test_the_page_needs_nothing_from_outside(full_run):
+    reader = Reader(report.render(full_run).read_text())
+    assert "script" not in reader.tags
+    assert "iframe" not in reader.tags
+    for _tag, name, value in reader.attributes:
+        if name in ("src", "href", "srcset", "action", "data"):
+            assert value.startswith("data:")
+        assert not name.startswith("on")
+    style = (report.render(full_run)).read_text().split("<style>")[1].split("</style>")[0]
+    assert "url(" not in style
+    assert "@import" not in style
+
+
+def test_the_page_says_it_all(full_run):
+    text = html.unescape(report.render(full_run, notes=["Made for the tests."]).read_text())
+    assert report.sentence(make_results()) in text
+    assert "Made for the tests." in text
+    assert "demo: digits-mlp-sigmoid" in text
+    assert "✓ holds" in text
+    assert "✗ does not hold" in text
+    assert "? inconclusive" in text
+    assert "0.283 [0.250, 0.300]" in text
+    assert "lion: best learning_rate 0.01 is at the edge of its grid" in text
+    assert "10 runs of 200 steps each · seeds 0 to 9 · 4 min 5 s in all" in text
+    assert f"optoscope demo --config {full_run / 'config.json'}" in text
+    assert "optoscope 0.1.0 · jax 0.10" in text
+    for kind in report.FIGURES:
+        assert kind.text.title in text
+        assert kind.text.how_to_read in text
+        assert kind.text.what_it_does_not_show in text
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        ("optoscope train lstm --out a", "optoscope train lstm --out a"),
+        (["optoscope", "train", "--out", "a b"], "optoscope train --out 'a b'"),
+        ("train", "optoscope train --config '"),
+    ],
+)
+def test_the_command_that_repeats_the_run(tmp_path, command, shown):
+    page = report.render(write_run(tmp_path / "a run", config={"command": command}))
+    assert f"<pre><code>{shown}" in html.unescape(page.read_text())
+
+
+EVIL = "<script>alert('x')</script>"
+
+
+def test_nothing_from_the_records_becomes_markup(tmp_path):
+    results = make_results(task={"name": EVIL})
+    results["optimizers"][EVIL] = results["optimizers"].pop("lion") | {"warnings": [EVIL]}
+    results["comparison"]["learned"] = EVIL
+    losses = make_losses()
+    losses[EVIL.replace("/", "")] = losses.pop("lion")
+    claims = [dict.fromkeys(CLAIMS[0], EVIL) | {"verdict": "holds", "interval": None}]
+    config = {"command": EVIL, EVIL: EVIL, "versions": {EVIL: EVIL}}
+    run = write_run(tmp_path, results=results, losses=losses, claims=claims, config=config)
+    text = report.render(run, notes=[EVIL]).read_text()
+    assert "script" not in Reader(text).tags
+    assert EVIL in html.unescape(text)
+    for drawing in (run / "figures").glob("*.svg"):
+        tags = {element.tag.split("}")[-1] for element in ElementTree.parse(drawing).iter()}
+        assert "script" not in tags
+
+
+RECORDS = {
+    "results": (make_results, {"comparison"}),
+    "losses": (make_losses, {"loss_curves", "early_losses"}),
+    "search": (make_search, {"search"}),
+    "metrics": (make_metrics, {"meta_training"}),
+    "claims": (lambda: CLAIMS, set()),
+}
+
+
+@pytest.mark.parametrize("record", RECORDS)
+def test_each_record_alone_gives_its_figures(tmp_path, record):
+    make, names = RECORDS[record]
+    run = write_run(tmp_path, **{record: make()})
+    text = report.render(run).read_text()
+    assert {path.stem for path in run.glob("figures/*")} == names
+    assert Reader(text).tags.count("img") == len(names)
+
+
+def test_a_configuration_alone_gives_a_page(tmp_path):
+    text = report.render(write_run(tmp_path)).read_text()
+    assert Reader(text).tags.count("img") == 0
+    assert "digits-mlp-sigmoid" in text
+
+
+def test_drawing_again_gives_the_same_bytes(full_run, tmp_path):
+    report.render(full_run)
+    first = {path.name: path.read_bytes() for path in (full_run / "figures").iterdir()}
+    first["page"] = (full_run / "index.html").read_bytes()
+    report.render(full_run)
+    again = {path.name: path.read_bytes() for path in (full_run / "figures").iterdir()}
+    again["page"] = (full_run / "index.html").read_bytes()
+    assert again == first
+
+
+def test_drawings_keep_their_words_and_hold_no_date(full_run):
+    report.render(full_run)
+    drawing = (full_run / "figures" / "loss_curves.svg").read_text()
+    assert re.search(r"<text[^>]*>momentum</text>", drawing)
+    assert "<dc:date>" not in drawing
+
+
+def test_a_damaged_record_leaves_the_old_page(full_run):
+    page = report.render(full_run)
+    before = page.read_bytes()
+    (full_run / "results.json").write_text("{")
+    with pytest.raises(RunDirectoryError, match=r"results\.json"):
+        report.render(full_run)
+    assert page.read_bytes() == before
+
+
+def test_a_folder_that_cannot_be_written_is_named(full_run):
+    (full_run / "figures").write_text("in the way")
+    with pytest.raises(RunDirectoryError, match="figures"):
+        report.render(full_run)
+
+
+def test_the_report_never_imports_jax(full_run):
+    code = (
+        "import sys; from optoscope import report; run = sys.argv[1]; report.render(run); "
+        "report.table(report.read_run(run).results); "
+        "bad = {'jax', 'equinox', 'optax', 'matplotlib.pyplot'} & set(sys.modules); "
+        "sys.exit(f'imported {bad}' if bad else 0)"
+    )
+    command = [sys.executable, "-c", code, str(full_run)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

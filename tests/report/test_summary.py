@@ -1,0 +1,149 @@
+import re
+
+import pytest
+from conftest import interval, make_results
+from rich.console import Console
+
+from optoscope import report
+from optoscope._core.errors import FileFormatError
+from optoscope.report._summary import format_number, summarise
+
+
+def printed(results, width=140, **options):
+    console = Console(width=width, **options)
+    with console.capture() as capture:
+        console.print(report.table(results))
+    return capture.get()
+
+
+def compared(mean, low, high, runs=10):
+    comparison = make_results()["comparison"] | {
+        "relative_improvement": interval(mean, low, high, runs)
+    }
+    return report.sentence(make_results(comparison=comparison))
+
+
+def test_cells():
+    summary = summarise(make_results())
+    assert [heading.replace("\n", " ") for heading in summary.headings] == [
+        "optimizer", "tuned values", "mean loss over 100 steps", "mean loss over 200 steps",
+        "final loss", "test accuracy, %",
+    ]  # fmt: skip
+    assert [str(cell) for cell in summary.rows[0].cells] == [
+        "0.322 [0.310, 0.335]", "0.201 [0.193, 0.210]", "0.061 [0.051, 0.072]",
+        "95.1 [94.4, 95.7]",
+    ]  # fmt: skip
+    assert [row.hyperparameters for row in summary.rows] == [
+        ("learned",), ("rate 3", "momentum 0.9"), ("rate 0.1",), ("rate 0.01",),
+    ]  # fmt: skip
+
+
+def test_the_best_of_each_column_is_marked():
+    marked = [[cell.best for cell in row.cells] for row in summarise(make_results()).rows]
+    assert marked == [
+        [True, True, True, False], [False] * 4, [False, False, False, True], [False] * 4,
+    ]  # fmt: skip
+
+
+def test_missing_numbers_are_words():
+    results = make_results()
+    results["optimizers"]["adam"] |= {
+        "test_accuracy": None,
+        "diverged": 3,
+        "final_loss": interval(None),
+    }
+    results["optimizers"]["lion"]["final_loss"] = interval(0.12)
+    results["optimizers"]["lion"]["mean_loss"].pop("200")
+    summary = summarise(results)
+    assert [str(c) for c in summary.rows[2].cells][2:] == ["diverged", "–"]
+    assert [str(c) for c in summary.rows[3].cells][1:3] == ["–", "0.120"]
+    assert summary.notes == (
+        "adam: 3 of 10 runs diverged.",
+        "lion: best learning_rate 0.01 is at the edge of its grid",
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.3216, "0.322"), (0.0, "0.000"), (0.00123, "0.00123"), (99.0, "99.000"),
+     (1234.5, "1.23e+03"), (-0.25, "-0.250")],
+)  # fmt: skip
+def test_format_number(value, text):
+    assert format_number(value) == text
+
+
+def test_a_wide_terminal_gets_one_line_for_each_optimizer():
+    lines = printed(make_results()).splitlines()
+    row = next(line for line in lines if line.startswith("momentum"))
+    assert row.split("  ")[0] == "momentum"
+    for text in ("rate 3, momentum 0.9", "0.449 [0.437, 0.462]", "95.3 [94.6, 95.9]"):
+        assert text in row
+
+
+def test_eighty_columns_are_enough():
+    text = printed(make_results(), width=80)
+    assert max(map(len, text.splitlines())) <= 80
+    # Intervals and words are whole.
+    for part in ("[0.310, 0.335]", "[94.4, 95.7]", "momentum 0.9", "…"):
+        assert (part in text) == (part != "…")
+
+
+def test_the_best_is_bold():
+    text = printed(make_results(), force_terminal=True, color_system="standard")
+    assert re.search(r"\x1b\[1m *0\.322 \[0\.310, 0\.335\]", text)
+    assert not re.search(r"\x1b\[1m *0\.449", text)
+
+
+def test_names_are_no_markup():
+    results = make_results()
+    results["optimizers"]["[red]odd[/red]"] = results["optimizers"].pop("lion")
+    assert "[red]odd[/red]" in printed(results)
+
+
+def test_the_sentence_of_a_win():
+    assert report.sentence(make_results()) == (
+        "lstm's mean training loss over the first 100 steps is 28% below the best tuned "
+        "baseline's (momentum), 95% interval 25% to 30%, 10 paired runs."
+    )
+
+
+def test_the_sentence_of_a_loss():
+    assert compared(-0.12, -0.15, -0.1) == (
+        "lstm did not beat the best tuned baseline (momentum): its mean training loss over the "
+        "first 100 steps is 12% above the baseline's, 95% interval 10% to 15%, 10 paired runs."
+    )
+
+
+def test_the_sentence_of_a_draw():
+    assert compared(0.02, -0.031, 0.07) == (
+        "lstm is not distinguishable from the best tuned baseline (momentum): its mean training "
+        "loss over the first 100 steps is 2.0% below the baseline's, 95% interval 3.1% above to "
+        "7.0% below, 10 paired runs."
+    )
+
+
+def test_an_interval_that_touches_zero_is_no_win():
+    assert "not distinguishable" in compared(0.2, 0.0, 0.4)
+    assert "not distinguishable" in compared(-0.2, -0.4, 0.0)
+
+
+def test_sentences_without_numbers():
+    assert compared(None, None, None) == (
+        "lstm could not be compared with momentum by its mean training loss over the first 100 "
+        "steps: a run of one of them diverged."
+    )
+    assert compared(0.3, None, None, runs=1).endswith(
+        "but 1 paired run is too few for an interval."
+    )
+    assert report.sentence(make_results(comparison=None)).startswith("No learned optimizer")
+
+
+def test_records_and_plain_json_say_the_same(full_run):
+    results = report.read_run(full_run).results
+    assert report.sentence(results) == report.sentence(make_results())
+    assert printed(results) == printed(make_results())
+
+
+def test_what_is_no_result_is_refused():
+    with pytest.raises(FileFormatError):
+        report.table({"optimizers": {}})
