@@ -9,17 +9,14 @@ from types import ModuleType
 __version__ = "0.1.0"
 
 _SUBPACKAGES = (
-    "analysis",
     "bench",
     "data",
     "meta",
     "optimizers",
-    "papers",
     "report",
     "tasks",
     "training",
 )
-__all__ = [*_SUBPACKAGES, "__version__"]
 
 
 def __getattr__(name: str) -> ModuleType:
@@ -29,4 +26,4 @@ def __getattr__(name: str) -> ModuleType:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return [*_SUBPACKAGES, "__version__"]

@@ -1,4 +1,4 @@
-"""Learned optimizers against tuned baselines: search, paired evaluation, and the files they leave."""
+"""Learned optimizers against tuned baselines: search, paired evaluation, records."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence

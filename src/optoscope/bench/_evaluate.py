@@ -15,7 +15,14 @@ from optoscope._core.errors import InvalidValueError, check_number
 from optoscope.bench._statistics import Summary, relative_improvement, summarize
 from optoscope.optimizers import Optimizer
 from optoscope.tasks import Task, TaskDistribution
-from optoscope.training import Probe, compile_train, inner_bytes, run_keys, side_by_side
+from optoscope.training import (
+    Probe,
+    compile_train,
+    inner_bytes,
+    measured_steps,
+    run_keys,
+    side_by_side,
+)
 
 FORMAT = "optoscope/results"
 VERSION = 1
@@ -160,7 +167,7 @@ def evaluate(
             test_accuracy=np.concatenate(accuracies)[:num_runs] if accuracies else None,
             seconds_per_step=seconds / (len(parts) * per_call * num_steps),
             records=records,
-            measured_steps=trajectory.measured_steps,
+            measured_steps=measured_steps(probes or {}, num_steps),
         )
     return Evaluation(results, num_steps, num_runs)
 

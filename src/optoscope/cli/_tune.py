@@ -1,7 +1,7 @@
 """optoscope tune: search an optimizer's hyper-parameters on a task."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import tyro
 
@@ -59,7 +59,8 @@ class Tune(RunCommand):
                 f"{self.optimizer!r} has no hyper-parameters to search; meta-train it with "
                 f"`optoscope train {self.optimizer}`."
             )
-        optimizers.get(self.optimizer, **{name: low for name, (low, _) in ranges.items()})
+        settings: dict[str, Any] = {name: low for name, (low, _) in ranges.items()}
+        optimizers.get(self.optimizer, **settings)
         task = get_task(self.task, **self.task_options())
         space = {name: _distribution(name, *bounds) for name, bounds in ranges.items()}
         directory = self.new_directory(f"tune-{self.optimizer}-{self.task}")

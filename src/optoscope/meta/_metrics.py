@@ -57,7 +57,7 @@ class TensorBoard:
 
     def __init__(self, directory: str | Path):
         try:
-            from tensorboardX import SummaryWriter
+            from tensorboardX import SummaryWriter  # pyright: ignore[reportMissingImports]
         except ImportError:
             raise OptoscopeError(
                 "TensorBoard needs an extra: pip install 'optoscope[tensorboard]'."

@@ -79,8 +79,8 @@ class MetaTrainingResult:
         seconds: time spent, over all sittings.
     """
 
-    optimizer: Optimizer
-    best: Optimizer
+    optimizer: Any
+    best: Any
     best_loss: float | None
     step: int
     skipped: int

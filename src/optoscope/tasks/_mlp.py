@@ -60,7 +60,7 @@ class MLP(eqx.Module):
     def __check_init__(self):
         if len(self.widths) < 2 or any(width < 1 for width in self.widths):
             raise InvalidValueError(
-                f"widths is {self.widths}; it needs an input and an output at least, each 1 or more."
+                f"widths is {self.widths}; it needs an input and an output, each 1 or more."
             )
         if self.activation not in ACTIVATIONS:
             raise UnknownNameError("activation", self.activation, ACTIVATIONS)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from optoscope import data
 from optoscope._core.errors import InvalidValueError
@@ -32,6 +32,8 @@ class TaskEntry:
 
 REGISTRY: Registry[TaskEntry] = Registry("task")
 
+_ImageDataset = Literal["digits", "mnist", "fashion_mnist", "cifar10"]
+
 _VARIANTS = {
     "sigmoid": {"activation": "sigmoid"},
     "tanh": {"activation": "tanh"},
@@ -42,7 +44,7 @@ _VARIANTS = {
 }
 # Paper A's networks: the one of meta-training, and those its figure 6 and 7 move to.
 _HIDDEN = {"mlp": (20,), "mlp-40": (40,), "mlp-20-20": (20, 20), "mlp-100-100": (100, 100)}
-_DATASETS = {
+_DATASETS: dict[_ImageDataset, str] = {
     "digits": "scikit-learn's 8×8 digits (bundled)",
     "mnist": "MNIST",
     "fashion_mnist": "Fashion-MNIST",
@@ -51,7 +53,7 @@ _DATASETS = {
 
 
 def _build_mlp(
-    dataset: str,
+    dataset: _ImageDataset,
     name: str,
     settings: dict[str, Any],
     *,

@@ -183,8 +183,13 @@ def _trajectory(
     outcome: tuple[Array, InnerState, dict[str, Any]], probes: dict[str, Probe], num_steps: int
 ) -> Trajectory:
     losses, inner, records = outcome
-    steps = {name: tuple(range(0, num_steps, probe.every)) for name, probe in probes.items()}
+    steps = measured_steps(probes, num_steps)
     return Trajectory(losses, inner.params, inner.optimizer_state, records, steps)
+
+
+def measured_steps(probes: Mapping[str, Probe], num_steps: int) -> dict[str, tuple[int, ...]]:
+    """For each probe the steps of a run it is measured at."""
+    return {name: tuple(range(0, num_steps, probe.every)) for name, probe in probes.items()}
 
 
 def train(
@@ -254,7 +259,8 @@ def compile_train(
     chunk_size = _checked_chunk_size(task, optimizer, num_steps, num_runs, chunk_size)
     distribution = as_distribution(task)
     keys = run_keys(jax.random.key(0), num_runs)
-    program = _train.lower(distribution, optimizer, num_steps, keys, probes, chunk_size).compile()
+    jitted: Any = _train
+    program = jitted.lower(distribution, optimizer, num_steps, keys, probes, chunk_size).compile()
 
     def run(keys: PRNGKeyArray) -> Trajectory:
         outcome = program(distribution, optimizer, num_steps, keys, probes, chunk_size)
