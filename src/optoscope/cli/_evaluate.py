@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import tyro
 
@@ -49,7 +49,9 @@ class Evaluate(RunCommand):
 
     name: ClassVar[str] = "evaluate"
 
-    optimizer: tyro.conf.Positional[str | None] = None
+    optimizer: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[OPTIMIZER]")] = (
+        None
+    )
     task: str | None = None
     against: str = "momentum,adam,lion"
     steps: int = 200

@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
 
@@ -151,7 +151,9 @@ class Train(RunCommand, MetaTraining):
 
     name: ClassVar[str] = "train"
 
-    optimizer: tyro.conf.Positional[str | None] = None
+    optimizer: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[OPTIMIZER]")] = (
+        None
+    )
     task: str = "digits-mlp-sigmoid"
     resume: Path | None = None
     tensorboard: bool = False

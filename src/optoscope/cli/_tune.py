@@ -1,7 +1,7 @@
 """optoscope tune: search an optimizer's hyper-parameters on a task."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import tyro
 
@@ -29,7 +29,9 @@ class Tune(RunCommand):
 
     name: ClassVar[str] = "tune"
 
-    optimizer: tyro.conf.Positional[str | None] = None
+    optimizer: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[OPTIMIZER]")] = (
+        None
+    )
     task: str = "digits-mlp-sigmoid"
     steps: int = 100
     runs: int = 8
