@@ -10,7 +10,7 @@ import jax
 def side_by_side(
     candidates: Mapping[str, Callable[[], object]], rounds: int = 7
 ) -> dict[str, list[float]]:
-    """Seconds of every round of every candidate; the first call of each (compilation) is not timed."""
+    """Seconds of every round of every candidate; the first, compiling call is not timed."""
     for candidate in candidates.values():
         jax.block_until_ready(candidate())
     seconds = {name: [] for name in candidates}

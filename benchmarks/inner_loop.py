@@ -1,4 +1,4 @@
-"""`training.train` against a hand-written scan with the same optimizer and no probes: at most 1.05."""
+"""`training.train` against a hand-written scan of the same optimizer, no probes: at most 1.05."""
 
 import argparse
 

@@ -4,6 +4,8 @@ import difflib
 import math
 from collections.abc import Iterable
 
+_MOST_LISTED = 20
+
 
 class OptoscopeError(Exception):
     """Base of every error this library raises on purpose.
@@ -23,9 +25,11 @@ class UnknownNameError(OptoscopeError, LookupError):
         known = sorted(known)
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
         hint = f"Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
-        super().__init__(
-            f"unknown {kind} {name!r}. {hint} Known: {', '.join(known)}.".replace("  ", " ")
-        )
+        parts = [f"unknown {kind} {name!r}.", hint]
+        # A hundred names help nobody when the nearest are at hand.
+        if known and (len(known) <= _MOST_LISTED or not near):
+            parts.append(f"Known: {', '.join(known)}.")
+        super().__init__(" ".join(filter(None, parts)))
         self.name = name
         self.suggestions = near
 
@@ -48,15 +52,19 @@ class MetaTrainingDivergedError(OptoscopeError):
 
 def check_number(
     name: str,
-    value: float,
+    value: float | int,
     *,
-    minimum: float = -math.inf,
-    maximum: float = math.inf,
+    minimum: float | int = -math.inf,
+    maximum: float | int = math.inf,
     exclusive_minimum: bool = False,
 ) -> None:
     """Raises InvalidValueError unless `value` is a finite number inside the stated range."""
     low_ok = value > minimum if exclusive_minimum else value >= minimum
-    if math.isfinite(value) and low_ok and value <= maximum:
+    try:
+        finite = math.isfinite(value)
+    except OverflowError:  # an integer beyond the largest float
+        finite = False
+    if finite and low_ok and value <= maximum:
         return
     bounds = []
     if minimum > -math.inf:

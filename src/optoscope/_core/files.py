@@ -61,5 +61,5 @@ def read_json(path: Path, error: type[Exception] = RunDirectoryError) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise error(f"{path} does not exist.") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as problem:
+    except (OSError, ValueError, RecursionError) as problem:
         raise error(f"{path} cannot be read as JSON: {problem}.") from None

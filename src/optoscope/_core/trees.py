@@ -24,8 +24,8 @@ def select(condition: Bool[Array, ""], if_true: PyTree, if_false: PyTree) -> PyT
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), if_true, if_false)
 
 
-def size(tree: PyTree[Array]) -> int:
-    """The number of scalars in all leaves."""
+def size(tree: PyTree[Array | jax.ShapeDtypeStruct]) -> int:
+    """The number of scalars in all leaves (arrays or shape structs)."""
     return sum(int(np.prod(leaf.shape, dtype=np.int64)) for leaf in jax.tree.leaves(tree))
 
 

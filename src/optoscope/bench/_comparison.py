@@ -12,10 +12,11 @@ from jaxtyping import PRNGKeyArray
 
 from optoscope._core.errors import InvalidValueError
 from optoscope._core.files import replacing, write_json
+from optoscope._core.keys import stream
 from optoscope.bench._evaluate import FORMAT, VERSION, Evaluation, evaluate
 from optoscope.bench._search import LogUniform, SearchResult, edge_warnings, grid_search
-from optoscope.optimizers import REGISTRY, Optimizer
-from optoscope.tasks import Task, TaskDistribution
+from optoscope.optimizers import REGISTRY, Optimizer, OptimizerEntry
+from optoscope.tasks import Task, TaskDistribution, as_distribution
 from optoscope.training import Probe
 
 Progress = Callable[[str, int, int], None]
@@ -68,7 +69,7 @@ class Comparison:
             "format": FORMAT,
             "version": VERSION,
             "task": self.task,
-            # Run r draws its problem, start and batches from fold_in(evaluation key of `seed`, r).
+            # Run r draws its problem, start and batches from fold_in(evaluation stream, r).
             "seed": self.seed,
             "seeds": list(range(self.evaluation.num_runs)),
             "num_steps": self.evaluation.num_steps,
@@ -135,9 +136,7 @@ def tune(
         UnknownNameError: no such optimizer.
         InvalidValueError: the optimizer has nothing to search.
     """
-    entry = REGISTRY[name]
-    if not entry.search:
-        raise InvalidValueError(f"optimizer {name!r} has no hyper-parameters to search.")
+    entry = _searchable(name)
     ranges = dict(entry.search)
     found = None
     for _ in range(4):
@@ -157,6 +156,24 @@ def tune(
         ranges = {key: _moved(bounds, found.best[key]) for key, bounds in ranges.items()}
     assert found is not None
     return found
+
+
+def _check_probes(
+    task: Task | TaskDistribution,
+    learned: Mapping[str, Optimizer],
+    probes: Mapping[str, Probe] | None,
+) -> None:
+    example = as_distribution(task).sample(jax.random.key(0))
+    for optimizer in learned.values():
+        for probe in (probes or {}).values():
+            probe.bind(example, optimizer)
+
+
+def _searchable(name: str) -> OptimizerEntry:
+    entry = REGISTRY[name]
+    if not entry.search:
+        raise InvalidValueError(f"optimizer {name!r} has no hyper-parameters to search.")
+    return entry
 
 
 def _moved(bounds: tuple[float, float], best: float) -> tuple[float, float]:
@@ -211,17 +228,20 @@ def compare(
     """
     started = time.perf_counter()
     metric_steps = min(metric_steps, num_steps)
-    tuning_key, evaluation_key = jax.random.split(jax.random.key(seed))
     report = on_progress or (lambda *_: None)
     searches, optimizers = {}, dict(learned)
+    # All names and probes before the first search: a typo should not cost minutes.
     for name in baselines:
         if name in learned:
             raise InvalidValueError(f"{name!r} is both evaluated and a baseline; name it once.")
+        _searchable(name)
+    _check_probes(task, learned, probes)
+    for name in baselines:
         searches[name] = tune(
             name,
             task,
             num_steps=metric_steps,
-            key=tuning_key,
+            key=stream(seed, "tuning"),
             num_points=num_points,
             num_runs=tuning_runs,
             on_progress=lambda done, total, name=name: report(f"tuning {name}", done, total),
@@ -231,7 +251,7 @@ def compare(
         task,
         optimizers,
         num_steps,
-        key=evaluation_key,
+        key=stream(seed, "evaluation"),
         num_runs=num_runs,
         probes=probes,
         on_progress=lambda name, done, total: report(f"running {name}", done, total),

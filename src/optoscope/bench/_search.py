@@ -9,7 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 from optoscope._core.errors import InvalidValueError, check_number
 from optoscope.optimizers import Optimizer
@@ -126,7 +126,7 @@ def _scores(
     create: Create,
     hyperparameters: dict[str, Array],
     num_steps: int,
-    keys: PRNGKeyArray,
+    keys: Key[Array, " runs"],
     chunk_size: int,
 ) -> Float[Array, "configurations runs"]:
     def one(configuration: dict[str, Array]) -> Array:

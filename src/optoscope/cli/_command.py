@@ -1,5 +1,6 @@
 """What all commands share: their fields, the run directory, config.json, devices."""
 
+import contextlib
 import dataclasses
 import os
 import platform
@@ -178,8 +179,9 @@ def use_devices(requested: int, num_tasks: int) -> int:
         raise InvalidValueError(f"--devices is {requested}; it must be 0 (automatic) or more.")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     wanted = requested or max(1, min(cores or 1, num_tasks))
-    # Takes effect on the CPU only, and only before its client exists.
-    jax.config.update("jax_num_cpu_devices", wanted)
+    # A program that has computed something keeps the devices it has; so do accelerators.
+    with contextlib.suppress(RuntimeError):
+        jax.config.update("jax_num_cpu_devices", wanted)
     available = len(jax.local_devices())
     if requested > available:
         raise InvalidValueError(f"--devices is {requested}; there are {available}.")

@@ -10,7 +10,7 @@ from optoscope._core.files import write_json
 from optoscope.cli._command import RunCommand, get_task, use_devices
 from optoscope.cli._console import console, steps
 from optoscope.cli._evaluate import show_results
-from optoscope.cli._train import MetaTraining, export, meta_train
+from optoscope.cli._train import MetaTraining, export, make_trainer, meta_train
 
 if TYPE_CHECKING:
     from optoscope.bench import Comparison
@@ -85,24 +85,23 @@ class Demo(RunCommand):
             schedule="cosine",
             devices=use_devices(0, 4),
         )
-        import jax
-
         from optoscope import bench, optimizers
+        from optoscope._core.keys import stream
 
         task = get_task(_TASK)
+        trainer = make_trainer(settings, task, self.seed)
         directory = self.new_directory("demo")
         console.print(
-            f"Meta-training an LSTM optimizer on {_TASK}, "
-            f"then racing it against {', '.join(_BASELINES)}. Everything goes to {directory}."
+            f"Meta-training an LSTM optimizer on {_TASK}, then racing it against "
+            f"{', '.join(_BASELINES)}. Everything goes to {directory}."
         )
-        start_key = jax.random.fold_in(jax.random.key(self.seed), 1)
-        learned = optimizers.get("lstm", key=start_key)
+        learned = optimizers.get("lstm", key=stream(self.seed, "untrained weights"))
+        result = meta_train(trainer, learned, self.meta_steps, directory, self.seed)
+        if result.interrupted:
+            console.print(f"Stopped after {result.step} meta-steps; nothing was compared.")
+            return 130
+        export(directory, result, task, "lstm", settings, self.seed)
         with steps() as show:
-            result = meta_train(settings, learned, task, directory, self.seed, show)
-            if result.interrupted:
-                console.print(f"Stopped after {result.step} meta-steps; nothing was compared.")
-                return 130
-            export(directory, result, task, "lstm", settings, self.seed)
             comparison = bench.compare(
                 task,
                 {"lstm": result.best},

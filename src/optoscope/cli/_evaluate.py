@@ -73,7 +73,8 @@ class Evaluate(RunCommand):
             raise InvalidValueError(
                 "which optimizer? For example: optoscope evaluate runs/demo --task mnist-mlp-relu"
             )
-        from optoscope import bench, optimizers, training
+        # `analysis` registers its probes.
+        from optoscope import analysis, bench, optimizers, training  # noqa: F401
 
         learned = {}
         for place in split_names(self.optimizer):

@@ -77,7 +77,8 @@ def _datasets() -> list[tuple[str, str]]:
 
 
 def _probes() -> list[tuple[str, str]]:
-    from optoscope import training
+    # `analysis` registers its probes.
+    from optoscope import analysis, training  # noqa: F401
 
     return [
         (name, (training.PROBES[name].__doc__ or "").splitlines()[0]) for name in training.PROBES

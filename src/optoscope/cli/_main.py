@@ -2,12 +2,11 @@
 
 import sys
 from collections.abc import Sequence
-from typing import Annotated
 
 import tyro
 
 from optoscope import __version__
-from optoscope._core.errors import OptoscopeError
+from optoscope._core.errors import OptoscopeError, UnknownNameError
 from optoscope.cli._demo import Demo
 from optoscope.cli._evaluate import Evaluate
 from optoscope.cli._list import List
@@ -15,14 +14,7 @@ from optoscope.cli._plot import Plot
 from optoscope.cli._train import Train
 from optoscope.cli._tune import Tune
 
-_Command = (
-    Annotated[Demo, tyro.conf.subcommand("demo")]
-    | Annotated[Train, tyro.conf.subcommand("train")]
-    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
-    | Annotated[Tune, tyro.conf.subcommand("tune")]
-    | Annotated[Plot, tyro.conf.subcommand("plot")]
-    | Annotated[List, tyro.conf.subcommand("list")]
-)
+_COMMANDS = {command.name: command for command in (Demo, Train, Evaluate, Tune, Plot, List)}
 
 _DESCRIPTION = (
     "Train, use and look inside optimizers, above all learned ones. Start with `optoscope demo`."
@@ -39,13 +31,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "--version" in words:
         print(f"optoscope {__version__}")
         return 0
+    if words and not words[0].startswith("-") and words[0] not in _COMMANDS:
+        print(f"optoscope: {UnknownNameError('command', words[0], _COMMANDS)}", file=sys.stderr)
+        return 2
     try:
-        command = tyro.cli(
-            _Command,  # type: ignore[arg-type]
-            prog="optoscope",
-            description=_DESCRIPTION,
-            args=words or ["--help"],
-            config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagConversionOff) if False else (),
+        command = tyro.extras.subcommand_cli_from_dict(
+            _COMMANDS, prog="optoscope", description=_DESCRIPTION, args=words or ["--help"]
         )
     except SystemExit as stop:
         return int(stop.code or 0)

@@ -9,10 +9,10 @@ import tyro
 
 from optoscope._core.errors import InvalidValueError, RunDirectoryError, check_number
 from optoscope.cli._command import RunCommand, get_task, read_arguments, use_devices
-from optoscope.cli._console import Steps, console, steps
+from optoscope.cli._console import console, steps
 
 if TYPE_CHECKING:
-    from optoscope.meta import MetaTrainingResult
+    from optoscope.meta import MetaTrainingResult, Report, Trainer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,25 +50,16 @@ class MetaTraining:
     devices: int = 0
 
 
-def meta_train(
-    settings: MetaTraining,
-    optimizer: Any,
-    task: Any,
-    directory: Path,
-    seed: int,
-    show: Steps,
-    extra_report: Any = None,
-) -> "MetaTrainingResult":
-    """Meta-trains in a run directory, going on from its checkpoints if it has some."""
-    import jax
+def make_trainer(settings: MetaTraining, task: Any, seed: int) -> "Trainer":
+    """The trainer that the settings describe; raises before anything is written or compiled."""
     import optax
 
     from optoscope import meta, tasks
+    from optoscope._core.keys import stream
 
     check_number("--meta-steps", settings.meta_steps, minimum=1)
-    check_number(
-        "--meta-learning-rate", settings.meta_learning_rate, minimum=0, exclusive_minimum=True
-    )
+    rate = settings.meta_learning_rate
+    check_number("--meta-learning-rate", rate, minimum=0, exclusive_minimum=True)
     check_number("--clip", settings.clip, minimum=0)
     distribution = tasks.as_distribution(task)
     estimator = meta.TruncatedBackprop(
@@ -81,35 +72,52 @@ def meta_train(
         stagger=settings.stagger,
         devices=settings.devices,
     )
-    rate = settings.meta_learning_rate
-    adam = optax.adam(
-        optax.cosine_decay_schedule(rate, settings.meta_steps)
-        if settings.schedule == "cosine"
-        else rate
-    )
+    schedules = {
+        "constant": rate,
+        "cosine": optax.cosine_decay_schedule(rate, settings.meta_steps),
+    }
+    meta_optimizer = optax.adam(schedules[settings.schedule])
     if settings.clip:
-        adam = optax.chain(optax.clip_by_global_norm(settings.clip), adam)
-    train_key, evaluation_key = jax.random.split(jax.random.key(seed))
-    trainer = meta.Trainer(
+        meta_optimizer = optax.chain(optax.clip_by_global_norm(settings.clip), meta_optimizer)
+    evaluation_key = stream(seed, "held-out loss")
+    return meta.Trainer(
         estimator,
-        adam,
+        meta_optimizer,
         evaluation=meta.HeldOutLoss(distribution, settings.horizon, 4, evaluation_key),
         evaluate_every=settings.evaluate_every,
         checkpoint_every=settings.checkpoint_every,
     )
 
-    def on_report(report: meta.Report) -> None:
-        detail = f"inner loss {report.inner_loss:.3f}"
-        if report.skipped:
-            detail += f", {report.skipped} skipped"
-        show("meta-training", report.step, settings.meta_steps, detail)
-        if extra_report is not None:
-            extra_report(report)
 
-    show("meta-training", 0, settings.meta_steps, "compiling")
-    return trainer.run(
-        optimizer, settings.meta_steps, key=train_key, directory=directory, on_report=on_report
-    )
+def meta_train(
+    trainer: "Trainer",
+    optimizer: Any,
+    meta_steps: int,
+    directory: Path,
+    seed: int,
+    extra_report: Any = None,
+) -> "MetaTrainingResult":
+    """Meta-trains in a run directory, from its newest checkpoint on, and shows how far it is."""
+    from optoscope._core.keys import stream
+
+    with steps() as show:
+
+        def on_report(report: "Report") -> None:
+            detail = f"inner loss {report.inner_loss:.3f}"
+            if report.skipped:
+                detail += f", {report.skipped} skipped"
+            show("meta-training", report.step, meta_steps, detail)
+            if extra_report is not None:
+                extra_report(report)
+
+        show("meta-training", 0, meta_steps, "compiling")
+        return trainer.run(
+            optimizer,
+            meta_steps,
+            key=stream(seed, "meta-training"),
+            directory=directory,
+            on_report=on_report,
+        )
 
 
 def export(
@@ -126,7 +134,9 @@ def export(
     provenance = {
         "optimizer": name,
         "task": task.metadata,
-        "meta_training": dataclasses.asdict(settings),
+        "meta_training": {
+            f.name: getattr(settings, f.name) for f in dataclasses.fields(MetaTraining)
+        },
         "seed": seed,
         "meta_steps_done": result.step,
         "evaluation_loss": result.best_loss,
@@ -182,24 +192,17 @@ class Train(RunCommand, MetaTraining):
         return resumed
 
     def _work(self, directory: Path | None) -> int:
-        import jax
-
         from optoscope import meta, optimizers, report
+        from optoscope._core.keys import stream
 
         assert self.optimizer is not None
-        entry = optimizers.REGISTRY[self.optimizer]
-        start_key = jax.random.fold_in(jax.random.key(self.seed), 1)
-        optimizer = (
-            optimizers.get(self.optimizer, key=start_key)
-            if entry.learned
-            else optimizers.get(self.optimizer)
-        )
+        optimizer = optimizers.get(self.optimizer, key=stream(self.seed, "untrained weights"))
         task = get_task(self.task, **self.task_options())
+        trainer = make_trainer(self, task, self.seed)
         if directory is None:
             directory = self.new_directory(f"train-{self.optimizer}-{self.task}")
         board = meta.TensorBoard(directory / "tensorboard") if self.tensorboard else None
-        with steps() as show:
-            result = meta_train(self, optimizer, task, directory, self.seed, show, board)
+        result = meta_train(trainer, optimizer, self.meta_steps, directory, self.seed, board)
         if result.interrupted:
             console.print(
                 f"Stopped after {result.step} of {self.meta_steps} meta-steps. "

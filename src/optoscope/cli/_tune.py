@@ -50,9 +50,8 @@ class Tune(RunCommand):
         check_number("--points", self.points, minimum=2)
         if self.optimizer is None:
             raise InvalidValueError("which optimizer? For example: optoscope tune adam")
-        import jax
-
         from optoscope import bench, optimizers, report
+        from optoscope._core.keys import stream
 
         entry = optimizers.REGISTRY[self.optimizer]
         ranges = parse_ranges(self.search) or dict(entry.search)
@@ -66,7 +65,7 @@ class Tune(RunCommand):
         task = get_task(self.task, **self.task_options())
         space = {name: _distribution(name, *bounds) for name, bounds in ranges.items()}
         directory = self.new_directory(f"tune-{self.optimizer}-{self.task}")
-        key = jax.random.key(self.seed)
+        key = stream(self.seed, "tuning")
         with steps() as show:
             settings = {
                 "num_steps": self.steps,

@@ -56,7 +56,12 @@ class Checkpoints:
         """
         leaves = _stored_leaves(tree)
         args = self._orbax.args
-        info = info | {"digest": digest(leaves)}
+        layout = _layout(tree)
+        info = info | {
+            "digest": digest(leaves),
+            "layout": layout,
+            "layout_digest": digest(layout),
+        }
         try:
             self._manager.save(
                 step,
@@ -76,16 +81,19 @@ class Checkpoints:
             like: a pytree of the structure, shapes and types that were saved.
 
         Raises:
-            RunDirectoryError: there are checkpoints, but not one is intact.
+            RunDirectoryError: there are checkpoints, but not one is intact, or the newest is of a
+                run with other arrays.
         """
         steps = self.steps()
         for step in steps:
             try:
                 tree, info = self._read(step, like)
+            except RunDirectoryError:
+                raise
             except Exception as error:  # whatever a damaged file makes the readers raise
                 warnings.warn(
                     f"checkpoint {step} in {self.directory} is damaged ({_first_line(error)}); "
-                    "going back to the one before.",
+                    "it is passed over.",
                     stacklevel=2,
                 )
                 continue
@@ -99,12 +107,14 @@ class Checkpoints:
 
     def _read(self, step: int, like: Tree) -> tuple[Tree, dict[str, Any]]:
         args = self._orbax.args
+        items = self._manager.restore(step, args=args.Composite(info=args.JsonRestore()))
+        info = dict(items["info"])
+        self._check_layout(step, info.pop("layout", None), info.pop("layout_digest", None), like)
         wanted = _stored_leaves(like)
         restored = self._manager.restore(
-            step,
-            args=args.Composite(state=args.StandardRestore(wanted), info=args.JsonRestore()),
+            step, args=args.Composite(state=args.StandardRestore(wanted))
         )
-        leaves, info = restored["state"], dict(restored["info"])
+        leaves = restored["state"]
         for name, leaf in wanted.items():
             if leaves[name].shape != leaf.shape or leaves[name].dtype != leaf.dtype:
                 raise ValueError(f"array {name} has another shape or type than this run's")
@@ -116,6 +126,23 @@ class Checkpoints:
             for index, leaf in enumerate(flat)
         ]
         return jax.tree.unflatten(structure, values), info
+
+    def _check_layout(self, step: int, layout: Any, layout_digest: Any, like: PyTree) -> None:
+        # Another run's checkpoint is not damaged, and must not be thrown away as if it were.
+        wanted = _layout(like)
+        if layout == wanted or layout is None or layout_digest != digest(layout):
+            return
+        differing = [
+            f"array {index} is {saved}, this run's is {own}"
+            for index, (saved, own) in enumerate(zip(layout, wanted, strict=False))
+            if saved != own
+        ]
+        sizes = f"it holds {len(layout)} arrays, this run {len(wanted)}"
+        raise RunDirectoryError(
+            f"checkpoint {step} in {self.directory} is of a run with another optimizer, task, "
+            f"number of tasks or meta-optimizer ({differing[0] if differing else sizes}). "
+            "Resume with the settings it was started with, or choose another directory."
+        )
 
     def _drop_newer(self, step: int) -> None:
         # A damaged newer checkpoint would be in the way when the run arrives there again.
@@ -132,6 +159,13 @@ def _stored_leaves(tree: PyTree) -> dict[str, np.ndarray]:
         for index, leaf in enumerate(jax.tree.leaves(tree))
         if np.size(leaf)
     }
+
+
+def _layout(tree: PyTree) -> list[str]:
+    return [
+        f"{np.asarray(leaf).dtype}[{','.join(map(str, np.shape(leaf)))}]"
+        for leaf in jax.tree.leaves(tree)
+    ]
 
 
 def _first_line(error: Exception) -> str:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, Int, Key, PRNGKeyArray, PyTree
 
 from optoscope.optimizers import Optimizer
 
@@ -65,7 +65,7 @@ def sum_over_tasks(
     function: Callable[[PyTree[Array], PyTree[Array], Any], tuple[PyTree[Array], PyTree[Array]]],
     optimizer: PyTree[Array],
     workers: PyTree[Array],
-    keys: PRNGKeyArray,
+    keys: Key[Array, " tasks"],
     shared: Any,
     devices: int,
     chunked_map: Callable[[Any, Any], Any],

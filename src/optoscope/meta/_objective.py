@@ -1,6 +1,7 @@
 """The meta-objective: what an unroll of inner losses and penalties is worth."""
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -39,13 +40,18 @@ REDUCTIONS: dict[str, Callable[[Array, Array], Array]] = {
 }
 
 
+def _as_array(weights: Any) -> Array | None:
+    return None if weights is None else jnp.asarray(weights, jnp.float32)
+
+
 class Objective(eqx.Module):
     """Turns the losses of one unroll into a meta-loss; every estimator takes one.
 
     Source: paper A, equation 3 (weighted sum); its released program takes the log of the sum.
 
     Args:
-        reduction: "mean", "sum", "log_sum" (the logarithm of the sum) or "last".
+        reduction: "mean", "sum", "log_sum" (the logarithm of the sum) or "last" (the last
+            step of the unroll that has a weight above 0).
         weights: a weight for every step of the horizon, shape (horizon,); 1 if not given.
         penalties: functions of a step record; the sum over steps of their values is added for
             "sum", "log_sum" and "last", the mean for "mean".
@@ -62,7 +68,7 @@ class Objective(eqx.Module):
     """
 
     reduction: str = eqx.field(static=True, default="mean")
-    weights: Float[Array, " horizon"] | None = None
+    weights: Float[Array, " horizon"] | None = eqx.field(default=None, converter=_as_array)
     penalties: tuple[Penalty, ...] = ()
 
     def __check_init__(self):

@@ -266,7 +266,6 @@ class Trainer:
                 state, metrics = _advance(
                     self.estimator, self.meta_optimizer, rest, state, step_key, length
                 )
-                self._check(state, metrics)
                 now = step + length
                 state, evaluation_loss = self._evaluate(state, rest, step, now, num_steps)
                 interrupted = stop.is_set() and now < num_steps
@@ -274,6 +273,7 @@ class Trainer:
                 report = _report(state, metrics, seconds, evaluation_loss)
                 if log is not None:
                     log.append(report)
+                self._check(state)
                 if checkpoints is not None and (
                     interrupted or _due(step, now, num_steps, self.checkpoint_every)
                 ):
@@ -319,7 +319,7 @@ class Trainer:
             )
         return state, loss
 
-    def _check(self, state: MetaState, metrics: dict[str, Array]) -> None:
+    def _check(self, state: MetaState) -> None:
         in_a_row = int(state.skipped_in_a_row)
         if in_a_row < self.patience:
             return

@@ -99,21 +99,24 @@ class TruncatedBackprop(Estimator):
         task = tasks.sample(jax.random.wrap_key_data(kept_key))
         params = select(ended, task.init(init_key), worker.params)
         # A worker's first state is the optimizer's own, so that a learned initial state is learned.
-        fresh = worker.step % self.horizon == 0
+        fresh = ended | (worker.step == 0)
         state = select(fresh, optimizer.init(params), worker.optimizer_state)
         first = jnp.where(ended, 0, worker.step)
         inner = InnerState(params, state, first)
 
         @jax.checkpoint
         def step(inner: InnerState, index: Array) -> tuple[InnerState, tuple[Array, Array]]:
-            inner, record = inner_step(
+            after, record = inner_step(
                 task,
                 optimizer,
                 inner,
                 jax.random.fold_in(batch_key, index),
                 second_order=self.second_order,
             )
-            return inner, (record.loss, self.objective.penalty(record))
+            if self.horizon % self.truncation:
+                # The last unroll is cut off: what lies past the horizon must not diverge.
+                after = select(inner.step < self.horizon, after, inner)
+            return after, (record.loss, self.objective.penalty(record))
 
         inner, (losses, penalties) = jax.lax.scan(step, inner, jnp.arange(self.truncation))
         steps = first + jnp.arange(self.truncation)

@@ -1,5 +1,6 @@
 """Optimizers on disk: weights as safetensors, the rest as JSON. Loading executes nothing."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optoscope._core.errors import FileFormatError, OptoscopeError, UnknownNameError
-from optoscope._core.files import read_json, replacing, write_json
+from optoscope._core.errors import FileFormatError, UnknownNameError
+from optoscope._core.files import read_json, replacing, write_text
 from optoscope.optimizers._base import OptimizerModule, named_leaves
 from optoscope.optimizers._registry import get
 
@@ -37,22 +38,22 @@ def save(
         FileFormatError: the optimizer is a composition, which has no registered name.
         RunDirectoryError: the folder cannot be written.
     """
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save as to_safetensors
 
     folder = Path(path)
-    weights = {leaf: np.asarray(value) for leaf, value in named_leaves(optimizer)}
+    description = {
+        "format": FORMAT,
+        "version": VERSION,
+        "class": optimizer.registered_name,
+        "configuration": optimizer.configuration(),
+        "metadata": metadata or {},
+    }
+    # Both are made before either is written: what cannot be saved leaves the folder as it was.
+    text = json.dumps(description, indent=2, allow_nan=False) + "\n"
+    weights = to_safetensors({leaf: np.asarray(value) for leaf, value in named_leaves(optimizer)})
     with replacing(folder / _WEIGHTS) as temporary:
-        save_file(weights, temporary)
-    write_json(
-        folder / _DESCRIPTION,
-        {
-            "format": FORMAT,
-            "version": VERSION,
-            "class": optimizer.registered_name,
-            "configuration": optimizer.configuration(),
-            "metadata": metadata or {},
-        },
-    )
+        temporary.write_bytes(weights)
+    write_text(folder / _DESCRIPTION, text)
     return folder
 
 
@@ -67,7 +68,11 @@ def _find(path_or_name: str | Path) -> Path:
         raise FileFormatError(
             f"{path} holds no optimizer: {_DESCRIPTION} is neither in it nor in its optimizer/."
         )
-    raise UnknownNameError("saved optimizer", str(path_or_name), pretrained_names())
+    raise UnknownNameError(
+        "saved optimizer (no such folder, and no pretrained one)",
+        str(path_or_name),
+        pretrained_names(),
+    )
 
 
 def pretrained_names() -> tuple[str, ...]:
@@ -113,7 +118,6 @@ def load(path_or_name: str | Path) -> OptimizerModule:
         UnknownNameError: neither a folder nor a name; the message suggests the nearest names.
         FileFormatError: unknown class, newer version, missing weights or wrong shapes.
     """
-    from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     description = read_description(path_or_name)
@@ -121,11 +125,11 @@ def load(path_or_name: str | Path) -> OptimizerModule:
     path = folder / _WEIGHTS
     try:
         skeleton = eqx.filter_eval_shape(get, description["class"], **description["configuration"])
-    except (OptoscopeError, TypeError) as error:
+    except Exception as error:  # whatever a configuration trips over, the file is at fault
         raise FileFormatError(f"{folder / _DESCRIPTION}: {error}") from None
     try:
         weights = load_file(path)
-    except (OSError, SafetensorError) as error:
+    except Exception as error:  # the same for the weights: an unknown type is a KeyError there
         raise FileFormatError(f"{path} cannot be read as safetensors: {error}.") from None
     names = [name for name, _ in named_leaves(skeleton)]
     leaves, structure = jax.tree.flatten(skeleton)

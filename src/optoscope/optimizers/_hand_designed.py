@@ -10,9 +10,9 @@ import optax
 from jaxtyping import Array, Float, PyTree
 
 from optoscope._core.errors import InvalidValueError
-from optoscope.optimizers._base import Optimizer, OptimizerModule, cast_like
+from optoscope.optimizers._base import Optimizer, OptimizerModule, as_optax, cast_like
 
-Scalar = float | Float[Array, ""]
+Scalar = float | int | Float[Array, ""]
 
 
 class OptaxOptimizer(OptimizerModule):
@@ -197,8 +197,9 @@ class Interpolation(OptimizerModule):
         **extra,
     ) -> tuple[PyTree[Array], PyTree[Array]]:
         """The weighted sum of both updates, and both next states."""
-        first_updates, first_state = self.first.update(grads, state[0], params)
-        second_updates, second_state = self.second.update(grads, state[1], params)
+        first, second = as_optax(self.first), as_optax(self.second)
+        first_updates, first_state = first.update(grads, state[0], params, **extra)
+        second_updates, second_state = second.update(grads, state[1], params, **extra)
         updates = jax.tree.map(
             lambda a, b: self.weight * a + (1 - self.weight) * b, first_updates, second_updates
         )

@@ -101,9 +101,9 @@ class LSTMOptimizer(OptimizerModule):
         *,
         hidden_size: int = 20,
         num_layers: int = 2,
-        update_scale: float = 0.1,
-        exponent: float = 10.0,
-        log_offset: float = 0.0,
+        update_scale: float | int = 0.1,
+        exponent: float | int = 10.0,
+        log_offset: float | int = 0.0,
     ) -> "LSTMOptimizer":
         """Draws an untrained optimizer.
 
@@ -137,7 +137,14 @@ class LSTMOptimizer(OptimizerModule):
             layers.append(LSTMLayer(weights, uniform(2 * layer + 1, 4 * hidden_size)))
         readout = uniform(2 * num_layers, hidden_size)
         readout_bias = uniform(2 * num_layers + 1)
-        return cls(tuple(layers), readout, readout_bias, update_scale, exponent, log_offset)
+        return cls(
+            tuple(layers),
+            readout,
+            readout_bias,
+            float(update_scale),
+            float(exponent),
+            float(log_offset),
+        )
 
     def init(self, params: PyTree[Array]) -> LSTMState:
         """Zero states for every coordinate of `params`."""

@@ -5,6 +5,7 @@ from optoscope.tasks._classification import Classification, LabelledBatch, mlp_c
 from optoscope.tasks._mlp import MLP
 from optoscope.tasks._quadratic import LeastSquares, RandomLeastSquares
 from optoscope.tasks._registry import REGISTRY, TaskEntry, get, names
+from optoscope.tasks._symmetries import Symmetry
 
 __all__ = [
     "MLP",
@@ -13,6 +14,7 @@ __all__ = [
     "LabelledBatch",
     "LeastSquares",
     "RandomLeastSquares",
+    "Symmetry",
     "Task",
     "TaskDistribution",
     "TaskEntry",

@@ -6,6 +6,8 @@ from typing import Any
 import equinox as eqx
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from optoscope.tasks._symmetries import Symmetry
+
 Params = PyTree[Array]
 Batch = PyTree[Array]
 
@@ -46,6 +48,15 @@ class Task(eqx.Module):
         """The share of correct predictions on a whole split, or None where that has no meaning."""
         del params, split
         return None
+
+    def symmetries(self, params: PyTree) -> dict[str, Symmetry]:
+        """What leaves the loss as it is, by name; none unless the task declares some.
+
+        Args:
+            params: parameters of the task; only their structure and shapes are used.
+        """
+        del params
+        return {}
 
     @property
     def metadata(self) -> dict[str, Any]:

@@ -1,18 +1,21 @@
 """Image classification with softmax cross-entropy."""
 
+import math
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import InvalidValueError, UnknownNameError
 from optoscope._core.trees import size
 from optoscope.data import Dataset
 from optoscope.tasks._base import Task
 from optoscope.tasks._mlp import MLP, MLPParams
+from optoscope.tasks._mlp_symmetries import mlp_symmetries
+from optoscope.tasks._symmetries import Symmetry
 
 
 class LabelledBatch(eqx.Module):
@@ -58,12 +61,19 @@ class Classification(Task):
         logits = self.network(params, batch.inputs)
         return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels))
 
-    def accuracy(self, params: MLPParams, split: str = "test") -> Float[Array, ""]:
-        """The share of images of a whole split that are classified correctly."""
+    def accuracy(self, params: MLPParams, split: str = "test") -> Float[Array, ""] | None:
+        """The share of a split's images that are classified correctly; None for an empty split."""
         if split not in self.splits:
             raise UnknownNameError("split", split, self.splits)
         data = self.splits[split]
+        if data.labels.shape[0] == 0:
+            return None
         return jnp.mean(jnp.argmax(self.network(params, data.inputs), axis=-1) == data.labels)
+
+    def symmetries(self, params: PyTree) -> dict[str, Symmetry]:
+        """Those of the network under the softmax; see `analysis.symmetry`."""
+        del params
+        return mlp_symmetries(self.network)
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -102,7 +112,9 @@ def mlp_classification(
         name: how reports call the task.
     """
     splits = {
-        split: LabelledBatch(data.inputs.reshape(data.inputs.shape[0], -1), data.labels)
+        split: LabelledBatch(
+            data.inputs.reshape(data.inputs.shape[0], math.prod(data.inputs.shape[1:])), data.labels
+        )
         for split, data in (
             ("train", dataset.train),
             ("validation", dataset.validation),

@@ -10,6 +10,8 @@ from jaxtyping import Array, Float, PyTree
 from optoscope._core.errors import check_number
 from optoscope._core.registry import Registry
 from optoscope._core.trees import global_norm
+from optoscope.optimizers import Optimizer
+from optoscope.tasks import Task
 from optoscope.training._step import StepRecord
 
 
@@ -33,6 +35,14 @@ class Probe(eqx.Module):
 
     def __check_init__(self):
         check_number("every", self.every, minimum=1)
+
+    def bind(self, task: Task, optimizer: Optimizer) -> "Probe":
+        """The probe for runs of `optimizer` on `task`; every run calls it first.
+
+        Override it where what is measured depends on them.
+        """
+        del task, optimizer
+        return self
 
     @abc.abstractmethod
     def measure(self, record: StepRecord) -> PyTree[Array]:

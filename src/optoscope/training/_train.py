@@ -7,7 +7,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, Key, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import check_number
 from optoscope._core.trees import num_bytes
@@ -52,7 +52,7 @@ def map_chunked(function: Any, items: PyTree[Array], chunk_size: int) -> PyTree[
     return jax.lax.map(function, items, batch_size=chunk_size)
 
 
-def run_keys(key: PRNGKeyArray, num_runs: int) -> PRNGKeyArray:
+def run_keys(key: PRNGKeyArray, num_runs: int) -> Key[Array, " runs"]:
     """The key of each run: run r's does not depend on how many runs there are."""
     return jax.vmap(lambda run: jax.random.fold_in(key, run))(jnp.arange(num_runs))
 
@@ -70,10 +70,14 @@ def split_run_key(key: PRNGKeyArray) -> tuple[PRNGKeyArray, PRNGKeyArray, PRNGKe
 def _measure(probes: Mapping[str, Probe], record: StepRecord, step: Array) -> dict[str, Any]:
     measurements = {}
     for name, probe in probes.items():
-        shapes = jax.eval_shape(probe.measure, record)
+        # A bound method would be hashed with the probe's arrays; a closure is not.
+        def measure(record: StepRecord, probe: Probe = probe) -> PyTree[Array]:
+            return probe.measure(record)
+
+        shapes = jax.eval_shape(measure, record)
         measurements[name] = jax.lax.cond(
             step % probe.every == 0,
-            probe.measure,
+            measure,
             lambda _, shapes=shapes: jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes),
             record,
         )
@@ -93,7 +97,7 @@ def run_once(
     Steps come in blocks as long as the greatest common divisor of the probes' intervals: only
     the first step of a block can be due, so the others carry no trace of the probes.
     """
-    probes = dict(probes or {})
+    probes = {name: probe.bind(task, optimizer) for name, probe in (probes or {}).items()}
     inner = initial_state(task, optimizer, init_key)
 
     def step(inner: InnerState, _: None) -> tuple[InnerState, StepRecord]:
@@ -141,7 +145,7 @@ def _train(
     distribution: TaskDistribution,
     optimizer: Optimizer,
     num_steps: int,
-    keys: PRNGKeyArray,
+    keys: Key[Array, " runs"],
     probes: dict[str, Probe],
     chunk_size: int,
 ) -> tuple[Array, InnerState, dict[str, Any]]:
@@ -246,7 +250,7 @@ def compile_train(
     probes: Mapping[str, Probe] | None = None,
     num_runs: int = 1,
     chunk_size: int | None = None,
-) -> Callable[[PRNGKeyArray], Trajectory]:
+) -> Callable[[Key[Array, " runs"]], Trajectory]:
     """`train` compiled ahead of time: a function of the runs' keys, shape (num_runs,).
 
     Use it to time runs without their compilation, or to do many runs in several calls: with
@@ -262,7 +266,7 @@ def compile_train(
     jitted: Any = _train
     program = jitted.lower(distribution, optimizer, num_steps, keys, probes, chunk_size).compile()
 
-    def run(keys: PRNGKeyArray) -> Trajectory:
+    def run(keys: Key[Array, " runs"]) -> Trajectory:
         outcome = program(distribution, optimizer, num_steps, keys, probes, chunk_size)
         return _trajectory(outcome, probes, num_steps)
 

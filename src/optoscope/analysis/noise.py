@@ -1,0 +1,24 @@
+"""The noise of gradients and updates: its tails, and its covariance over mini-batches."""
+
+from optoscope.analysis._covariance import CovarianceProbe, UpdateCovariance, update_covariance
+from optoscope.analysis._noise_samples import FreshBatchProbe, noise_samples
+from optoscope.analysis._tail_index import (
+    GroupSizeCurve,
+    TailIndex,
+    TailIndexProbe,
+    alpha_against_group_size,
+    tail_index,
+)
+
+__all__ = [
+    "CovarianceProbe",
+    "FreshBatchProbe",
+    "GroupSizeCurve",
+    "TailIndex",
+    "TailIndexProbe",
+    "UpdateCovariance",
+    "alpha_against_group_size",
+    "noise_samples",
+    "tail_index",
+    "update_covariance",
+]

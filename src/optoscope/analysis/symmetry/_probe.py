@@ -1,0 +1,54 @@
+"""The probe of symmetry deviations."""
+
+from collections.abc import Mapping
+
+from optoscope.analysis.symmetry._deviations import Deviations, deviations
+from optoscope.analysis.symmetry._task import task_symmetries
+from optoscope.optimizers import Optimizer
+from optoscope.tasks import Symmetry, Task
+from optoscope.training import Probe, StepRecord
+
+
+class SymmetryProbe(Probe):
+    """How far updates break the constraints that the network's symmetries put on gradients.
+
+    Source: paper A, figures 4, 7 and 10.
+
+    Args:
+        every: measure at steps 0, every, 2·every, …
+        symmetries: by name; all that the task declares if not given.
+
+    Raises:
+        InvalidValueError: when a run starts, if there are none.
+
+    Example:
+        >>> import jax
+        >>> from optoscope import optimizers, tasks, training
+        >>> task = tasks.get("digits-mlp-sigmoid", batch_size=8)
+        >>> probe = SymmetryProbe(every=2)
+        >>> run = training.train(task, optimizers.lion(), 3, key=jax.random.key(0),
+        ...                      probes={"symmetry": probe})
+        >>> run.records["symmetry"]["translation"].vector.shape  # (runs, measurements, K)
+        (1, 2, 21)
+    """
+
+    symmetries: Mapping[str, Symmetry] | None = None
+
+    def bind(self, task: Task, optimizer: Optimizer) -> "SymmetryProbe":
+        """The same probe with the task's symmetries where none were given.
+
+        Raises:
+            InvalidValueError: the task declares none.
+        """
+        del optimizer
+        return SymmetryProbe(self.every, self._chosen() or task_symmetries(task))
+
+    def _chosen(self) -> dict[str, Symmetry]:
+        return dict(self.symmetries or {})
+
+    def measure(self, record: StepRecord) -> dict[str, Deviations]:
+        """The deviations of the step's updates, by symmetry."""
+        return {
+            name: deviations(record.updates, record.params, symmetry)
+            for name, symmetry in self._chosen().items()
+        }

@@ -1,0 +1,10 @@
+"""How large updates are."""
+
+from optoscope.analysis._histograms import (
+    HistogramProbe,
+    UpdateHistogram,
+    log_bins,
+    update_histogram,
+)
+
+__all__ = ["HistogramProbe", "UpdateHistogram", "log_bins", "update_histogram"]

@@ -1,0 +1,144 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from optoscope import optimizers, tasks
+from optoscope._core.errors import InvalidValueError
+from optoscope.bench import Evaluation, OptimizerEvaluation, _evaluate, evaluate
+from optoscope.tasks import LeastSquares, TaskDistribution
+from optoscope.training import Norms, train
+
+KEY = jax.random.key(4)
+
+
+class Bowls(TaskDistribution):
+    """Least squares in two unknowns."""
+
+    def sample(self, key):
+        matrix, target, start = (
+            jax.random.normal(jax.random.fold_in(key, index), shape)
+            for index, shape in enumerate([(3, 2), (3,), (2,)])
+        )
+        return LeastSquares(matrix / 2, target, start, jnp.zeros(()))
+
+
+CANDIDATES = {
+    "slow": optimizers.sgd(0.01),
+    "fast": optimizers.sgd(0.3),
+    "wild": optimizers.sgd(1e6),
+}
+
+
+@pytest.fixture(scope="module")
+def found():
+    return evaluate(Bowls(), CANDIDATES, 20, key=KEY, num_runs=5, probes={"norms": Norms(every=6)})
+
+
+def test_runs_are_those_of_train(found):
+    for name, optimizer in CANDIDATES.items():
+        expected = train(
+            Bowls(), optimizer, 20, key=KEY, num_runs=5, probes={"norms": Norms(every=6)}
+        )
+        one = found.optimizers[name]
+        np.testing.assert_allclose(one.losses, expected.losses, rtol=1e-5)
+        assert one.measured_steps == expected.measured_steps == {"norms": (0, 6, 12, 18)}
+        for got, wanted in zip(
+            jax.tree.leaves(one.records), jax.tree.leaves(expected.records), strict=True
+        ):
+            assert got.shape == (5, 4)
+            np.testing.assert_allclose(got, wanted, rtol=1e-5)
+
+
+def test_runs_are_paired_and_differ_from_each_other(found):
+    first = [one.losses[:, 0] for one in found.optimizers.values()]
+    np.testing.assert_array_equal(first[0], first[1])
+    np.testing.assert_array_equal(first[0], first[2])
+    assert len(set(first[0].tolist())) == 5
+
+
+def test_a_run_does_not_depend_on_how_many_there_are(found):
+    fewer = evaluate(Bowls(), {"fast": CANDIDATES["fast"]}, 20, key=KEY, num_runs=2)
+    np.testing.assert_allclose(
+        fewer.optimizers["fast"].losses, found.optimizers["fast"].losses[:2], rtol=1e-5
+    )
+
+
+def test_calls_of_a_few_runs_change_nothing(found, monkeypatch):
+    monkeypatch.setattr(_evaluate, "side_by_side", lambda *_: 1)
+    seen = []
+    pieces = evaluate(
+        Bowls(),
+        {"fast": CANDIDATES["fast"]},
+        20,
+        key=KEY,
+        num_runs=13,
+        on_progress=lambda *progress: seen.append(progress),
+    )
+    assert pieces.optimizers["fast"].losses.shape == (13, 20)
+    np.testing.assert_allclose(
+        pieces.optimizers["fast"].losses[:5], found.optimizers["fast"].losses, rtol=1e-5
+    )
+    # Two runs a call: the last call is filled up, which must not show.
+    assert seen == [("fast", min(2 * call, 13), 13) for call in range(1, 8)]
+    assert len(np.unique(pieces.optimizers["fast"].losses[:, 0])) == 13
+
+
+def test_divergence_is_counted_and_never_best(found):
+    wild = found.optimizers["wild"]
+    assert wild.diverged == 5
+    assert [found.optimizers[name].diverged for name in ("slow", "fast")] == [0, 0]
+    assert np.isnan(wild.mean_loss(20).mean)
+    assert found.best(("wild", "slow", "fast"), 20) == "fast"
+    assert found.best(("wild", "slow"), 20) == "slow"
+    entry = found.as_json()["wild"]
+    assert entry["diverged"] == 5
+    assert entry["final_loss"]["mean"] is None
+
+
+def test_summaries_are_of_the_runs_losses(found):
+    fast, slow = found.optimizers["fast"], found.optimizers["slow"]
+    assert fast.mean_loss(10).mean == pytest.approx(fast.losses[:, :10].mean(), rel=1e-5)
+    assert fast.final_loss().mean == pytest.approx(fast.losses[:, -2:].mean(), rel=1e-5)
+    share = 1 - fast.losses[:, :10].mean() / slow.losses[:, :10].mean()
+    assert found.improvement("fast", "slow", 10).mean == pytest.approx(share, rel=1e-4)
+    assert share > 0
+    assert set(found.as_json()["fast"]["mean_loss"]) == {"20"}
+
+
+def test_horizons_of_the_summaries():
+    losses = np.ones((2, 250), np.float32)
+    one = OptimizerEvaluation(losses, None, 0.1)
+    entry = Evaluation({"a": one}, 250, 2).as_json()["a"]
+    assert list(entry["mean_loss"]) == ["100", "200", "250"]
+    assert entry["test_accuracy"] is None
+
+
+def test_time_is_measured_and_quadratics_have_no_accuracy(found):
+    for one in found.optimizers.values():
+        assert 0 < one.seconds_per_step < 1
+        assert one.test_accuracy is None
+
+
+def test_accuracy_is_that_of_the_final_parameters():
+    task = tasks.get("digits-mlp-relu", batch_size=32, hidden=(4,))
+    got = evaluate(task, {"adam": optimizers.adam(0.02)}, 20, key=KEY, num_runs=2)
+    params = train(task, optimizers.adam(0.02), 20, key=KEY, num_runs=2).params
+    expected = [
+        float(task.accuracy(jax.tree.map(lambda leaf, r=run: leaf[r], params))) for run in range(2)
+    ]
+    # A picture on the border between two classes may fall to either side.
+    np.testing.assert_allclose(got.optimizers["adam"].test_accuracy, expected, atol=0.006)
+    assert expected[0] != expected[1]
+    assert got.as_json()["adam"]["test_accuracy"]["mean"] == pytest.approx(
+        np.mean(expected), abs=0.006
+    )
+
+
+def test_nothing_to_evaluate_is_refused():
+    with pytest.raises(InvalidValueError, match="no optimizer to evaluate"):
+        evaluate(Bowls(), {}, 5, key=KEY)
+    for name in ("num_steps", "num_runs"):
+        counts = {"num_steps": 5, "num_runs": 2} | {name: 0}
+        with pytest.raises(InvalidValueError, match=f"{name} is 0"):
+            evaluate(Bowls(), CANDIDATES, key=KEY, **counts)

@@ -1,0 +1,154 @@
+"""The commands as a user types them; tiny runs on random least-squares problems."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from optoscope import optimizers
+from optoscope.cli import main
+
+TINY_TRAIN = ["--task", "quadratic", "--meta-steps", "12", "--num-tasks", "2", "--horizon", "20"]
+TINY_TRAIN += ["--truncation", "5", "--evaluate-every", "10", "--checkpoint-every", "10"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("cli") / "trained"
+    assert main(["train", "lstm", *TINY_TRAIN, "--devices", "1", "--out", str(out)]) == 0
+    return out
+
+
+def weights(directory: Path) -> list[np.ndarray]:
+    optimizer = optimizers.load(directory)
+    return [np.asarray(leaf) for _, leaf in optimizers.named_leaves(optimizer)]
+
+
+def test_train_leaves_a_complete_run_directory(trained: Path):
+    names = {path.name for path in trained.iterdir()}
+    assert {"config.json", "metrics.jsonl", "checkpoints", "optimizer", "index.html"} <= names
+    lines = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [10, 12]
+    config = json.loads((trained / "config.json").read_text())
+    assert config["command"] == "train"
+    assert config["arguments"]["optimizer"] == "lstm"
+    provenance = optimizers.read_description(trained)["metadata"]
+    assert provenance["meta_training"]["meta_steps"] == 12
+    assert provenance["task"]["name"] == "quadratic"
+
+
+def test_a_run_is_repeated_bit_by_bit_from_its_config(trained: Path, tmp_path: Path):
+    again = tmp_path / "again"
+    arguments = ["train", "--config", str(trained / "config.json"), "--out", str(again)]
+    assert main(arguments) == 0
+    for first, second in zip(weights(trained), weights(again), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_a_finished_run_resumes_to_itself(trained: Path):
+    before = weights(trained)
+    assert main(["train", "--resume", str(trained)]) == 0
+    for first, second in zip(before, weights(trained), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_another_seed_gives_other_weights(trained: Path, tmp_path: Path):
+    other = tmp_path / "other"
+    arguments = ["train", "lstm", *TINY_TRAIN, "--devices", "1", "--seed", "1", "--out", str(other)]
+    assert main(arguments) == 0
+    assert any((a != b).any() for a, b in zip(weights(trained), weights(other), strict=True))
+
+
+def test_evaluate_writes_results_in_their_lasting_form(trained: Path, tmp_path: Path, capsys):
+    out = tmp_path / "evaluation"
+    words = ["evaluate", str(trained), "--task", "quadratic", "--against", "sgd,adam"]
+    words += ["--steps", "30", "--runs", "4", "--search-points", "5", "--probe", "norms"]
+    assert main([*words, "--probe-every", "10", "--out", str(out)]) == 0
+    results = json.loads((out / "results.json").read_text())
+    assert set(results["optimizers"]) == {"lstm", "sgd", "adam"}
+    assert results["learned"] == ["lstm"]
+    assert results["num_runs"] == len(results["seeds"]) == 4
+    sgd = results["optimizers"]["sgd"]
+    assert set(sgd["hyperparameters"]) == {"learning_rate"}
+    assert {"mean", "low", "high", "runs"} <= set(sgd["final_loss"])
+    assert set(sgd["mean_loss"]) == {"30"}
+    with np.load(out / "records" / "probes.npz", allow_pickle=False) as probes:
+        assert probes["adam/norms['grads']"].shape == (4, 3)
+        assert probes["adam/norms/steps"].tolist() == [0, 10, 20]
+    with np.load(out / "records" / "evaluation.npz", allow_pickle=False) as curves:
+        losses = curves["losses/adam"]
+    assert losses.shape == (4, 30)
+    assert np.mean(losses) == pytest.approx(
+        results["optimizers"]["adam"]["mean_loss"]["30"]["mean"], rel=1e-5
+    )
+    assert (out / "index.html").exists()
+    assert str(out / "index.html") in capsys.readouterr().out.replace("\n", "")
+
+
+def test_plot_draws_a_run_again(trained: Path, capsys):
+    page = trained / "index.html"
+    page.unlink()
+    assert main(["plot", str(trained)]) == 0
+    assert page.exists()
+    assert "Page:" in capsys.readouterr().out
+
+
+def test_tune_finds_and_reports_the_best(tmp_path: Path, capsys):
+    out = tmp_path / "tuned"
+    words = ["tune", "momentum", "--task", "quadratic", "--steps", "20", "--runs", "2"]
+    words += ["--samples", "20", "--search", "learning_rate=1e-3:1,momentum=0.1:0.95"]
+    assert main([*words, "--out", str(out)]) == 0
+    found = json.loads((out / "search.json").read_text())
+    with np.load(out / "records" / "search.npz", allow_pickle=False) as records:
+        best = int(np.argmin(records["momentum/score"]))
+        rates = records["momentum/learning_rate"]
+        decays = records["momentum/momentum"]
+    assert found["best"]["learning_rate"] == pytest.approx(rates[best], rel=1e-6)
+    assert len(rates) == 20
+    assert decays.min() >= 0.1
+    assert decays.max() <= 0.95
+    assert "Best of 20" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["all", "tasks", "optimizers", "pretrained", "datasets", "probes"])
+def test_list_shows_every_registered_name(kind: str, capsys):
+    from optoscope import tasks, training
+
+    assert main(["list", kind]) == 0
+    shown = capsys.readouterr().out
+    if kind in ("all", "tasks"):
+        assert all(name in shown for name in tasks.names())
+    if kind in ("all", "optimizers"):
+        assert all(name in shown for name in optimizers.names())
+    if kind in ("all", "probes"):
+        assert all(name in shown for name in training.PROBES)
+
+
+@pytest.mark.parametrize("command", [[], ["demo"], ["train"], ["evaluate"], ["tune"], ["list"]])
+def test_help_does_not_import_jax(command: list[str]):
+    program = (
+        "import sys\nfrom optoscope.cli import main\n"
+        f"code = main({[*command, '--help']!r})\n"
+        "assert 'jax' not in sys.modules and 'matplotlib' not in sys.modules\nsys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "usage: optoscope" in done.stdout
+
+
+@pytest.mark.slow
+def test_demo_runs_from_end_to_end(tmp_path: Path, capsys):
+    out = tmp_path / "demo"
+    words = ["demo", "--meta-steps", "10", "--runs", "3", "--steps", "120", "--out", str(out)]
+    assert main(words) == 0
+    results = json.loads((out / "results.json").read_text())
+    assert set(results["optimizers"]) == {"lstm", "momentum", "adam", "lion"}
+    assert set(results["optimizers"]["lstm"]["mean_loss"]) == {"100", "120"}
+    (claim,) = json.loads((out / "claims.json").read_text())
+    assert claim["verdict"] == "does not hold", "ten meta-steps cannot win"
+    page = (out / "index.html").read_text()
+    assert "did not beat" in page
+    assert "did not beat" in capsys.readouterr().out

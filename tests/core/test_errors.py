@@ -1,0 +1,81 @@
+import math
+
+import pytest
+
+from optoscope._core import errors
+
+
+def test_unknown_name_suggests_the_nearest_and_lists_all():
+    error = errors.UnknownNameError("optimizer", "adm", ["sgd", "adam", "lion"])
+    assert error.suggestions == ["adam"]
+    assert str(error) == "unknown optimizer 'adm'. Did you mean 'adam'? Known: adam, lion, sgd."
+
+
+def test_unknown_name_with_nothing_near_has_no_hint():
+    error = errors.UnknownNameError("task", "zzzz", ["digits", "mnist"])
+    assert error.suggestions == []
+    assert str(error) == "unknown task 'zzzz'. Known: digits, mnist."
+
+
+def test_several_suggestions_are_joined_by_or():
+    error = errors.UnknownNameError("task", "mlp-3", ["mlp-1", "mlp-2"])
+    assert "'mlp-2' or 'mlp-1'" in str(error) or "'mlp-1' or 'mlp-2'" in str(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.InvalidValueError,
+        errors.DataError,
+        errors.FileFormatError,
+        errors.RunDirectoryError,
+        errors.MetaTrainingDivergedError,
+    ],
+)
+def test_every_error_is_an_optoscope_error(error):
+    assert issubclass(error, errors.OptoscopeError)
+    assert issubclass(errors.UnknownNameError, errors.OptoscopeError)
+
+
+@pytest.mark.parametrize(
+    ("value", "bounds"),
+    [
+        (1, {"minimum": 1}),
+        (2.5, {"minimum": 1, "maximum": 2.5}),
+        (1e-30, {"minimum": 0, "exclusive_minimum": True}),
+        (-3, {}),
+    ],
+)
+def test_check_number_accepts_what_is_in_range(value, bounds):
+    errors.check_number("size", value, **bounds)
+
+
+@pytest.mark.parametrize(
+    ("value", "bounds", "message"),
+    [
+        (0, {"minimum": 1}, "size is 0; it must be at least 1."),
+        (
+            0,
+            {"minimum": 0, "exclusive_minimum": True},
+            "size is 0; it must be above 0.",
+        ),
+        (7, {"maximum": 6.5}, "size is 7; it must be at most 6.5."),
+        (
+            3.5,
+            {"minimum": 1, "maximum": 2},
+            "size is 3.5; it must be at least 1 and at most 2.",
+        ),
+        (math.nan, {}, "size is nan; it must be finite."),
+        (math.inf, {"minimum": 1}, "size is inf; it must be at least 1."),
+        (-math.inf, {}, "size is -inf; it must be finite."),
+    ],
+)
+def test_check_number_says_what_was_got_and_what_is_allowed(value, bounds, message):
+    with pytest.raises(errors.InvalidValueError) as caught:
+        errors.check_number("size", value, **bounds)
+    assert str(caught.value) == message
+
+
+def test_check_number_refuses_an_integer_too_large_for_a_float():
+    with pytest.raises(errors.InvalidValueError, match="size is 1000"):
+        errors.check_number("size", 10**400, minimum=1)

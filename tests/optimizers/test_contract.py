@@ -1,0 +1,225 @@
+"""Every registered optimizer keeps the contract; a new one is tested on the day it is listed."""
+
+import io
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from optoscope import optimizers
+from optoscope._core.trees import digest
+from optoscope.optimizers import as_optax
+
+every_optimizer = pytest.mark.parametrize("name", optimizers.names())
+HAND_DESIGNED = [name for name in optimizers.names() if not optimizers.REGISTRY[name].learned]
+
+TREES = {
+    "scalar": jnp.asarray(1.5, jnp.float32),
+    "vector": jnp.array([1.0, -2.0, 3.0]),
+    "empty leaves": {"none": jnp.zeros((0, 3)), "some": jnp.ones(2)},
+    "nested": {
+        "a": (jnp.ones((2, 3)), {"b": jnp.asarray(-1.0, jnp.float32)}),
+        "c": [jnp.zeros((1, 1, 2))],
+    },
+    "bfloat16": {"half": jnp.ones((2, 2), jnp.bfloat16)},
+    "mixed types": (jnp.ones(3, jnp.bfloat16), jnp.ones(2), {"x": jnp.ones((), jnp.float16)}),
+}
+every_tree = pytest.mark.parametrize("params", TREES.values(), ids=TREES.keys())
+
+
+def like(tree, seed=0, scale=1.0):
+    keys = iter(jax.random.split(jax.random.key(seed), 10))
+    return jax.tree.map(
+        lambda leaf: (scale * jax.random.normal(next(keys), leaf.shape)).astype(leaf.dtype), tree
+    )
+
+
+def shapes(tree):
+    return jax.tree.map(lambda leaf: (leaf.shape, jnp.result_type(leaf)), tree)
+
+
+def all_finite(tree):
+    return all(np.isfinite(np.asarray(leaf, np.float32)).all() for leaf in jax.tree.leaves(tree))
+
+
+@eqx.filter_jit
+def start(optimizer, params):
+    return optimizer.init(params)
+
+
+@eqx.filter_jit
+def step(optimizer, grads, state, params):
+    return optimizer.update(grads, state, params)
+
+
+@every_optimizer
+@every_tree
+def test_structure_types_and_shapes_are_kept_over_steps(name, params):
+    optimizer = optimizers.get(name)
+    state = start(optimizer, params)
+    for seed in range(2):
+        updates, new_state = step(optimizer, like(params, seed), state, params)
+        assert shapes(updates) == shapes(params)
+        assert shapes(new_state) == shapes(state)
+        assert jax.tree.structure(new_state) == jax.tree.structure(state)
+        assert all_finite(updates)
+        state = new_state
+
+
+@every_optimizer
+def test_without_jit_the_same(name):
+    optimizer, params = optimizers.get(name), TREES["nested"]
+    grads = like(params)
+    compiled, _ = step(optimizer, grads, start(optimizer, params), params)
+    plain, _ = optimizer.update(grads, optimizer.init(params), params)
+    for one, other in zip(jax.tree.leaves(compiled), jax.tree.leaves(plain), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-7)
+
+
+@every_optimizer
+def test_many_seeds_side_by_side(name):
+    optimizer = optimizers.get(name)
+    params = jax.random.normal(jax.random.key(0), (3, 4))
+    grads = jax.random.normal(jax.random.key(1), (3, 4))
+
+    @eqx.filter_jit
+    def both(optimizer, params, grads):
+        def one(params, grads):
+            _, state = optimizer.update(grads, optimizer.init(params), params)
+            return optimizer.update(2 * grads, state, params)
+
+        together = jax.vmap(one)(params, grads)
+        alone = [one(params[index], grads[index]) for index in range(3)]
+        return together, jax.tree.map(lambda *leaves: jnp.stack(leaves), *alone)
+
+    together, alone = both(optimizer, params, grads)
+    for one, other in zip(jax.tree.leaves(together), jax.tree.leaves(alone), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
+@every_optimizer
+def test_no_second_compile_when_values_change(name):
+    traces = []
+
+    @eqx.filter_jit
+    def counted(optimizer, grads, state, params):
+        traces.append(name)
+        return optimizer.update(grads, state, params)
+
+    first = optimizers.get(name)
+    arrays, rest = eqx.partition(first, eqx.is_inexact_array)
+    assert jax.tree.leaves(arrays), "an optimizer's numbers must be array leaves"
+    second = eqx.combine(jax.tree.map(lambda leaf: 0.5 * leaf, arrays), rest)
+    params = TREES["nested"]
+    state = first.init(params)
+    results = []
+    for optimizer, seed in ((first, 0), (second, 0), (first, 1)):
+        updates, next_state = counted(optimizer, like(params, seed), state, like(params, seed + 5))
+        counted(optimizer, like(params, seed + 9), next_state, params)
+        results.append(digest(updates))
+    assert len(traces) == 1
+    assert len(set(results)) >= 2
+
+
+@pytest.mark.parametrize("name", HAND_DESIGNED)
+def test_another_learning_rate_is_the_same_program(name):
+    structures = {
+        jax.tree.structure(optimizers.get(name, learning_rate=rate)) for rate in (1, 0.5, 1e-3)
+    }
+    assert len(structures) == 1
+
+
+@every_optimizer
+@pytest.mark.parametrize("wrap", [as_optax, lambda optimizer: optimizer], ids=["as_optax", "bare"])
+def test_inside_optax_chain(name, wrap):
+    optimizer, params = optimizers.get(name), TREES["nested"]
+    chain = optax.chain(wrap(optimizer), optax.scale(-2.0))
+    grads = like(params)
+    chained, _ = jax.jit(chain.update)(grads, chain.init(params), params, value=jnp.ones(()))
+    alone, _ = step(optimizer, grads, start(optimizer, params), params)
+    for one, other in zip(jax.tree.leaves(chained), jax.tree.leaves(alone), strict=True):
+        np.testing.assert_allclose(one, -2 * other, rtol=1e-4, atol=1e-7)
+
+
+@every_optimizer
+@pytest.mark.parametrize("tree", ["nested", "mixed types"])
+def test_the_state_survives_being_written_as_arrays(name, tree):
+    optimizer, params = optimizers.get(name), TREES[tree]
+    _, state = step(optimizer, like(params), start(optimizer, params), params)
+    leaves, structure = jax.tree.flatten(state)
+    buffer = io.BytesIO()
+    # NumPy's format has no bfloat16: bytes and types are kept apart.
+    np.savez(buffer, *[np.asarray(leaf).reshape(-1).view(np.uint8) for leaf in leaves])
+    buffer.seek(0)
+    stored = np.load(buffer, allow_pickle=False)
+    restored = jax.tree.unflatten(
+        structure,
+        [
+            jnp.asarray(stored[f"arr_{index}"].view(leaf.dtype).reshape(leaf.shape))
+            for index, leaf in enumerate(leaves)
+        ],
+    )
+    assert digest(restored) == digest(state)
+    again = step(optimizer, like(params, 1), restored, params)
+    assert digest(again) == digest(step(optimizer, like(params, 1), state, params))
+
+
+@every_optimizer
+@pytest.mark.parametrize("tree", ["vector", "empty leaves", "bfloat16"])
+def test_zero_and_huge_gradients_give_finite_updates(name, tree):
+    optimizer, params = optimizers.get(name), TREES[tree]
+    state = start(optimizer, params)
+    for scale in (0.0, 1e30, -1e30, 1e-30, 0.0):
+        grads = jax.tree.map(lambda leaf, s=scale: jnp.full_like(leaf, s), params)
+        updates, state = step(optimizer, grads, state, params)
+        assert all_finite(updates), scale
+
+
+@pytest.mark.parametrize("name", HAND_DESIGNED)
+def test_a_hand_designed_optimizer_solves_a_quadratic(name):
+    optimizer = optimizers.get(name, learning_rate=0.01)
+    curvature = jnp.array([1.0, 0.3, 2.0])
+
+    def loss(params):
+        return 0.5 * jnp.sum(curvature * (params - 1) ** 2)
+
+    @eqx.filter_jit
+    def run(optimizer, params):
+        def body(_, carry):
+            params, state = carry
+            updates, state = optimizer.update(jax.grad(loss)(params), state, params)
+            return params + updates, state
+
+        return jax.lax.fori_loop(0, 1500, body, (params, optimizer.init(params)))[0]
+
+    begin = jnp.array([2.0, -1.0, 0.0])
+    assert float(loss(run(optimizer, begin))) < 1e-3 * float(loss(begin))
+
+
+@every_optimizer
+def test_the_leaves_are_inexact_arrays_and_an_update_is_differentiable_in_them(name):
+    optimizer = optimizers.get(name)
+    assert all(jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in jax.tree.leaves(optimizer))
+
+    @eqx.filter_jit
+    @eqx.filter_grad
+    def gradient(optimizer):
+        params = jnp.array([1.0, -2.0])
+        updates, _ = optimizer.update(params, optimizer.init(params), params)
+        return jnp.sum(updates * jnp.array([1.0, 3.0]))
+
+    leaves = jax.tree.leaves(gradient(optimizer))
+    assert all_finite(leaves)
+    assert any(np.any(leaf != 0) for leaf in leaves)
+
+
+@every_optimizer
+def test_every_entry_says_what_it_is_and_its_search_space_fits(name):
+    entry = optimizers.REGISTRY[name]
+    assert entry.description
+    for argument, (low, high) in entry.search.items():
+        assert 0 < low < high
+        optimizers.get(name, **{argument: low})

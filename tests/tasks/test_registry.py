@@ -1,0 +1,67 @@
+import jax
+import pytest
+
+from optoscope import tasks
+from optoscope._core.errors import InvalidValueError, OptoscopeError, UnknownNameError
+
+
+def test_a_person_can_guess_the_names_of_the_papers_tasks():
+    for name in ("digits-mlp-sigmoid", "mnist-mlp-sigmoid", "mnist-mlp-batch-norm", "quadratic"):
+        assert name in tasks.names()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("digits-mlp-sigmod", "digits-mlp-sigmoid"),
+        ("quadratics", "quadratic"),
+        ("mnist-mlp-batchnorm", "mnist-mlp-batch-norm"),
+    ],
+)
+def test_an_unknown_name_suggests(wrong, right):
+    with pytest.raises(UnknownNameError, match="unknown task") as caught:
+        tasks.get(wrong)
+    assert right in caught.value.suggestions
+
+
+@pytest.mark.parametrize("name", tasks.names())
+def test_an_unknown_option_lists_what_there_is(name):
+    with pytest.raises(InvalidValueError, match=f"task '{name}' has no option 'colour'; it takes "):
+        tasks.get(name, colour=1)
+
+
+@pytest.mark.parametrize("name", tasks.names())
+def test_every_entry_says_what_it_is_in_one_line(name):
+    entry = tasks.REGISTRY[name]
+    assert 10 < len(entry.description) < 100
+    assert "\n" not in entry.description
+
+
+def test_options_override_the_named_network():
+    task = tasks.get(
+        "digits-mlp-sigmoid", hidden=(3,), activation="tanh", norm="batch", batch_size=2
+    )
+    metadata = task.metadata
+    assert metadata["widths"] == [64, 3, 10]
+    assert (metadata["activation"], metadata["norm"], metadata["batch_size"]) == (
+        "tanh",
+        "batch",
+        2,
+    )
+    assert metadata["name"] == "digits-mlp-sigmoid"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"hidden": (0,)}, {"batch_size": 0}, {"activation": "swish"}, {"norm": "group"}],
+)
+def test_wrong_options_of_an_image_task(options):
+    with pytest.raises(OptoscopeError, match=r"must be|needs an input|unknown (activation|norm)"):
+        tasks.get("digits-mlp-sigmoid", **options)
+
+
+def test_rows_and_columns_of_the_quadratics():
+    assert tasks.get("quadratic").sample(jax.random.key(0)).matrix.shape == (10, 5)
+    assert tasks.get("quadratic-ill-conditioned").sample(jax.random.key(0)).matrix.shape == (5, 5)
+    task = tasks.get("quadratic", rows=3, columns=2).sample(jax.random.key(0))
+    assert task.matrix.shape == (3, 2)
