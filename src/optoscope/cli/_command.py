@@ -76,6 +76,7 @@ class RunCommand(Command):
         for name, value in arguments.items():
             if name not in known:
                 raise UnknownNameError(f"argument of {self.name} in its config.json", name, known)
+            _check_type(name, value, _default(known[name]))
             values[name] = tuple(value) if isinstance(value, list) else value
         if isinstance(values.get("data_dir"), str):
             values["data_dir"] = Path(values["data_dir"])
@@ -124,6 +125,18 @@ def _default(f: dataclasses.Field) -> Any:
     if f.default is not dataclasses.MISSING:
         return f.default
     return f.default_factory() if f.default_factory is not dataclasses.MISSING else None
+
+
+def _check_type(name: str, value: Any, default: Any) -> None:
+    kinds = {bool: bool, int: int, float: (int, float), str: str}
+    expected = kinds.get(type(default))
+    if expected is None or (
+        isinstance(value, expected) and isinstance(value, bool) == (expected is bool)
+    ):
+        return
+    raise InvalidValueError(
+        f"{name} in the config.json is {value!r}; it must be of the kind of {default!r}."
+    )
 
 
 def read_arguments(path: Path, command: str) -> dict[str, Any]:

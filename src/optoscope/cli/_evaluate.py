@@ -32,8 +32,9 @@ def split_names(text: str) -> list[str]:
 class Evaluate(RunCommand):
     """Compare an optimizer with tuned baselines: same problems, same starts, same batches.
 
-    Each baseline's learning rate is searched on the task first, by the mean training loss over
-    the first 100 steps. Writes results.json, the curves, figures and a page.
+    Each baseline's learning rate is searched on the task first, by the very number that is then
+    compared: the mean training loss over the first --metric-steps steps. Writes results.json,
+    the curves, figures and a page.
 
     Args:
         optimizer: a run directory, a folder with a saved optimizer, or a name that
@@ -42,6 +43,7 @@ class Evaluate(RunCommand):
         against: baselines to tune, separated by commas.
         steps: steps a run.
         runs: paired runs.
+        metric_steps: first steps whose mean training loss is tuned for and compared.
         search_points: points of each learning-rate grid.
         probe: what to measure on the way, separated by commas, as `optoscope list probes` shows.
         probe_every: steps between measurements.
@@ -56,6 +58,7 @@ class Evaluate(RunCommand):
     against: str = "momentum,adam,lion"
     steps: int = 200
     runs: int = 10
+    metric_steps: int = 100
     search_points: int = 25
     probe: str = ""
     probe_every: int = 10
@@ -67,6 +70,7 @@ class Evaluate(RunCommand):
     def _work(self) -> int:
         check_number("--steps", self.steps, minimum=1)
         check_number("--runs", self.runs, minimum=1)
+        check_number("--metric-steps", self.metric_steps, minimum=1)
         check_number("--search-points", self.search_points, minimum=2)
         check_number("--probe-every", self.probe_every, minimum=1)
         if self.optimizer is None:
@@ -97,6 +101,7 @@ class Evaluate(RunCommand):
                 num_steps=self.steps,
                 seed=self.seed,
                 num_runs=self.runs,
+                metric_steps=self.metric_steps,
                 num_points=self.search_points,
                 probes=probes,
                 on_progress=show,

@@ -173,5 +173,6 @@ def _has_md5(path: Path, expected: str | None) -> bool:
 
 def _reason(error: OSError) -> str:
     # Connection errors carry a page of nested causes; the kind and the beginning say it all.
-    text = error.strerror or textwrap.shorten(str(error), 150, placeholder=" ...")
+    text = str(error).partition(" (Caused by")[0]
+    text = error.strerror or textwrap.shorten(text, 150, placeholder=" ...")
     return f"{type(error).__name__}: {text}".rstrip(" :.")

@@ -3,6 +3,8 @@
 import logging
 import shutil
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,7 +14,10 @@ import numpy as np
 from jaxtyping import PyTree
 
 from optoscope._core.errors import RunDirectoryError
-from optoscope._core.trees import digest
+from optoscope._core.trees import digest, num_bytes
+
+# Orbax' own files and the blocks they are rounded up to.
+_OVERHEAD_BYTES = 200_000
 
 Tree = TypeVar("Tree", bound=PyTree)
 
@@ -33,7 +38,6 @@ class Checkpoints:
         # Orbax and its storage take a second to import; only runs with a directory pay it.
         import orbax.checkpoint as orbax
 
-        logging.getLogger("absl").setLevel(logging.ERROR)
         self._orbax = orbax
         self.directory = Path(directory).absolute()
         options = orbax.CheckpointManagerOptions(
@@ -55,6 +59,7 @@ class Checkpoints:
             RunDirectoryError: the disk is full or not writable.
         """
         leaves = _stored_leaves(tree)
+        self._check_space(step, num_bytes(leaves))
         args = self._orbax.args
         layout = _layout(tree)
         info = info | {
@@ -63,16 +68,30 @@ class Checkpoints:
             "layout_digest": digest(layout),
         }
         try:
-            self._manager.save(
-                step,
-                args=args.Composite(state=args.StandardSave(leaves), info=args.JsonSave(info)),
-                force=True,
-            )
+            with _quiet_orbax():
+                self._manager.save(
+                    step,
+                    args=args.Composite(state=args.StandardSave(leaves), info=args.JsonSave(info)),
+                    force=True,
+                )
         except (OSError, ValueError) as error:
+            for half_written in self.directory.glob(f"{step}.*tmp*"):
+                shutil.rmtree(half_written, ignore_errors=True)
             raise RunDirectoryError(
-                f"cannot write checkpoint {step} to {self.directory}: {error}. "
+                f"cannot write checkpoint {step} to {self.directory}: {_first_line(error)}. "
                 "The checkpoints before it are untouched: free some space and resume."
             ) from error
+
+    def _check_space(self, step: int, size: int) -> None:
+        # Asked first: Orbax' writer threads print tracebacks of their own when the disk fills up.
+        needed = 2 * size + _OVERHEAD_BYTES
+        free = shutil.disk_usage(self.directory).free
+        if free < needed:
+            raise RunDirectoryError(
+                f"cannot write checkpoint {step} to {self.directory}: {free / 1e6:.1f} MB are free "
+                f"there, it may need {needed / 1e6:.1f} MB. The checkpoints before it are untouched: "
+                "free some space and resume."
+            )
 
     def restore(self, like: Tree) -> tuple[int, Tree, dict[str, Any]] | None:
         """The newest intact checkpoint as (step, tree, info), or None where there is none.
@@ -87,7 +106,8 @@ class Checkpoints:
         steps = self.steps()
         for step in steps:
             try:
-                tree, info = self._read(step, like)
+                with _quiet_orbax():
+                    tree, info = self._read(step, like)
             except RunDirectoryError:
                 raise
             except Exception as error:  # whatever a damaged file makes the readers raise
@@ -168,6 +188,20 @@ def _layout(tree: PyTree) -> list[str]:
     ]
 
 
+@contextmanager
+def _quiet_orbax() -> Iterator[None]:
+    # Orbax logs the whole traceback of what it then raises; the caller gives one message.
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 def _first_line(error: Exception) -> str:
     text = str(error).strip() or type(error).__name__
+    if "No space left on device" in text:
+        return "no space left on the device"
     return text.splitlines()[0][:200]

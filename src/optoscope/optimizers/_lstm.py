@@ -149,7 +149,7 @@ class LSTMOptimizer(OptimizerModule):
     def init(self, params: PyTree[Array]) -> LSTMState:
         """Zero states for every coordinate of `params`."""
         shape = (self.readout.shape[0], size(params))
-        zeros = tuple(jnp.zeros(shape) for _ in self.layers)
+        zeros = tuple(jnp.zeros(shape, self.readout.dtype) for _ in self.layers)
         return LSTMState(zeros, zeros)
 
     def update(
@@ -157,7 +157,7 @@ class LSTMOptimizer(OptimizerModule):
     ) -> tuple[PyTree[Array], LSTMState]:
         """The updates (in the gradients' types) and the next state."""
         vector, unravel = ravel_pytree(grads)
-        hidden = log_and_sign(vector.astype(jnp.float32), self.exponent, self.log_offset)
+        hidden = log_and_sign(vector.astype(self.readout.dtype), self.exponent, self.log_offset)
         hiddens, cells = [], []
         for layer, previous, cell in zip(self.layers, state.hidden, state.cell, strict=True):
             hidden, next_cell = layer(hidden, previous, cell)

@@ -111,16 +111,14 @@ def mlp_classification(
         batch_size: images a batch.
         name: how reports call the task.
     """
+    num_inputs = math.prod(dataset.input_shape)
     splits = {
-        split: LabelledBatch(
-            data.inputs.reshape(data.inputs.shape[0], math.prod(data.inputs.shape[1:])), data.labels
-        )
+        split: LabelledBatch(data.inputs.reshape(data.inputs.shape[0], num_inputs), data.labels)
         for split, data in (
             ("train", dataset.train),
             ("validation", dataset.validation),
             ("test", dataset.test),
         )
     }
-    num_inputs = splits["train"].inputs.shape[1]
     network = MLP((num_inputs, *hidden, dataset.num_classes), activation, norm)
     return Classification(network, splits, batch_size, name or f"{dataset.name}-mlp")
