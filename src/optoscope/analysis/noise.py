@@ -5,10 +5,10 @@ from optoscope.analysis._noise_samples import FreshBatchProbe, noise_samples
 from optoscope.analysis._tail_index import (
     GroupSizeCurve,
     TailIndex,
-    TailIndexProbe,
     alpha_against_group_size,
     tail_index,
 )
+from optoscope.analysis._tail_index_probe import TailIndexProbe
 
 __all__ = [
     "CovarianceProbe",
