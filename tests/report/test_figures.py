@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
-from conftest import interval, make_losses, make_results, make_search
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from optoscope import report
 from optoscope.report._style import save
+from support.run_files import interval, make_losses, make_results, make_search
 
 
 def texts(figure: Figure) -> str:

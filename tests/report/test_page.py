@@ -6,10 +6,17 @@ from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
-from conftest import CLAIMS, make_losses, make_metrics, make_results, make_search, write_run
 
 from optoscope import report
 from optoscope._core.errors import RunDirectoryError
+from support.run_files import (
+    CLAIMS,
+    make_losses,
+    make_metrics,
+    make_results,
+    make_search,
+    write_run,
+)
 
 NAMES = ("loss_curves", "early_losses", "comparison", "search", "meta_training")
 VOID = {"meta", "link", "img", "br", "hr"}

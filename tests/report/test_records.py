@@ -3,10 +3,17 @@ import pickle
 
 import numpy as np
 import pytest
-from conftest import CLAIMS, make_losses, make_metrics, make_results, make_search, write_run
 
 from optoscope import report
 from optoscope._core.errors import FileFormatError, RunDirectoryError
+from support.run_files import (
+    CLAIMS,
+    make_losses,
+    make_metrics,
+    make_results,
+    make_search,
+    write_run,
+)
 
 
 def test_everything_is_read(full_run):

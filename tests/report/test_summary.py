@@ -1,12 +1,12 @@
 import re
 
 import pytest
-from conftest import interval, make_results
 from rich.console import Console
 
 from optoscope import report
 from optoscope._core.errors import FileFormatError
 from optoscope.report._summary import format_number, summarise
+from support.run_files import interval, make_results
 
 
 def printed(results, width=140, **options):

@@ -1,7 +1,9 @@
 """Parses the command line, runs one command, turns errors into one message and exit code 2."""
 
 import sys
+import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import tyro
 
@@ -11,10 +13,13 @@ from optoscope.cli._demo import Demo
 from optoscope.cli._evaluate import Evaluate
 from optoscope.cli._list import List
 from optoscope.cli._plot import Plot
+from optoscope.cli._reproduce import Reproduce
 from optoscope.cli._train import Train
 from optoscope.cli._tune import Tune
 
-_COMMANDS = {command.name: command for command in (Demo, Train, Evaluate, Tune, Plot, List)}
+_COMMANDS = {
+    command.name: command for command in (Demo, Train, Evaluate, Tune, Reproduce, Plot, List)
+}
 
 _DESCRIPTION = (
     "Train, use and look inside optimizers, above all learned ones. Start with `optoscope demo`."
@@ -41,7 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as stop:
         return int(stop.code or 0)
     try:
-        return command.run()
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            return command.run()
     except KeyboardInterrupt:
         print("optoscope: interrupted.", file=sys.stderr)
         return 130
@@ -50,6 +57,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"optoscope: {_message(error)}", file=sys.stderr)
         return 2
+
+
+def _show_warning(message: Warning | str, *place: Any, **more: Any) -> None:
+    # Where in the code a warning arose says nothing to who typed a command.
+    print(f"optoscope: note: {message}", file=sys.stderr)
 
 
 def _message(error: BaseException) -> str:

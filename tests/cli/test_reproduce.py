@@ -1,0 +1,67 @@
+"""`optoscope reproduce` as a user types it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from optoscope.cli import main
+
+ARGUMENTS = ["reproduce", "A", "--figure", "2", "--scale", "smoke"]
+
+CASES = {
+    "no paper": (["reproduce"], "which paper?"),
+    "paper": (["reproduce", "Q"], "unknown paper 'Q'"),
+    "figure": (["reproduce", "A", "--figure", "sweep-bta"], "Did you mean 'sweep-beta'"),
+    "number": (["reproduce", "A", "--figure", "44"], "unknown figure of paper A '44'"),
+    "no figure": (["reproduce", "A", "--figure", ""], "no figure is named"),
+    "scale": (["reproduce", "A", "--scale", "laptob"], "Did you mean 'laptop'"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_one_message_exit_2_nothing_left(case: str, tmp_path: Path, capsys):
+    words, expected = CASES[case]
+    assert main([*words, "--out", str(tmp_path / "out")]) == 2
+    message = capsys.readouterr().err
+    assert expected in message
+    assert "Traceback" not in message
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("reproduce") / "run"
+    assert main([*ARGUMENTS, "--out", str(out)]) == 0
+    return out
+
+
+def test_it_leaves_a_complete_run_directory(run: Path):
+    names = {path.name for path in run.iterdir()}
+    assert {"config.json", "records", "figures", "claims.json", "index.html"} <= names
+    config = json.loads((run / "config.json").read_text())
+    assert config["arguments"]["figure"] == "2"
+
+
+def test_the_same_folder_goes_on_and_keeps_its_figures(run: Path):
+    before = (run / "records" / "illustration.npz").stat().st_mtime_ns
+    assert main([*ARGUMENTS, "--out", str(run)]) == 0
+    assert (run / "records" / "illustration.npz").stat().st_mtime_ns == before
+
+
+def test_it_can_be_repeated_from_its_config(run: Path, tmp_path: Path):
+    again = tmp_path / "again"
+    assert main(["reproduce", "--config", str(run / "config.json"), "--out", str(again)]) == 0
+    assert (again / "figures" / "figure-2.png").is_file()
+
+
+def test_another_scale_needs_another_folder(run: Path, capsys):
+    arguments = ["reproduce", "A", "--figure", "2", "--scale", "paper", "--out", str(run)]
+    assert main(arguments) == 2
+    assert "was made with --scale smoke" in capsys.readouterr().err
+
+
+def test_the_page_is_drawn_again_by_plot(run: Path):
+    (run / "figures" / "figure-2.png").unlink()
+    assert main(["plot", str(run)]) == 0
+    assert (run / "figures" / "figure-2.png").is_file()

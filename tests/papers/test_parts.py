@@ -1,0 +1,102 @@
+"""Parts are computed once, and again exactly when something they depend on has changed."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from optoscope.papers._parts import Arrays, Part, Store, Workspace
+
+
+def source(value: int = 1) -> Part:
+    return Part("source", {"value": value}, lambda _needed, _space: {"x": np.full(3, value)})
+
+
+def doubled(need: Part) -> Part:
+    def compute(needed: Mapping[str, Arrays], _: Workspace) -> Arrays:
+        return {"y": 2 * needed["source"]["x"]}
+
+    return Part("doubled", {}, compute, (need,))
+
+
+def test_a_part_and_what_it_needs_are_computed_once(tmp_path: Path):
+    store = Store(tmp_path)
+    np.testing.assert_array_equal(store.get(doubled(source()))["y"], [2, 2, 2])
+    assert store.computed == ["source", "doubled"]
+    store.get(doubled(source()))
+    assert store.computed == ["source", "doubled"]
+
+
+def test_a_finished_part_is_taken_from_disk_without_what_it_needed(tmp_path: Path):
+    first = Store(tmp_path).get(doubled(source()))
+    (tmp_path / "records" / "source.npz").unlink()
+    again = Store(tmp_path)
+    np.testing.assert_array_equal(again.get(doubled(source()))["y"], first["y"])
+    assert again.computed == []
+
+
+def test_a_changed_configuration_recomputes_it_and_what_depends_on_it(tmp_path: Path):
+    Store(tmp_path).get(doubled(source(1)))
+    store = Store(tmp_path)
+    np.testing.assert_array_equal(store.get(doubled(source(5)))["y"], [10, 10, 10])
+    assert store.computed == ["source", "doubled"]
+
+
+def test_within_one_store_too(tmp_path: Path):
+    store = Store(tmp_path)
+    store.get(source(1))
+    np.testing.assert_array_equal(store.get(source(2))["x"], [2, 2, 2])
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "no description"])
+def test_a_damaged_part_is_recomputed(tmp_path: Path, damage: str):
+    Store(tmp_path).get(source())
+    archive = tmp_path / "records" / "source.npz"
+    content = bytearray(archive.read_bytes())
+    if damage == "truncated":
+        archive.write_bytes(content[: len(content) // 2])
+    elif damage == "flipped":
+        content[60] ^= 0xFF
+        archive.write_bytes(content)
+    elif damage == "empty":
+        archive.write_bytes(b"")
+    else:
+        (tmp_path / "records" / "source.json").write_text("{")
+    store = Store(tmp_path)
+    np.testing.assert_array_equal(store.get(source())["x"], [1, 1, 1])
+    assert store.computed == ["source"]
+
+
+def test_a_part_that_fails_leaves_nothing_that_looks_finished(tmp_path: Path):
+    def fail(_needed: Mapping[str, Arrays], _space: Workspace) -> Arrays:
+        raise KeyboardInterrupt
+
+    Store(tmp_path).get(source(1))
+    with pytest.raises(KeyboardInterrupt):
+        Store(tmp_path).get(Part("source", {"value": 2}, fail))
+    store = Store(tmp_path)
+    np.testing.assert_array_equal(store.get(source(2))["x"], [2, 2, 2])
+    assert store.computed == ["source"]
+
+
+def test_a_workspace_survives_an_interruption_but_not_another_configuration(tmp_path: Path):
+    seen: list[list[str]] = []
+
+    def part(value: int, *, interrupted: bool) -> Part:
+        def compute(_needed: Mapping[str, Arrays], space: Workspace) -> Arrays:
+            folder = space.folder()
+            seen.append(sorted(path.name for path in folder.iterdir()))
+            (folder / "checkpoint").write_text("half")
+            if interrupted:
+                raise KeyboardInterrupt
+            return {}
+
+        return Part("long", {"value": value}, compute)
+
+    for value, interrupted in ((1, True), (1, True), (2, False)):
+        try:
+            Store(tmp_path).get(part(value, interrupted=interrupted))
+        except KeyboardInterrupt:
+            assert interrupted
+    assert seen == [["part.json"], ["checkpoint", "part.json"], ["part.json"]]

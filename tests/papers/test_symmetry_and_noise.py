@@ -1,0 +1,133 @@
+"""Paper A at smoke scale; everything is measured once, in one directory."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from optoscope import optimizers
+from optoscope._core.errors import InvalidValueError, UnknownNameError
+from optoscope.papers import symmetry_and_noise as paper
+from optoscope.papers._parts import Store
+from optoscope.papers.symmetry_and_noise._meta_training import Setting, learned, load_learned
+from optoscope.report._paper_a import PAPER_A
+
+MEASURED_FROM_NOTHING = ("2", "7")
+
+
+def test_figures_are_drawn_from_exactly_the_parts_that_are_measured():
+    setting = Setting(paper.SCALES["paper"])
+    for kind in PAPER_A:
+        key = kind.name.removeprefix("figure-")
+        assert {part.name for part in paper.FIGURES[key].parts(setting)} == set(kind.parts)
+    assert len(PAPER_A) == len(paper.FIGURES)
+
+
+def test_the_paper_scale_has_the_papers_counts():
+    scale = paper.SCALES["paper"]
+    counts = (scale.meta_steps, scale.truncation, scale.horizon, scale.meta_learning_rate)
+    assert counts == (10_000, 20, 200, 1e-3)
+    assert (scale.noise_batches, scale.covariance_batches, scale.steps) == (469, 93, 100)
+
+
+def test_names_of_figures():
+    assert paper.figure_keys("7, 4") == ("4", "7")
+    assert paper.figure_keys("3") == ("2",)
+    assert "sweep-beta" not in paper.figure_keys("all")
+    with pytest.raises(UnknownNameError, match="Did you mean 'sweep-beta'"):
+        paper.figure_keys("sweep-bta")
+    with pytest.raises(InvalidValueError, match="no figure is named"):
+        paper.figure_keys(" ,")
+    with pytest.raises(UnknownNameError, match="laptop"):
+        paper.get_scale("laptob")
+
+
+def test_another_count_is_another_part():
+    first = learned(Setting(paper.SCALES["smoke"]), "sigmoid", 0.0, 0)
+    others = [
+        learned(Setting(paper.SCALES["laptop"]), "sigmoid", 0.0, 0),
+        learned(Setting(paper.SCALES["smoke"], seed=1), "sigmoid", 0.0, 0),
+        learned(Setting(paper.SCALES["smoke"]), "sigmoid", 0.5, 0),
+        learned(Setting(paper.SCALES["smoke"]), "sigmoid", 0.0, 1),
+    ]
+    assert all(part.description() != first.description() for part in others)
+    moved = learned(Setting(paper.SCALES["smoke"], data_dir=Path("/x")), "sigmoid", 0.0, 0)
+    assert moved.description() == first.description()
+
+
+def test_what_needs_no_meta_training(tmp_path: Path):
+    result = paper.reproduce(MEASURED_FROM_NOTHING, "smoke", tmp_path)
+    assert result.computed == ("illustration", "lion-sgd")
+    assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"figure-2", "figure-7"}
+    assert {claim["figure"] for claim in result.claims} == {"figure 7"}
+    again = paper.reproduce(MEASURED_FROM_NOTHING, "smoke", tmp_path)
+    assert again.computed == ()
+    assert again.claims == result.claims
+    with np.load(tmp_path / "records" / "illustration.npz") as part:
+        # Gradient descent keeps to the symmetry, Adam turns off the line to the centre.
+        np.testing.assert_allclose(part["sgd/deviation"], 0, atol=1e-7)
+        assert np.abs(part["adam/deviation"]).max() > 1e-3
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("papers") / "A"
+    paper.reproduce(("all", "sweep-beta"), "smoke", directory)
+    return directory
+
+
+@pytest.mark.slow
+def test_every_figure_is_drawn_and_every_claim_is_judged(everything: Path):
+    drawn = {path.stem for path in (everything / "figures").glob("*.png")}
+    assert drawn == {kind.name for kind in PAPER_A}
+    claims = json.loads((everything / "claims.json").read_text())
+    assert {claim["id"].split("/")[0] for claim in claims} == {c.id for c in paper.CLAIMS}
+    page = (everything / "index.html").read_text()
+    assert all(kind.text.title in page for kind in PAPER_A)
+
+
+@pytest.mark.slow
+def test_a_second_call_computes_nothing(everything: Path):
+    again = paper.reproduce(("all", "sweep-beta"), "smoke", everything)
+    assert again.computed == ()
+
+
+@pytest.mark.slow
+def test_the_measurements_make_sense(everything: Path):
+    records = everything / "records"
+    with np.load(records / "deviations-sigmoid.npz") as part:
+        # Momentum keeps to a constant generator, up to rounding; Adam does not.
+        assert part["momentum/cosine"].max() < 1e-5
+        assert part["adam/cosine"][..., 5:].min() > 1e-3
+    with np.load(records / "deviations-leaky-relu.npz") as part:
+        # The first step of momentum is a gradient's.
+        assert part["momentum/cosine"][..., 0].max() < 1e-5
+        # All optimizers meet the same first batch at the same parameters.
+        for name in ("adam", "lion", "lstm"):
+            first = np.broadcast_to(
+                part["momentum/losses"][..., 0], part[f"{name}/losses"].shape[:2]
+            )
+            np.testing.assert_allclose(part[f"{name}/losses"][..., 0], first, rtol=1e-6)
+    with np.load(records / "histograms-sigmoid.npz") as part:
+        inside = part["lstm/counts"].sum(axis=-1) + part["lstm/underflow"]
+        assert np.all(inside == 1510 * paper.SCALES["smoke"].runs)
+
+
+@pytest.mark.slow
+def test_a_meta_trained_optimizer_comes_back_from_its_record(everything: Path):
+    setting = Setting(paper.SCALES["smoke"])
+    store = Store(everything)
+    arrays = store.get(learned(setting, "sigmoid", 0.0, 0))
+    assert store.computed == []
+    for path, leaf in optimizers.named_leaves(load_learned(arrays)):
+        np.testing.assert_array_equal(np.asarray(leaf), arrays[path])
+    other = store.get(learned(setting, "sigmoid", 1.0, 0))
+    assert not np.array_equal(arrays["readout"], other["readout"])
+
+
+@pytest.mark.slow
+def test_only_what_is_damaged_is_recomputed(everything: Path):
+    (everything / "records" / "lion-sgd.npz").write_bytes(b"no archive")
+    again = paper.reproduce(("4", "7"), "smoke", everything)
+    assert again.computed == ("lion-sgd",)

@@ -1,0 +1,171 @@
+import json
+from pathlib import Path
+
+import numpy as np
+
+NAMES = ("lstm", "momentum", "adam", "lion")
+
+
+def interval(mean, low=None, high=None, runs=10):
+    return {"mean": mean, "low": low, "high": high, "runs": runs}
+
+
+def make_results(**changes):
+    def entry(first, second, final, accuracy, **more):
+        return {
+            "hyperparameters": {},
+            "warnings": [],
+            "mean_loss": {
+                "100": interval(first, first - 0.012, first + 0.013),
+                "200": interval(second, second - 0.008, second + 0.009),
+            },
+            "final_loss": interval(final, final - 0.01, final + 0.011),
+            "test_accuracy": interval(accuracy, accuracy - 0.007, accuracy + 0.006),
+            "seconds_per_step": 1e-4,
+            "diverged": 0,
+            **more,
+        }
+
+    optimizers = {
+        "lstm": entry(0.322, 0.201, 0.061, 0.951),
+        "momentum": entry(
+            0.449, 0.271, 0.07, 0.953, hyperparameters={"momentum": 0.9, "learning_rate": 3.0}
+        ),
+        "adam": entry(0.472, 0.28, 0.064, 0.955, hyperparameters={"learning_rate": 0.1}),
+        "lion": entry(
+            0.61,
+            0.39,
+            0.12,
+            0.93,
+            hyperparameters={"learning_rate": 0.01},
+            warnings=["best learning_rate 0.01 is at the edge of its grid"],
+        ),
+    }
+    return {
+        "format": "optoscope/results",
+        "version": 1,
+        "task": {"name": "digits-mlp-sigmoid", "widths": [64, 20, 10]},
+        "seeds": list(range(10)),
+        "num_steps": 200,
+        "num_runs": 10,
+        "seconds": 245.3,
+        "learned": ["lstm"],
+        "optimizers": optimizers,
+        "comparison": {
+            "metric": "mean_loss over the first 100 steps",
+            "learned": "lstm",
+            "baseline": "momentum",
+            "relative_improvement": interval(0.283, 0.251, 0.302),
+        },
+        **changes,
+    }
+
+
+def make_losses(names=NAMES, runs=10, steps=200, seed=0):
+    generator = np.random.default_rng(seed)
+    step = np.arange(steps)
+    speeds = {"lstm": 9.0, "momentum": 17.0, "adam": 19.0, "lion": 30.0}
+    start = generator.normal(2.35, 0.04, (runs, 1))
+    return {
+        name: (0.05 + (start - 0.05) / (1 + step / speeds.get(name, 14.0)) ** 1.4)
+        * np.exp(generator.normal(0, 0.13, (runs, steps)))
+        for name in names
+    }
+
+
+def make_search():
+    generator = np.random.default_rng(1)
+    arrays = {}
+    rates = 10.0 ** np.arange(-3, 1.5, 0.5)
+    for name, best, extra in (("adam", -1.0, None), ("momentum", 0.5, (0.5, 0.9, 0.99)),
+                              ("lion", -2.0, None)):  # fmt: skip
+        tried = rates if name != "lion" else rates[:3] / 10**0.5 * 10**0.5
+        if extra:
+            rate, other = (grid.ravel() for grid in np.meshgrid(tried, extra))
+            arrays[f"{name}/momentum"] = other
+            penalty = 0.25 * np.abs(other - 0.9) * 4
+        else:
+            rate, penalty = tried, 0.0
+        score = 0.45 + 0.35 * (np.log10(rate) - best) ** 2 + penalty
+        score = score + generator.normal(0, 0.01, rate.shape)
+        score[rate > 10 ** (best + 1.3)] = np.nan
+        arrays[f"{name}/learning_rate"] = rate
+        arrays[f"{name}/score"] = score
+    return arrays
+
+
+def make_metrics(reports=100):
+    generator = np.random.default_rng(2)
+    lines = []
+    for index in range(reports):
+        step = 25 * (index + 1)
+        loss = 0.35 + 1.6 * np.exp(-index / 12) + generator.normal(0, 0.05)
+        line = {
+            "step": step,
+            "meta_loss": None if index == 30 else float(loss),
+            "gradient_norm": 1.0,
+            "skipped": 0 if index < 30 else 2,
+            "seconds": 0.1 * step,
+        }
+        if index % 10 == 9:
+            line["evaluation_loss"] = float(0.3 + 1.2 * np.exp(-index / 14))
+        lines.append(line)
+    return lines
+
+
+CLAIMS = [
+    {
+        "id": "A3",
+        "paper": "A",
+        "figure": "Fig. 2",
+        "statement": "The learned optimizer beats every tuned baseline on its own task.",
+        "protocol": "corrected",
+        "scale": "laptop",
+        "measured": 0.283,
+        "interval": [0.25, 0.3],
+        "verdict": "holds",
+    },
+    {
+        "id": "A4",
+        "paper": "A",
+        "figure": "Fig. 3",
+        "statement": "It generalises to ReLU networks.",
+        "protocol": "paper",
+        "scale": "laptop",
+        "measured": None,
+        "interval": None,
+        "verdict": "does not hold",
+    },
+    {
+        "id": "A5",
+        "paper": "A",
+        "figure": "",
+        "statement": "Deviation from symmetry grows with training.",
+        "protocol": "paper",
+        "scale": "smoke",
+        "measured": "slope 0.2",
+        "interval": None,
+        "verdict": "inconclusive",
+    },
+]
+
+
+def write_run(directory: Path, *, results=None, losses=None, search=None, metrics=None,
+              claims=None, config=None) -> Path:  # fmt: skip
+    directory.mkdir(parents=True, exist_ok=True)
+    config = config or {"command": "demo", "seed": 0, "task": {"name": "digits-mlp-sigmoid"}}
+    (directory / "config.json").write_text(json.dumps(config))
+    if results is not None:
+        (directory / "results.json").write_text(json.dumps(results))
+    if claims is not None:
+        (directory / "claims.json").write_text(json.dumps(claims))
+    if metrics is not None:
+        text = "".join(json.dumps(line) + "\n" for line in metrics)
+        (directory / "metrics.jsonl").write_text(text)
+    (directory / "records").mkdir(exist_ok=True)
+    if losses is not None:
+        arrays = {f"losses/{name}": value for name, value in losses.items()}
+        np.savez(directory / "records" / "evaluation.npz", **arrays)
+    if search is not None:
+        np.savez(directory / "records" / "search.npz", **search)
+    return directory
