@@ -114,6 +114,11 @@ class HeldOutLoss:
 
 
 @eqx.filter_jit
+def _init_workers(estimator: Estimator, optimizer: Optimizer, key: PRNGKeyArray) -> Worker:
+    return estimator.init(optimizer, key)
+
+
+@eqx.filter_jit
 def _advance(
     estimator: Estimator,
     meta_optimizer: optax.GradientTransformation,
@@ -296,7 +301,7 @@ class Trainer:
         return MetaState(
             meta_params=meta_params,
             meta_optimizer_state=self.meta_optimizer.init(meta_params),
-            workers=eqx.filter_jit(self.estimator.init)(optimizer, key),
+            workers=_init_workers(self.estimator, optimizer, key),
             step=zero,
             skipped=zero,
             skipped_in_a_row=zero,
