@@ -38,15 +38,29 @@ def test_every_network_task_has_its_symmetries_in_float64(name):
         assert check.as_drawn.max() < (5e-3 if declared == "scale" else 1e-12)
 
 
-@pytest.mark.parametrize("norm", [None, "batch", "layer"])
-@pytest.mark.parametrize("activation", ["sigmoid", "leaky_relu"])
+slow = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("activation", "norm"),
+    [
+        ("leaky_relu", None),
+        pytest.param("sigmoid", None, marks=slow),
+        pytest.param("sigmoid", "batch", marks=slow),
+        pytest.param("sigmoid", "layer", marks=slow),
+        pytest.param("leaky_relu", "batch", marks=slow),
+        pytest.param("leaky_relu", "layer", marks=slow),
+    ],
+)
 def test_three_hidden_layers(activation, norm):
     report = symmetry.verify(small_task(activation, norm, (5, 4, 3)), KEY, num_draws=1)
     assert report.ok, str(report)
     assert ("rescale" in report.checks) == (activation == "leaky_relu")
 
 
-@pytest.mark.parametrize("variant", ["leaky-relu", "batch-norm", "layer-norm"])
+@pytest.mark.parametrize(
+    "variant", ["batch-norm", *(pytest.param(v, marks=slow) for v in ("leaky-relu", "layer-norm"))]
+)
 def test_gradients_are_orthogonal_in_float32(variant):
     task = tasks.get(f"digits-mlp-{variant}")
     params = task.init(KEY)
