@@ -104,7 +104,7 @@ def main(demo: Path, short: Path, long: Path, training: Path) -> None:
             "optoscope evaluate lstm-mnist-sigmoid --task mnist-mlp-sigmoid "
             "--against sgd,momentum,adam,lion --steps 1000 --metric-steps 1000",
             ("loss_curves",),
-            "Five times the horizon of meta-training. The learned optimizer does not diverge in any "
+            "Five times the horizon of meta-training. The learned optimizer diverges in no "
             "run, but it hardly improves past the 200 steps it was trained for, while SGD and "
             "momentum go on. Optimizers that keep improving, or at least stay stable, far past "
             "their horizon are the subject of paper C.",

@@ -14,6 +14,7 @@ _SUBPACKAGES = (
     "data",
     "meta",
     "optimizers",
+    "papers",
     "report",
     "tasks",
     "training",

@@ -13,11 +13,12 @@ from optoscope.cli._demo import Demo
 from optoscope.cli._evaluate import Evaluate
 from optoscope.cli._list import List
 from optoscope.cli._plot import Plot
+from optoscope.cli._reproduce import Reproduce
 from optoscope.cli._train import Train
 from optoscope.cli._tune import Tune
 
 _COMMANDS = {
-    command.name: command for command in (Demo, Train, Evaluate, Tune, Plot, List)
+    command.name: command for command in (Demo, Train, Evaluate, Tune, Reproduce, Plot, List)
 }
 
 _DESCRIPTION = (

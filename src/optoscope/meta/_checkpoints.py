@@ -89,8 +89,8 @@ class Checkpoints:
         if free < needed:
             raise RunDirectoryError(
                 f"cannot write checkpoint {step} to {self.directory}: {free / 1e6:.1f} MB are free "
-                f"there, it may need {needed / 1e6:.1f} MB. The checkpoints before it are untouched: "
-                "free some space and resume."
+                f"there, it may need {needed / 1e6:.1f} MB. The checkpoints before it are "
+                "untouched: free some space and resume."
             )
 
     def restore(self, like: Tree) -> tuple[int, Tree, dict[str, Any]] | None:

@@ -14,6 +14,7 @@ import jinja2
 
 from optoscope._core.files import write_text
 from optoscope.report._figures import FIGURES, FigureText
+from optoscope.report._paper_a import PAPER_A
 from optoscope.report._records import Claim, Run, read_run
 from optoscope.report._style import save
 from optoscope.report._summary import format_number, sentence, summarise
@@ -24,6 +25,7 @@ class _Picture:
     name: str
     text: FigureText
     uri: str
+    claims: Sequence["_ClaimRow"] = ()
 
 
 @dataclass(frozen=True)
@@ -56,10 +58,11 @@ def render(directory: str | Path, *, notes: Sequence[str] = ()) -> Path:
     """
     run = read_run(directory)
     pictures = []
-    for kind in FIGURES:
+    for kind in (*FIGURES, *PAPER_A):
         if kind.can_draw(run):
             image, _ = save(kind.draw(run), run.directory / "figures" / kind.name)
-            pictures.append(_Picture(kind.name, kind.text, _data_uri(image)))
+            claims = [_claim_row(c) for c in run.claims if c.figure.replace(" ", "-") == kind.name]
+            pictures.append(_Picture(kind.name, kind.text, _data_uri(image), claims))
     page = run.directory / "index.html"
     write_text(page, _html(run, pictures, notes))
     return page

@@ -1,0 +1,110 @@
+"""optoscope reproduce: a paper's figures and claims."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import tyro
+
+from optoscope._core.errors import InvalidValueError, RunDirectoryError, UnknownNameError
+from optoscope._core.files import write_json
+from optoscope.cli._command import RunCommand, read_arguments, versions
+from optoscope.cli._console import console, steps
+
+if TYPE_CHECKING:
+    from optoscope.papers.symmetry_and_noise import Reproduction
+
+_PAPERS = ("A",)
+_MARKS = {"holds": "green", "does not hold": "red", "inconclusive": "yellow"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reproduce(RunCommand):
+    """Reproduce figures of a paper: measure them, judge what the paper says, draw a page.
+
+    Give --out the same folder again to go on after an interruption or to add figures: finished
+    parts are reused.
+
+    Args:
+        paper: A (symmetry breaking, noise and update sizes of learned optimizers).
+        figure: its number, several separated by commas, all, or sweep-beta.
+        scale: smoke (bundled digits, minutes), laptop (MNIST, reduced), or paper.
+    """
+
+    name: ClassVar[str] = "reproduce"
+
+    paper: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[PAPER]")] = None
+    figure: str = "all"
+    scale: str = "laptop"
+
+    def run(self) -> int:
+        """Measures, judges and draws."""
+        return self.configured()._work()
+
+    def _work(self) -> int:
+        if self.paper is None:
+            raise InvalidValueError("which paper? For example: optoscope reproduce A --figure 4")
+        if self.paper.upper() not in _PAPERS:
+            raise UnknownNameError("paper", self.paper, _PAPERS)
+        from optoscope.papers import symmetry_and_noise as paper
+
+        wanted = paper.figure_keys(self.figure)
+        paper.get_scale(self.scale)
+        command = dataclasses.replace(self, paper=self.paper.upper())
+        directory, before = command._directory()
+        keys = paper.figure_keys((*wanted, *before))
+        command = dataclasses.replace(command, figure=",".join(keys))
+        command._write_config(directory)
+        console.print(f"Reproducing paper {command.paper}, figures {command.figure}: {directory}")
+        with steps() as show:
+            try:
+                result = paper.reproduce(
+                    keys,
+                    self.scale,
+                    directory,
+                    seed=self.seed,
+                    data_dir=self.data_dir,
+                    on_progress=show,
+                )
+            except KeyboardInterrupt:
+                console.print(f"Stopped. Go on with: {command._again(directory)}")
+                raise
+        _show(result)
+        return 0
+
+    def _directory(self) -> tuple[Path, tuple[str, ...]]:
+        """The run directory, and the figures that it holds or began."""
+        config = None if self.out is None else self.out / "config.json"
+        if self.out is None or config is None or not config.exists():
+            return self.new_directory(f"reproduce-{self.paper}-{self.scale}"), ()
+        arguments = read_arguments(config, self.name)
+        for name in ("paper", "scale", "seed"):
+            if arguments.get(name) != getattr(self, name):
+                raise RunDirectoryError(
+                    f"{self.out} was made with --{name} {arguments.get(name)}, not "
+                    f"{getattr(self, name)}. Choose another --out."
+                )
+        return self.out, tuple(str(arguments.get("figure", "")).split(","))
+
+    def _write_config(self, directory: Path) -> None:
+        content: dict[str, Any] = {"command": self.name, "arguments": self.arguments()}
+        write_json(directory / "config.json", content | {"versions": versions()})
+
+    def _again(self, directory: Path) -> str:
+        words = f"optoscope reproduce {self.paper} --figure {self.figure} --scale {self.scale}"
+        seed = f" --seed {self.seed}" if self.seed else ""
+        data = f" --data-dir {self.data_dir}" if self.data_dir else ""
+        return f"{words}{seed}{data} --out {directory}"
+
+
+def _show(result: "Reproduction") -> None:
+    from rich.table import Table
+
+    table = Table("verdict", "measured", "claim", box=None, pad_edge=False)
+    for claim in result.claims:
+        measured = "–" if claim["measured"] is None else f"{claim['measured']:.3g}"
+        verdict = claim["verdict"]
+        table.add_row(f"[{_MARKS[verdict]}]{verdict}[/]", measured, claim["id"])
+    console.print(table)
+    console.print(f"Page: {result.page}")

@@ -1,0 +1,133 @@
+"""Parts: named computations whose arrays are kept, and reused while their configuration holds."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from optoscope._core.errors import RunDirectoryError
+from optoscope._core.files import read_json, write_json
+from optoscope.bench import save_records
+
+Arrays = Mapping[str, np.ndarray]
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """What a part may use while it computes.
+
+    Args:
+        place: where its own folder is, if it asks for one.
+        description: of the part; a folder made under another one is emptied.
+        report: says that so many of so many are done.
+    """
+
+    place: Path
+    description: Mapping[str, Any]
+    report: Callable[[int, int], None]
+
+    def folder(self) -> Path:
+        """A folder for checkpoints, which a later try of the same part finds again."""
+        marker = self.place / "part.json"
+        if self.place.exists():
+            try:
+                stale = read_json(marker) != self.description
+            except RunDirectoryError:
+                stale = True
+            if stale:
+                shutil.rmtree(self.place)
+        write_json(marker, self.description)
+        return self.place
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A named computation.
+
+    Args:
+        name: also the file name under `records/`; unique within a run directory.
+        configuration: everything that its result depends on, as JSON; the parts it needs count
+            by themselves.
+        compute: the arrays, from the arrays of the needed parts by name.
+        needs: the parts whose arrays it takes.
+    """
+
+    name: str
+    configuration: Mapping[str, Any]
+    compute: Callable[[Mapping[str, Arrays], Workspace], Arrays]
+    needs: tuple["Part", ...] = ()
+
+    def description(self) -> dict[str, Any]:
+        """Equal for two parts exactly if they compute the same, needed parts included."""
+        needs = {part.name: _digest(part.description()) for part in self.needs}
+        described = {"part": self.name, "configuration": self.configuration, "needs": needs}
+        return json.loads(json.dumps(described))
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(eq=False)
+class Store:
+    """The parts of one run directory.
+
+    A part's arrays are in `records/<name>.npz`, its description beside it in
+    `records/<name>.json`, written last: what was interrupted in between is computed again, and
+    so is a part whose description has changed or whose arrays cannot be read.
+
+    Args:
+        directory: the run directory.
+        on_progress: called with (part, done, in all).
+    """
+
+    directory: Path
+    on_progress: Progress = lambda *_: None
+    computed: list[str] = field(default_factory=list)
+    _known: dict[str, tuple[dict[str, Any], Arrays]] = field(default_factory=dict)
+
+    def get(self, part: Part) -> Arrays:
+        """The part's arrays: from before if they are there, else computed and kept."""
+        description = part.description()
+        known = self._known.get(part.name)
+        if known is None or known[0] != description:
+            arrays = self._saved(part.name, description)
+            if arrays is None:
+                arrays = self._compute(part, description)
+            known = self._known[part.name] = (description, arrays)
+        return known[1]
+
+    def _saved(self, name: str, description: dict[str, Any]) -> Arrays | None:
+        records = self.directory / "records"
+        try:
+            if read_json(records / f"{name}.json") != description:
+                return None
+            with np.load(records / f"{name}.npz", allow_pickle=False) as saved:
+                return {key: saved[key] for key in saved.files}
+        # Damage shows up as errors of the archive, of the compression or of the parser that reads
+        # an array's header; whatever it is, the part is computed again.
+        except Exception:
+            return None
+
+    def _compute(self, part: Part, description: dict[str, Any]) -> Arrays:
+        needed = {other.name: self.get(other) for other in part.needs}
+        workspace = Workspace(
+            self.directory / "parts" / part.name,
+            description,
+            lambda done, total: self.on_progress(part.name, done, total),
+        )
+        self.on_progress(part.name, 0, 1)
+        found = part.compute(needed, workspace)
+        arrays = {key: np.asarray(value) for key, value in found.items()}
+        # While the arrays are being replaced no description may vouch for them.
+        (self.directory / "records" / f"{part.name}.json").unlink(missing_ok=True)
+        save_records(self.directory, part.name, arrays)
+        write_json(self.directory / "records" / f"{part.name}.json", description)
+        self.computed.append(part.name)
+        return arrays

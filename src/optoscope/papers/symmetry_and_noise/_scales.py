@@ -1,0 +1,110 @@
+"""The three scales: the same program with other numbers."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Scale:
+    """All counts of a reproduction of paper A.
+
+    Args:
+        name: "smoke", "laptop", "paper", or your own.
+        dataset: "digits" or "mnist".
+        image_size: pixels a side after averaging over areas; None keeps the images.
+        wide: the larger network of figures 6 and 7, as the registry's names spell it.
+        meta_seeds: independently meta-trained optimizers.
+        meta_steps: updates of an optimizer's weights.
+        truncation: inner steps an unroll.
+        horizon: inner steps before a problem is started afresh.
+        meta_learning_rate: of Adam on the optimizer's weights.
+        betas: strengths of the penalty for rescale and scale; the first must be 0.
+        translation_betas: the same for translation.
+        sweep_betas: the strengths of `sweep-beta`.
+        runs: paired runs an optimizer.
+        steps: steps of the runs in which deviations are measured.
+        performance_steps: steps of the runs in which performance is compared.
+        tuning_points: points of each learning-rate grid.
+        tuning_runs: runs a point.
+        interpolations: λ of Lion–SGD, descending.
+        histogram_steps: updates to draw, the first being number 1.
+        noise_steps: steps of the runs in which noise is measured.
+        noise_every: steps between its measurements.
+        noise_batches: mini-batches for the tail index.
+        covariance_batches: mini-batches for the covariance.
+        noise_seeds: meta-trained optimizers whose noise is measured; it is the costly part.
+    """
+
+    name: str
+    dataset: Literal["digits", "mnist"] = "mnist"
+    image_size: int | None = None
+    wide: str = "mlp-100-100"
+    meta_seeds: int = 3
+    meta_steps: int = 10_000
+    truncation: int = 20
+    horizon: int = 200
+    meta_learning_rate: float = 1e-3
+    betas: tuple[float, ...] = (0.0, 0.1, 0.5, 1.0)
+    translation_betas: tuple[float, ...] = (0.0, 0.01, 0.1, 0.5, 1.0)
+    sweep_betas: tuple[float, ...] = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+    runs: int = 10
+    steps: int = 100
+    performance_steps: int = 200
+    tuning_points: int = 25
+    tuning_runs: int = 8
+    interpolations: tuple[float, ...] = (1.0, 0.5, 0.25, 0.1, 0.0)
+    histogram_steps: tuple[int, ...] = (1, 5, 10, 30, 100, 500)
+    noise_steps: int = 1000
+    noise_every: int = 100
+    noise_batches: int = 469
+    covariance_batches: int = 93
+    noise_seeds: int = 3
+
+    def as_json(self) -> dict[str, Any]:
+        """All fields."""
+        return dataclasses.asdict(self)
+
+
+SCALES = {
+    # Wiring only: no optimizer is meta-trained long enough for its verdicts to mean anything.
+    "smoke": Scale(
+        "smoke",
+        dataset="digits",
+        wide="mlp-20-20",
+        meta_seeds=2,
+        meta_steps=30,
+        truncation=10,
+        horizon=50,
+        meta_learning_rate=5e-3,
+        betas=(0.0, 1.0),
+        translation_betas=(0.0, 1.0),
+        sweep_betas=(0.0, 0.3, 1.0),
+        runs=2,
+        steps=40,
+        performance_steps=40,
+        tuning_points=7,
+        tuning_runs=2,
+        interpolations=(1.0, 0.5, 0.0),
+        histogram_steps=(1, 5, 40),
+        noise_steps=21,
+        noise_every=10,
+        noise_batches=8,
+        covariance_batches=8,
+        noise_seeds=1,
+    ),
+    # Images of 14 x 14: a fourth of the coordinates, hence about a fourth of the time.
+    "laptop": Scale(
+        "laptop",
+        image_size=14,
+        meta_steps=400,
+        meta_learning_rate=3e-3,
+        sweep_betas=(0.0, 0.03, 0.1, 0.3, 1.0, 3.0),
+        runs=4,
+        tuning_points=13,
+        tuning_runs=4,
+        noise_every=250,
+        noise_batches=93,
+    ),
+    "paper": Scale("paper"),
+}
