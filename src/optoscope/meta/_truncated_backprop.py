@@ -156,9 +156,9 @@ class TruncatedBackprop(Estimator):
             }
             return sums, worker
 
-        chunk = side_by_side(
-            4 * num_bytes(workers) // self.num_tasks, self.num_tasks // self.devices
-        )
+        # Backpropagation keeps a task's state at every step of the unroll.
+        bytes_each = self.truncation * num_bytes(workers) // self.num_tasks
+        chunk = side_by_side(bytes_each, self.num_tasks // self.devices)
         sums, workers = sum_over_tasks(
             one,
             meta_params,
