@@ -65,7 +65,7 @@ class Demo(RunCommand):
 
     name: ClassVar[str] = "demo"
 
-    meta_steps: int = 2000
+    meta_steps: int = 3000
     runs: int = 20
     steps: int = 200
 
