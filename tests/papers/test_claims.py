@@ -5,7 +5,7 @@ import pytest
 
 from optoscope.papers._claims import judge, measured_claims
 from optoscope.papers.symmetry_and_noise import CLAIMS, FIGURES
-from optoscope.papers.symmetry_and_noise import _claims as statistics
+from optoscope.papers.symmetry_and_noise import _statistics as statistics
 
 BY_ID = {claim.id: claim for claim in CLAIMS}
 

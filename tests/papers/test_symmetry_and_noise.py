@@ -1,8 +1,10 @@
 """Paper A at smoke scale; everything is measured once, in one directory."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -10,7 +12,8 @@ from optoscope import optimizers
 from optoscope._core.errors import InvalidValueError, UnknownNameError
 from optoscope.papers import symmetry_and_noise as paper
 from optoscope.papers._parts import Store
-from optoscope.papers.symmetry_and_noise._meta_training import Setting, learned, load_learned
+from optoscope.papers.symmetry_and_noise._learn import Recipe, learned, load_learned
+from optoscope.papers.symmetry_and_noise._setting import Setting
 from optoscope.report._paper_a import PAPER_A
 
 MEASURED_FROM_NOTHING = ("2", "7")
@@ -32,27 +35,29 @@ def test_the_paper_scale_has_the_papers_counts():
 
 
 def test_names_of_figures():
-    assert paper.figure_keys("7, 4") == ("4", "7")
-    assert paper.figure_keys("3") == ("2",)
-    assert "sweep-beta" not in paper.figure_keys("all")
+    assert paper.PAPER.figure_keys("7, 4") == ("4", "7")
+    assert paper.PAPER.figure_keys("3") == ("2",)
+    assert "sweep-beta" not in paper.PAPER.figure_keys("all")
     with pytest.raises(UnknownNameError, match="Did you mean 'sweep-beta'"):
-        paper.figure_keys("sweep-bta")
+        paper.PAPER.figure_keys("sweep-bta")
     with pytest.raises(InvalidValueError, match="no figure is named"):
-        paper.figure_keys(" ,")
+        paper.PAPER.figure_keys(" ,")
     with pytest.raises(UnknownNameError, match="laptop"):
-        paper.get_scale("laptob")
+        paper.PAPER.get_scale("laptob")
 
 
 def test_another_count_is_another_part():
-    first = learned(Setting(paper.SCALES["smoke"]), "sigmoid", 0.0, 0)
+    first = learned(Setting(paper.SCALES["smoke"]), Recipe("sigmoid"), 0)
     others = [
-        learned(Setting(paper.SCALES["laptop"]), "sigmoid", 0.0, 0),
-        learned(Setting(paper.SCALES["smoke"], seed=1), "sigmoid", 0.0, 0),
-        learned(Setting(paper.SCALES["smoke"]), "sigmoid", 0.5, 0),
-        learned(Setting(paper.SCALES["smoke"]), "sigmoid", 0.0, 1),
+        learned(Setting(paper.SCALES["laptop"]), Recipe("sigmoid"), 0),
+        learned(Setting(paper.SCALES["smoke"], seed=1), Recipe("sigmoid"), 0),
+        learned(Setting(paper.SCALES["smoke"]), Recipe("sigmoid", 0.5), 0),
+        learned(Setting(paper.SCALES["smoke"]), Recipe("sigmoid"), 1),
+        learned(Setting(paper.SCALES["smoke"]), Recipe("sigmoid", protocol="released"), 0),
+        learned(Setting(paper.SCALES["smoke"]), Recipe("sigmoid", optimizer="rnn"), 0),
     ]
     assert all(part.description() != first.description() for part in others)
-    moved = learned(Setting(paper.SCALES["smoke"], data_dir=Path("/x")), "sigmoid", 0.0, 0)
+    moved = learned(Setting(paper.SCALES["smoke"], data_dir=Path("/x")), Recipe("sigmoid"), 0)
     assert moved.description() == first.description()
 
 
@@ -71,10 +76,13 @@ def test_what_needs_no_meta_training(tmp_path: Path):
 
 
 @pytest.fixture(scope="module")
-def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     directory = tmp_path_factory.mktemp("papers") / "A"
-    paper.reproduce(("all", "sweep-beta"), "smoke", directory)
-    return directory
+    # As the command does: nearly all of the time at this scale goes into compiling.
+    jax.config.update("jax_disable_most_optimizations", True)
+    paper.reproduce("everything", "smoke", directory)
+    yield directory
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.mark.slow
@@ -89,7 +97,7 @@ def test_every_figure_is_drawn_and_every_claim_is_judged(everything: Path):
 
 @pytest.mark.slow
 def test_a_second_call_computes_nothing(everything: Path):
-    again = paper.reproduce(("all", "sweep-beta"), "smoke", everything)
+    again = paper.reproduce("everything", "smoke", everything)
     assert again.computed == ()
 
 
@@ -118,11 +126,11 @@ def test_the_measurements_make_sense(everything: Path):
 def test_a_meta_trained_optimizer_comes_back_from_its_record(everything: Path):
     setting = Setting(paper.SCALES["smoke"])
     store = Store(everything)
-    arrays = store.get(learned(setting, "sigmoid", 0.0, 0))
+    arrays = store.get(learned(setting, Recipe("sigmoid"), 0))
     assert store.computed == []
-    for path, leaf in optimizers.named_leaves(load_learned(arrays)):
+    for path, leaf in optimizers.named_leaves(load_learned(arrays, Recipe("sigmoid"))):
         np.testing.assert_array_equal(np.asarray(leaf), arrays[path])
-    other = store.get(learned(setting, "sigmoid", 1.0, 0))
+    other = store.get(learned(setting, Recipe("sigmoid", 1.0), 0))
     assert not np.array_equal(arrays["readout"], other["readout"])
 
 

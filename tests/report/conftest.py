@@ -4,6 +4,7 @@ from support.run_files import (
     CLAIMS,
     make_losses,
     make_metrics,
+    make_probes,
     make_results,
     make_search,
     write_run,
@@ -18,6 +19,7 @@ def full_run(tmp_path):
         losses=make_losses(),
         search=make_search(),
         metrics=make_metrics(),
+        probes=make_probes(),
         claims=CLAIMS,
         config={
             "command": "demo",

@@ -1,11 +1,14 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from optoscope import report
-from optoscope.report._style import save
-from support.run_files import interval, make_losses, make_results, make_search
+from optoscope.report._probe_curves import probe_curves
+from optoscope.report._style import looks, save
+from support.run_files import interval, make_losses, make_probes, make_results, make_search
 
 
 def texts(figure: Figure) -> str:
@@ -44,7 +47,7 @@ def metrics(meta_loss, evaluation=None):
 
 def test_the_registry_names_and_describes_every_figure():
     assert {kind.name for kind in report.FIGURES} == {
-        "loss_curves", "early_losses", "comparison", "search", "meta_training",
+        "loss_curves", "early_losses", "comparison", "search", "probes", "meta_training",
     }  # fmt: skip
     for kind in report.FIGURES:
         assert kind.text.title
@@ -78,6 +81,22 @@ def test_one_optimizer_has_one_colour_in_all_figures(full_run):
             if text.get_visible() and text.get_text().split("\n")[0] == "adam":
                 colours.add(text.get_color())
     assert len(colours) == 1
+
+
+def test_probes_draw_scalars_with_what_to_compare_them_with():
+    (figure,) = (kind for kind in report.FIGURES if kind.name == "probes")
+    labels = ["cosine: rescale", "α of update noise", "norm of the update"]
+    run = report.Run(Path(), {}, probes=make_probes(("adam",)))
+    assert figure.can_draw(run)
+    drawn = probe_curves(run.probes, look=looks(("adam",)))
+    panels = [axes for axes in drawn.axes if axes.get_visible()]
+    assert [axes.get_ylabel() for axes in panels] == labels
+    assert panels[0].get_yscale() == "log"
+    assert panels[1].get_yscale() == "linear"
+    np.testing.assert_array_equal(panels[0].lines[0].get_xdata(), np.arange(0, 100, 10))
+    np.testing.assert_array_equal(panels[0].lines[1].get_ydata(), 0.03)
+    only_vectors = {key: v for key, v in run.probes.items() if key.endswith((".vector", "steps"))}
+    assert not figure.can_draw(report.Run(Path(), {}, probes=only_vectors))
 
 
 def test_loss_curves_show_the_median():

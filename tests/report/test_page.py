@@ -13,12 +13,13 @@ from support.run_files import (
     CLAIMS,
     make_losses,
     make_metrics,
+    make_probes,
     make_results,
     make_search,
     write_run,
 )
 
-NAMES = ("loss_curves", "early_losses", "comparison", "search", "meta_training")
+NAMES = ("loss_curves", "early_losses", "comparison", "search", "probes", "meta_training")
 VOID = {"meta", "link", "img", "br", "hr"}
 
 
@@ -122,6 +123,7 @@ RECORDS = {
     "results": (make_results, {"comparison"}),
     "losses": (make_losses, {"loss_curves", "early_losses"}),
     "search": (make_search, {"search"}),
+    "probes": (make_probes, {"probes"}),
     "metrics": (make_metrics, {"meta_training"}),
     "claims": (lambda: CLAIMS, set()),
 }

@@ -94,6 +94,25 @@ def make_search():
     return arrays
 
 
+def make_probes(names=NAMES, runs=10):
+    generator = np.random.default_rng(3)
+    arrays = {}
+    for name in names:
+        steps = np.arange(0, 100, 10)
+        shape = (runs, len(steps))
+        cosine = 0.1 * np.exp(generator.normal(0, 0.3, shape))
+        cosine[0, 3] = np.nan
+        arrays[f"{name}/symmetry['rescale'].cosine"] = cosine
+        arrays[f"{name}/symmetry['rescale'].isotropic"] = np.full(shape, 0.03)
+        arrays[f"{name}/symmetry['rescale'].vector"] = generator.normal(0, 1, (*shape, 20))
+        arrays[f"{name}/tail_index['update']['alpha']"] = generator.uniform(1, 2, shape)
+        arrays[f"{name}/tail_index['update']['surrogate_alpha']"] = np.full(shape, 1.9)
+        arrays[f"{name}/norms['updates']"] = np.ones(shape)
+        for probe in ("symmetry", "tail_index", "norms"):
+            arrays[f"{name}/{probe}/steps"] = steps
+    return arrays
+
+
 def make_metrics(reports=100):
     generator = np.random.default_rng(2)
     lines = []
@@ -151,7 +170,7 @@ CLAIMS = [
 
 
 def write_run(directory: Path, *, results=None, losses=None, search=None, metrics=None,
-              claims=None, config=None) -> Path:  # fmt: skip
+              claims=None, config=None, probes=None) -> Path:  # fmt: skip
     directory.mkdir(parents=True, exist_ok=True)
     config = config or {"command": "demo", "seed": 0, "task": {"name": "digits-mlp-sigmoid"}}
     (directory / "config.json").write_text(json.dumps(config))
@@ -168,4 +187,6 @@ def write_run(directory: Path, *, results=None, losses=None, search=None, metric
         np.savez(directory / "records" / "evaluation.npz", **arrays)
     if search is not None:
         np.savez(directory / "records" / "search.npz", **search)
+    if probes is not None:
+        np.savez(directory / "records" / "probes.npz", **probes)
     return directory

@@ -50,6 +50,10 @@ class MetaTrainingDivergedError(OptoscopeError):
     """Meta-training cannot recover; the message says what was seen and what to try."""
 
 
+class ProcessLostError(OptoscopeError):
+    """Another process of the same run died or cannot be reached."""
+
+
 def check_number(
     name: str,
     value: float | int,

@@ -1,6 +1,7 @@
 """The noise of gradients and updates: its tails, and its covariance over mini-batches."""
 
 from optoscope.analysis._covariance import CovarianceProbe, UpdateCovariance, update_covariance
+from optoscope.analysis._noise_probe import NoiseProbe
 from optoscope.analysis._noise_samples import FreshBatchProbe, noise_samples
 from optoscope.analysis._tail_index import (
     GroupSizeCurve,
@@ -14,6 +15,7 @@ __all__ = [
     "CovarianceProbe",
     "FreshBatchProbe",
     "GroupSizeCurve",
+    "NoiseProbe",
     "TailIndex",
     "TailIndexProbe",
     "UpdateCovariance",

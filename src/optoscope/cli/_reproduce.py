@@ -9,13 +9,12 @@ import tyro
 
 from optoscope._core.errors import InvalidValueError, RunDirectoryError, UnknownNameError
 from optoscope._core.files import write_json
-from optoscope.cli._command import RunCommand, read_arguments, versions
+from optoscope.cli._command import RunCommand, read_arguments, use_devices, versions
 from optoscope.cli._console import console, steps
 
 if TYPE_CHECKING:
-    from optoscope.papers.symmetry_and_noise import Reproduction
+    from optoscope.papers import Paper, Reproduction
 
-_PAPERS = ("A",)
 _MARKS = {"holds": "green", "does not hold": "red", "inconclusive": "yellow"}
 
 
@@ -28,8 +27,10 @@ class Reproduce(RunCommand):
 
     Args:
         paper: A (symmetry breaking, noise and update sizes of learned optimizers).
-        figure: its number, several separated by commas, all, or sweep-beta.
+        figure: its number, several separated by commas, all (of the paper), questions (what it
+            leaves open), or everything.
         scale: smoke (bundled digits, minutes), laptop (MNIST, reduced), or paper.
+        devices: local devices to use; 0 for as many as the scale can keep busy.
     """
 
     name: ClassVar[str] = "reproduce"
@@ -37,6 +38,7 @@ class Reproduce(RunCommand):
     paper: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[PAPER]")] = None
     figure: str = "all"
     scale: str = "laptop"
+    devices: int = 0
 
     def run(self) -> int:
         """Measures, judges and draws."""
@@ -45,17 +47,26 @@ class Reproduce(RunCommand):
     def _work(self) -> int:
         if self.paper is None:
             raise InvalidValueError("which paper? For example: optoscope reproduce A --figure 4")
-        if self.paper.upper() not in _PAPERS:
-            raise UnknownNameError("paper", self.paper, _PAPERS)
-        from optoscope.papers import symmetry_and_noise as paper
+        from optoscope.papers import PAPERS
 
+        if self.paper.upper() not in PAPERS:
+            raise UnknownNameError("paper", self.paper, PAPERS)
+        return self._reproduce(PAPERS[self.paper.upper()])
+
+    def _reproduce(self, paper: "Paper") -> int:
         wanted = paper.figure_keys(self.figure)
-        paper.get_scale(self.scale)
-        command = dataclasses.replace(self, paper=self.paper.upper())
+        scale = paper.get_scale(self.scale)
+        command = dataclasses.replace(self, paper=paper.letter)
         directory, before = command._directory()
         keys = paper.figure_keys((*wanted, *before))
         command = dataclasses.replace(command, figure=",".join(keys))
         command._write_config(directory)
+        devices = use_devices(self.devices, scale.num_tasks)
+        if self.scale == "smoke":
+            import jax
+
+            # Hardly anything is computed there: nearly all of the time goes into compiling.
+            jax.config.update("jax_disable_most_optimizations", True)
         console.print(f"Reproducing paper {command.paper}, figures {command.figure}: {directory}")
         with steps() as show:
             try:
@@ -65,6 +76,7 @@ class Reproduce(RunCommand):
                     directory,
                     seed=self.seed,
                     data_dir=self.data_dir,
+                    devices=devices,
                     on_progress=show,
                 )
             except KeyboardInterrupt:

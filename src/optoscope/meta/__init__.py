@@ -1,16 +1,24 @@
 """Meta-training: meta-gradient estimators, the meta-objective and the meta-trainer."""
 
 from optoscope.meta._checkpoints import Checkpoints
+from optoscope.meta._clip import ClipState, clip_elementwise
 from optoscope.meta._estimator import Estimator, MetaGradient, Worker
+from optoscope.meta._full_backprop import FullBackprop
+from optoscope.meta._full_es import FullES
 from optoscope.meta._metrics import MetricsLog, TensorBoard
-from optoscope.meta._objective import REDUCTIONS, Objective, Penalty
+from optoscope.meta._objective import REDUCTIONS, Objective, Penalty, classification_maximum
 from optoscope.meta._trainer import HeldOutLoss, MetaTrainingResult, Report, Trainer
 from optoscope.meta._truncated_backprop import TruncatedBackprop
+from optoscope.meta._truncated_es import PES, TruncatedES
 
 __all__ = [
+    "PES",
     "REDUCTIONS",
     "Checkpoints",
+    "ClipState",
     "Estimator",
+    "FullBackprop",
+    "FullES",
     "HeldOutLoss",
     "MetaGradient",
     "MetaTrainingResult",
@@ -21,5 +29,8 @@ __all__ = [
     "TensorBoard",
     "Trainer",
     "TruncatedBackprop",
+    "TruncatedES",
     "Worker",
+    "classification_maximum",
+    "clip_elementwise",
 ]

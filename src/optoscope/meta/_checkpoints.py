@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from optoscope._core.errors import RunDirectoryError
+from optoscope._core.processes import is_first, wait_for_all, whole
 from optoscope._core.trees import digest, num_bytes
 
 # Orbax' own files and the blocks they are rounded up to.
@@ -27,7 +28,8 @@ class Checkpoints:
 
     A checkpoint that was cut off or damaged is passed over with a warning and the one before is
     taken. Arrays are stored as they are in memory, so what is read back is bit-identical, on
-    any number of devices.
+    any number of devices and processes. Of several processes (`jax.distributed`) the first
+    writes and all read: the directory must be one that all of them see.
 
     Args:
         directory: where they lie; made on the first save.
@@ -40,10 +42,18 @@ class Checkpoints:
 
         self._orbax = orbax
         self.directory = Path(directory).absolute()
+        several = jax.process_count() > 1
         options = orbax.CheckpointManagerOptions(
-            max_to_keep=keep, enable_async_checkpointing=False, create=True
+            max_to_keep=keep, enable_async_checkpointing=False, create=not several
         )
+        if several:
+            # Every process is alone with its manager: none may wait for the others inside Orbax.
+            own = jax.process_index()
+            options.multiprocessing_options = orbax.options.MultiprocessingOptions(
+                primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"process{own}"
+            )
         try:
+            self.directory.mkdir(parents=True, exist_ok=True)
             self._manager = orbax.CheckpointManager(self.directory, options=options)
         except OSError as error:
             raise RunDirectoryError(f"cannot write checkpoints to {directory}: {error}.") from error
@@ -53,11 +63,17 @@ class Checkpoints:
         return sorted(self._manager.all_steps(), reverse=True)
 
     def save(self, step: int, tree: PyTree, info: dict[str, Any]) -> None:
-        """Writes a checkpoint; `info` is JSON.
+        """Writes a checkpoint; `info` is JSON. Of several processes all must call it.
 
         Raises:
             RunDirectoryError: the disk is full or not writable.
         """
+        tree = whole(tree)
+        if is_first():
+            self._write(step, tree, info)
+        wait_for_all(f"checkpoint {step}")
+
+    def _write(self, step: int, tree: PyTree, info: dict[str, Any]) -> None:
         leaves = _stored_leaves(tree)
         self._check_space(step, num_bytes(leaves))
         args = self._orbax.args
@@ -104,6 +120,7 @@ class Checkpoints:
                 run with other arrays.
         """
         steps = self.steps()
+        like = whole(like)
         for step in steps:
             try:
                 with _quiet_orbax():

@@ -11,6 +11,7 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int, Key, PRNGKeyArray, PyTree
 
+from optoscope._core.errors import InvalidValueError
 from optoscope.optimizers import Optimizer
 
 _AXIS = "tasks"
@@ -61,6 +62,23 @@ class Estimator(eqx.Module):
         """An estimate from the workers' next unroll, and the workers after it."""
 
 
+def _mesh(devices: int) -> Mesh:
+    """The first `devices` devices; under `jax.distributed` every process must own one of them."""
+    there = jax.devices()
+    if devices > len(there):
+        raise InvalidValueError(
+            f"{devices} devices are asked for, but there are {len(there)}; on a CPU ask for more "
+            'with jax.config.update("jax_num_cpu_devices", …) before the first computation.'
+        )
+    chosen = there[:devices]
+    if len({device.process_index for device in chosen}) < jax.process_count():
+        raise InvalidValueError(
+            f"{devices} of {len(there)} devices leave a process without work; every process "
+            f"must take part, use devices={len(there)}."
+        )
+    return Mesh(np.array(chosen), (_AXIS,))
+
+
 def sum_over_tasks(
     function: Callable[[PyTree[Array], PyTree[Array], Any], tuple[PyTree[Array], PyTree[Array]]],
     optimizer: PyTree[Array],
@@ -72,8 +90,11 @@ def sum_over_tasks(
 ) -> tuple[PyTree[Array], PyTree[Array]]:
     """Applies `function` to every worker and sums its first result over them.
 
-    The axis of workers is split over `devices` of the local devices; each maps over its share
-    by `chunked_map`, and the sums are added across devices. With one device there is no mesh.
+    The axis of workers is split over the first `devices` devices, those of other processes
+    included (`jax.distributed`); each maps over its share by `chunked_map`, and the sums are
+    added across devices. With one device there is no mesh.
+
+    Raises InvalidValueError for more devices than there are, or processes left without work.
 
     Args:
         function: (shared, optimizer, (worker, key)) to (summed, next worker).
@@ -98,7 +119,7 @@ def sum_over_tasks(
         results, workers = local(shared, optimizer, workers, keys)
         return jax.lax.psum(results, _AXIS), workers
 
-    mesh = Mesh(np.array(jax.local_devices()[:devices]), (_AXIS,))
+    mesh = _mesh(devices)
     everywhere, split = PartitionSpec(), PartitionSpec(_AXIS)
     return jax.shard_map(
         sharded,

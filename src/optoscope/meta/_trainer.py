@@ -16,7 +16,8 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from optoscope._core.errors import MetaTrainingDivergedError, check_number
+from optoscope._core.errors import MetaTrainingDivergedError, RunDirectoryError, check_number
+from optoscope._core.processes import agreed, anyone, is_first, stops_with_the_others
 from optoscope._core.trees import all_finite, global_norm, select
 from optoscope.meta._checkpoints import Checkpoints
 from optoscope.meta._estimator import Estimator, Worker
@@ -243,12 +244,13 @@ class Trainer:
             num_steps: meta-steps, those before a resume included.
             key: PRNG key; the same for a resume.
             directory: the run directory; without one nothing is written.
-            on_report: called with every report.
+            on_report: called with every report; of several processes, only the first's is.
 
         Raises:
             InvalidValueError: fewer than one meta-step.
             MetaTrainingDivergedError: too many meta-gradients in a row were not finite.
             RunDirectoryError: the directory cannot be written, or no checkpoint is intact.
+            ProcessLostError: another process of a run under `jax.distributed` was lost.
         """
         check_number("num_steps", num_steps, minimum=1)
         meta_params, rest = eqx.partition(optimizer, eqx.is_inexact_array)
@@ -262,10 +264,16 @@ class Trainer:
             if found is not None:
                 _, state, info = found
                 seconds = info["seconds"]
-            log = MetricsLog(Path(directory) / "metrics.jsonl", int(state.step))
+            if not agreed(int(state.step)):
+                raise RunDirectoryError(
+                    f"the processes found different checkpoints in {directory}; it must be one "
+                    "directory that all of them see."
+                )
+            if is_first():
+                log = MetricsLog(Path(directory) / "metrics.jsonl", int(state.step))
         interrupted = False
         started = time.perf_counter() - seconds
-        with _stop_requested() as stop:
+        with _stop_requested() as stop, stops_with_the_others(_advice(directory)):
             while (step := int(state.step)) < num_steps and not interrupted:
                 length = min(self.steps_per_call - step % self.steps_per_call, num_steps - step)
                 state, metrics = _advance(
@@ -273,7 +281,7 @@ class Trainer:
                 )
                 now = step + length
                 state, evaluation_loss = self._evaluate(state, rest, step, now, num_steps)
-                interrupted = stop.is_set() and now < num_steps
+                interrupted = anyone(stop.is_set()) and now < num_steps
                 seconds = time.perf_counter() - started
                 report = _report(state, metrics, seconds, evaluation_loss)
                 if log is not None:
@@ -283,7 +291,7 @@ class Trainer:
                     interrupted or _due(step, now, num_steps, self.checkpoint_every)
                 ):
                     checkpoints.save(now, state, {"seconds": seconds})
-                if on_report is not None:
+                if on_report is not None and is_first():
                     on_report(report)
         evaluated = bool(jnp.isfinite(state.best_loss))
         return MetaTrainingResult(
@@ -336,6 +344,12 @@ class Trainer:
             "meta learning rate, clip the meta-gradient, shorten the truncation, or start from "
             "an earlier checkpoint."
         )
+
+
+def _advice(directory: str | Path | None) -> str:
+    if directory is None:
+        return "Nothing was written to go on from: give the run a directory."
+    return f"Start all processes again to go on from the newest checkpoint in {directory}."
 
 
 def _due(before: int, now: int, last: int, every: int) -> bool:

@@ -6,18 +6,19 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import InvalidValueError, check_number
-from optoscope._core.trees import all_finite, num_bytes, select
+from optoscope._core.trees import num_bytes, select
+from optoscope.meta._backprop import (
+    TaskOutcome,
+    check_counts,
+    mean_gradient,
+    task_sums,
+    unroll,
+)
 from optoscope.meta._estimator import Estimator, MetaGradient, Worker, sum_over_tasks
 from optoscope.meta._objective import Objective
 from optoscope.optimizers import Optimizer
 from optoscope.tasks import TaskDistribution
-from optoscope.training import (
-    InnerState,
-    inner_step,
-    map_chunked,
-    run_keys,
-    side_by_side,
-)
+from optoscope.training import InnerState, map_chunked, run_keys, side_by_side
 
 
 class TruncatedBackprop(Estimator):
@@ -58,21 +59,11 @@ class TruncatedBackprop(Estimator):
     devices: int = eqx.field(static=True, default=1)
 
     def __check_init__(self):
-        check_number("num_tasks", self.num_tasks, minimum=1)
+        check_counts(self.num_tasks, self.horizon, self.objective, self.devices)
         check_number("truncation", self.truncation, minimum=1)
-        check_number("horizon", self.horizon, minimum=1)
         if self.truncation > self.horizon:
             raise InvalidValueError(
                 f"truncation {self.truncation} is longer than the horizon {self.horizon}."
-            )
-        weights = self.objective.weights
-        if weights is not None and weights.shape != (self.horizon,):
-            raise InvalidValueError(
-                f"the objective has {weights.shape[0]} weights for {self.horizon} steps of horizon."
-            )
-        if self.devices < 1 or self.num_tasks % self.devices:
-            raise InvalidValueError(
-                f"{self.num_tasks} tasks cannot be spread evenly over {self.devices} devices."
             )
 
     def init(self, optimizer: Optimizer, key: PRNGKeyArray) -> Worker:
@@ -91,8 +82,8 @@ class TruncatedBackprop(Estimator):
 
     def _unroll(
         self, tasks: TaskDistribution, optimizer: Optimizer, worker: Worker, key: PRNGKeyArray
-    ) -> tuple[Float[Array, ""], tuple[Float[Array, ""], Worker]]:
-        """The meta-loss of one worker's next unroll; auxiliary: mean inner loss, next worker."""
+    ) -> tuple[Float[Array, ""], TaskOutcome]:
+        """The meta-loss of one worker's next unroll; carried on: the next worker."""
         task_key, init_key, batch_key = jax.random.split(key, 3)
         ended = worker.step >= self.horizon
         kept_key = jnp.where(ended, jax.random.key_data(task_key), worker.task_key)
@@ -102,29 +93,26 @@ class TruncatedBackprop(Estimator):
         fresh = ended | (worker.step == 0)
         state = select(fresh, optimizer.init(params), worker.optimizer_state)
         first = jnp.where(ended, 0, worker.step)
-        inner = InnerState(params, state, first)
-
-        @jax.checkpoint
-        def step(inner: InnerState, index: Array) -> tuple[InnerState, tuple[Array, Array]]:
-            after, record = inner_step(
-                task,
-                optimizer,
-                inner,
-                jax.random.fold_in(batch_key, index),
-                second_order=self.second_order,
-            )
-            if self.horizon % self.truncation:
-                # The last unroll is cut off: what lies past the horizon must not diverge.
-                after = select(inner.step < self.horizon, after, inner)
-            return after, (record.loss, self.objective.penalty(record))
-
-        inner, (losses, penalties) = jax.lax.scan(step, inner, jnp.arange(self.truncation))
+        unrolled = unroll(
+            task,
+            optimizer,
+            InnerState(params, state, first),
+            self.truncation,
+            batch_key,
+            objective=self.objective,
+            second_order=self.second_order,
+            # The last unroll is cut off: what lies past the horizon must not diverge.
+            stop_at=self.horizon if self.horizon % self.truncation else None,
+        )
+        inner, losses = unrolled.inner, unrolled.losses
         steps = first + jnp.arange(self.truncation)
         inside = steps < self.horizon
-        loss = self.objective(losses, penalties, jnp.minimum(steps, self.horizon - 1), inside)
+        loss = self.objective(
+            losses, unrolled.penalties, jnp.minimum(steps, self.horizon - 1), inside
+        )
         mean = jnp.sum(jnp.where(inside, losses, 0.0)) / jnp.sum(inside)
         worker = Worker(kept_key, inner.params, inner.optimizer_state, inner.step)
-        return loss, (mean, worker)
+        return loss, TaskOutcome(mean, inner.params, worker)
 
     def estimate(
         self, optimizer: Optimizer, workers: Worker, key: PRNGKeyArray
@@ -137,24 +125,13 @@ class TruncatedBackprop(Estimator):
             worker, key = item
             tasks = eqx.combine(data, structure)
 
-            def meta_loss(meta_params: PyTree) -> tuple[Array, tuple[Array, Worker]]:
+            def meta_loss(meta_params: PyTree) -> tuple[Array, TaskOutcome]:
                 return self._unroll(tasks, eqx.combine(meta_params, rest), worker, key)
 
-            (loss, (mean, worker)), gradient = jax.value_and_grad(meta_loss, has_aux=True)(
-                meta_params
-            )
-            finite = jnp.isfinite(loss) & all_finite(gradient) & all_finite(worker.params)
-            gradient = jax.tree.map(lambda leaf: jnp.where(finite, leaf, 0.0), gradient)
-            worker = eqx.tree_at(
-                lambda w: w.step, worker, jnp.where(finite, worker.step, self.horizon)
-            )
-            sums = {
-                "loss": jnp.where(finite, loss, 0.0),
-                "inner_loss": jnp.where(finite, mean, 0.0),
-                "finite": finite.astype(jnp.float32),
-                "gradient": gradient,
-            }
-            return sums, worker
+            sums, worker = task_sums(meta_loss, meta_params)
+            # What is not finite starts afresh.
+            step = jnp.where(sums.finite > 0, worker.step, self.horizon)
+            return sums, eqx.tree_at(lambda w: w.step, worker, step)
 
         # Backpropagation keeps a task's state at every step of the unroll.
         bytes_each = self.truncation * num_bytes(workers) // self.num_tasks
@@ -168,12 +145,4 @@ class TruncatedBackprop(Estimator):
             self.devices,
             lambda function, items: map_chunked(function, items, chunk),
         )
-        count = jnp.maximum(sums["finite"], 1.0)
-        # No finite task at all: the loss says so, and the trainer skips the step.
-        loss = jnp.where(sums["finite"] > 0, sums["loss"] / count, jnp.nan)
-        aux = {
-            "inner_loss": jnp.where(sums["finite"] > 0, sums["inner_loss"] / count, jnp.nan),
-            "non_finite": self.num_tasks - sums["finite"],
-        }
-        gradient = jax.tree.map(lambda leaf: leaf / count, sums["gradient"])
-        return MetaGradient(loss, gradient, aux), workers
+        return mean_gradient(sums, self.num_tasks), workers

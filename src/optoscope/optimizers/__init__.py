@@ -16,17 +16,23 @@ from optoscope.optimizers._hand_designed import (
     sgd,
 )
 from optoscope.optimizers._lstm import LSTMOptimizer
+from optoscope.optimizers._mlp import MLPOptimizer
 from optoscope.optimizers._registry import REGISTRY, OptimizerEntry, get, names
+from optoscope.optimizers._rnn import RNNOptimizer
+from optoscope.optimizers._star import StarOptimizer
 
 __all__ = [
     "REGISTRY",
     "AggregatedMomentum",
     "Interpolation",
     "LSTMOptimizer",
+    "MLPOptimizer",
     "OptaxOptimizer",
     "Optimizer",
     "OptimizerEntry",
     "OptimizerModule",
+    "RNNOptimizer",
+    "StarOptimizer",
     "adam",
     "aggmo",
     "as_optax",

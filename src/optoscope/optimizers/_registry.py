@@ -13,6 +13,9 @@ from optoscope._core.registry import Registry
 from optoscope.optimizers import _hand_designed as hand
 from optoscope.optimizers._base import OptimizerModule
 from optoscope.optimizers._lstm import LSTMOptimizer
+from optoscope.optimizers._mlp import MLPOptimizer
+from optoscope.optimizers._rnn import RNNOptimizer
+from optoscope.optimizers._star import StarOptimizer
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,24 @@ REGISTRY.register(
     "lstm",
     OptimizerEntry(
         LSTMOptimizer.create, "coordinate-wise two-layer LSTM (Andrychowicz et al. 2016)", True
+    ),
+)
+REGISTRY.register(
+    "rnn",
+    OptimizerEntry(RNNOptimizer.create, "component-wise GRU with a linear readout (paper B)", True),
+)
+REGISTRY.register(
+    "mlp",
+    OptimizerEntry(
+        MLPOptimizer.create,
+        "197-parameter perceptron over running averages (Metz et al. 2022)",
+        True,
+    ),
+)
+REGISTRY.register(
+    "star",
+    OptimizerEntry(
+        StarOptimizer.create, "the same with a nominal term and preconditioning (paper C)", True
     ),
 )
 

@@ -1,5 +1,8 @@
 """Papers as scripts: their figures and claims as data, and one function that measures them."""
 
 from optoscope.papers import symmetry_and_noise
+from optoscope.papers._paper import Figure, Paper, Reproduction
 
-__all__ = ["symmetry_and_noise"]
+PAPERS: dict[str, Paper] = {paper.letter: paper for paper in (symmetry_and_noise.PAPER,)}
+
+__all__ = ["PAPERS", "Figure", "Paper", "Reproduction", "symmetry_and_noise"]

@@ -95,7 +95,7 @@ def measured_claims(claim: Claim, records: Records, paper: str, scale: str) -> l
             {
                 "id": f"{claim.id}/{protocol}",
                 "paper": paper,
-                "figure": f"figure {claim.figure}",
+                "figure": f"figure {claim.figure}" if claim.figure[0].isdigit() else claim.figure,
                 "statement": f"{claim.statement} Holds if {claim.counts_as} is {beyond}.",
                 "protocol": protocol,
                 "scale": f"{scale}, {judgement.repetitions} repetitions",

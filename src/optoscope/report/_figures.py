@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from optoscope.report._comparison import comparison
 from optoscope.report._curves import early_losses, loss_curves, meta_training
+from optoscope.report._probe_curves import probe_curves
 from optoscope.report._records import MetaTraining, Results, Run
 from optoscope.report._search import search
 from optoscope.report._style import Looks, looks
@@ -121,6 +122,22 @@ FIGURES: tuple[FigureKind, ...] = (
             "far worse than the rest.",
             "The score that the chosen configuration gets on fresh seeds: the best of many noisy "
             "scores looks better than it is. That is why the comparison uses other seeds.",
+        ),
+    ),
+    FigureKind(
+        "probes",
+        ("drawn_probes",),
+        lambda run: probe_curves(run.probes, look=_look(run)),
+        FigureText(
+            "Inside the optimizers",
+            "What the probes of this run measured, against the inner step. For a symmetry: the "
+            "cosine between the update and the directions that gradients have nothing along; the "
+            "dotted line is what a direction that does not know the symmetry would have. For tail "
+            "indices: 2 is Gaussian, and the dotted line is the same estimate for Gaussian noise "
+            "with equal scales, zeros and correlations; only a line below its dotted one speaks "
+            "for heavy tails.",
+            "That a larger or smaller value is better: these say how an optimizer moves, not how "
+            "well. All arrays, further ones included, are in `records/probes.npz`.",
         ),
     ),
     FigureKind(

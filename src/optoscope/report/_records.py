@@ -1,11 +1,10 @@
 """Reading a run directory: what was saved becomes typed records, or one clear message."""
 
-import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -13,12 +12,12 @@ from jaxtyping import Float
 from optoscope._core.errors import FileFormatError, RunDirectoryError
 from optoscope._core.files import read_json
 from optoscope.report._checks import as_integer, as_mapping, as_number, as_real, as_sequence
+from optoscope.report._probe_curves import drawable
+from optoscope.report._reading import optional, parsed, read_arrays, read_lines
 
 RESULTS_FORMAT = "optoscope/results"
 RESULTS_VERSION = 1
 VERDICTS = ("holds", "does not hold", "inconclusive")
-
-_Parsed = TypeVar("_Parsed")
 
 
 @dataclass(frozen=True)
@@ -195,6 +194,7 @@ class Run:
     losses: Mapping[str, Float[np.ndarray, "runs steps"]] = field(default_factory=dict)
     search: Mapping[str, SearchRecord] = field(default_factory=dict)
     claims: tuple[Claim, ...] = ()
+    probes: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def learned(self) -> tuple[str, ...]:
@@ -205,12 +205,18 @@ class Run:
     def names(self) -> tuple[str, ...]:
         """Names of all optimizers in any record, so that each keeps one colour everywhere."""
         known = self.results.optimizers if self.results else {}
-        return tuple(dict.fromkeys([*known, *self.losses, *self.search]))
+        probed = [key.partition("/")[0] for key in self.probes]
+        return tuple(dict.fromkeys([*known, *self.losses, *self.search, *probed]))
 
     @property
     def rate_search(self) -> Mapping[str, SearchRecord]:
         """The searches that varied a learning rate."""
         return {n: r for n, r in self.search.items() if "learning_rate" in r.hyperparameters}
+
+    @property
+    def drawn_probes(self) -> bool:
+        """Whether a probe measured what there is a figure for."""
+        return drawable(self.probes)
 
 
 def read_run(directory: str | Path) -> Run:
@@ -239,58 +245,14 @@ def read_run(directory: str | Path) -> Run:
         )
     return Run(
         directory=directory,
-        config=_parsed(config_path, read_json, lambda v: as_mapping(v, "the content")),
-        metrics=_optional(directory / "metrics.jsonl", _read_lines, _meta_training),
-        results=_optional(directory / "results.json", read_json, Results.from_json),
-        losses=_optional(directory / "records" / "evaluation.npz", _read_npz, _losses) or {},
-        search=_optional(directory / "records" / "search.npz", _read_npz, _search) or {},
-        claims=_optional(directory / "claims.json", read_json, _claims) or (),
+        config=parsed(config_path, read_json, lambda v: as_mapping(v, "the content")),
+        metrics=optional(directory / "metrics.jsonl", read_lines, _meta_training),
+        results=optional(directory / "results.json", read_json, Results.from_json),
+        losses=optional(directory / "records" / "evaluation.npz", read_arrays, _losses) or {},
+        search=optional(directory / "records" / "search.npz", read_arrays, _search) or {},
+        claims=optional(directory / "claims.json", read_json, _claims) or (),
+        probes=optional(directory / "records" / "probes.npz", read_arrays, dict) or {},
     )
-
-
-def _parsed(path: Path, read: Callable[[Path], Any], parse: Callable[[Any], _Parsed]) -> _Parsed:
-    content = read(path)
-    try:
-        return parse(content)
-    # Numbers too large for a float or an int's text are damage as well.
-    except (FileFormatError, OverflowError, ValueError) as error:
-        raise RunDirectoryError(f"{path} does not hold what it should: {error}.") from None
-
-
-def _optional(
-    path: Path, read: Callable[[Path], Any], parse: Callable[[Any], _Parsed]
-) -> _Parsed | None:
-    return _parsed(path, read, parse) if path.exists() else None
-
-
-def _read_lines(path: Path) -> list[Any]:
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RunDirectoryError(f"{path} cannot be read as text: {error}.") from None
-    values = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            values.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            # A run killed while it wrote leaves a last line without its end; that is no damage.
-            if number == len(lines):
-                break
-            raise RunDirectoryError(f"{path} line {number} is not JSON: {error}.") from None
-    return values
-
-
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    try:
-        # Pickled objects could run code on loading, and no record needs them.
-        with np.load(path, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
-    # Damage shows up as errors of the archive, of the compression, of the parser that reads an
-    # array's header, or as a lone array that is no archive: there is no list of them all.
-    except Exception as error:
-        raise RunDirectoryError(f"{path} cannot be read as a NumPy archive: {error}.") from None
 
 
 def _meta_training(lines: list[Any]) -> MetaTraining | None:

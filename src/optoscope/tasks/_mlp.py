@@ -1,6 +1,7 @@
 """Multi-layer perceptrons as pure functions of a dictionary of parameters."""
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -104,3 +105,12 @@ class MLP(eqx.Module):
                 hidden = hidden * entry["scale"] + entry["shift"]
             hidden = ACTIVATIONS[self.activation](hidden)
         return hidden
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The settings."""
+        return {
+            "widths": list(self.widths),
+            "activation": self.activation,
+            "norm": self.norm,
+        }

@@ -1,5 +1,6 @@
 """Random least-squares problems: small, cheap, and with known answers."""
 
+import math
 from typing import Any
 
 import equinox as eqx
@@ -7,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from optoscope._core.errors import InvalidValueError
+from optoscope._core.errors import InvalidValueError, check_number
 from optoscope.tasks._base import Task, TaskDistribution
 
 
@@ -49,10 +50,12 @@ class RandomLeastSquares(TaskDistribution):
     Args:
         rows: rows of A, at least 1.
         columns: parameters, at least 1.
+        name: how reports call the distribution.
     """
 
     rows: int = eqx.field(static=True, default=10)
     columns: int = eqx.field(static=True, default=5)
+    name: str = eqx.field(static=True, default="quadratic")
 
     def __check_init__(self):
         if self.rows < 1 or self.columns < 1:
@@ -73,4 +76,59 @@ class RandomLeastSquares(TaskDistribution):
     @property
     def metadata(self) -> dict[str, Any]:
         """Name and sizes."""
-        return {"name": "quadratic", "rows": self.rows, "num_params": self.columns}
+        return {"name": self.name, "rows": self.rows, "num_params": self.columns}
+
+
+class RandomQuadratic(TaskDistribution):
+    """Quadratics f(x) = ½xᵀHx + cᵀx less their minimum, with eigenvalues log-uniform in bounds.
+
+    The distribution for which heavy ball has a known optimum: for H between ℓ and L the rate
+    4/(√ℓ + √L)² with momentum ((√L − √ℓ)/(√L + √ℓ))². Minima lie up to about 1/ℓ away, so that
+    initial losses differ a lot; `meta.FullBackprop(relative=True)` makes them count alike.
+
+    Math: H = QᵀΛQ with log λ uniform in [log ℓ, log L] and Q uniform over the orthonormal
+    matrices; c and the start are standard normal. Given as ½‖Ax − b‖² with A = Λ^½ Q and
+    b = −Λ^−½ Q c, whose minimum is 0 without rounding.
+
+    Source: paper B, appendix B, compares with this optimum but does not give its distribution;
+    the eigenvalues' range is this library's choice.
+
+    Args:
+        num_params: parameters, at least 1.
+        smallest: ℓ, above 0.
+        largest: L, at least ℓ.
+    """
+
+    num_params: int = eqx.field(static=True, default=5)
+    smallest: float = eqx.field(static=True, default=1e-3)
+    largest: float = eqx.field(static=True, default=1.0)
+
+    def __check_init__(self):
+        check_number("num_params", self.num_params, minimum=1)
+        check_number("smallest", self.smallest, minimum=0, exclusive_minimum=True)
+        check_number("largest", self.largest, minimum=self.smallest)
+
+    def sample(self, key: PRNGKeyArray) -> LeastSquares:
+        """Draws a problem, its start included."""
+        curvature_key, basis_key, target_key, start_key = jax.random.split(key, 4)
+        logarithm = jax.random.uniform(
+            curvature_key,
+            (self.num_params,),
+            minval=math.log(self.smallest),
+            maxval=math.log(self.largest),
+        )
+        basis = jax.random.orthogonal(basis_key, self.num_params)
+        root = jnp.exp(0.5 * logarithm)
+        # Q c is as standard normal as c.
+        target = jax.random.normal(target_key, (self.num_params,)) / root
+        start = jax.random.normal(start_key, (self.num_params,))
+        return LeastSquares(root[:, None] * basis, target, start, jnp.zeros_like(root[0]))
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Name, size and the bounds of the curvature."""
+        return {
+            "name": "quadratic-log-uniform",
+            "num_params": self.num_params,
+            "curvature": [self.smallest, self.largest],
+        }

@@ -11,8 +11,10 @@ from optoscope import data
 from optoscope._core.errors import InvalidValueError
 from optoscope._core.registry import Registry
 from optoscope.tasks._base import Task, TaskDistribution
-from optoscope.tasks._classification import mlp_classification
-from optoscope.tasks._quadratic import RandomLeastSquares
+from optoscope.tasks._classification import cnn_classification, mlp_classification
+from optoscope.tasks._quadratic import RandomLeastSquares, RandomQuadratic
+from optoscope.tasks._rosenbrock import Rosenbrock
+from optoscope.tasks._two_moons import two_moons
 
 
 @dataclass(frozen=True)
@@ -23,14 +25,25 @@ class TaskEntry:
         build: makes the task; its keyword arguments are the task's options.
         description: one line for lists.
         dataset: the dataset it needs, or None.
+        options: what `build` takes besides the data's options, where its signature does not tell.
     """
 
     build: Callable[..., Task | TaskDistribution]
     description: str
     dataset: str | None = None
+    options: tuple[str, ...] = ()
+
+    @property
+    def known_options(self) -> frozenset[str]:
+        """The names of the keyword arguments that `build` takes."""
+        if self.dataset is None:
+            return frozenset(inspect.signature(self.build).parameters)
+        return frozenset((*_DATA_OPTIONS, *self.options))
 
 
 REGISTRY: Registry[TaskEntry] = Registry("task")
+
+_DATA_OPTIONS = ("data_dir", "size", "standardize", "verify", "validation_size")
 
 _ImageDataset = Literal["digits", "mnist", "fashion_mnist", "cifar10"]
 
@@ -52,7 +65,8 @@ _DATASETS: dict[_ImageDataset, str] = {
 }
 
 
-def _build_mlp(
+def _build(
+    make: Callable[..., Task],
     dataset: _ImageDataset,
     name: str,
     settings: dict[str, Any],
@@ -72,22 +86,39 @@ def _build_mlp(
         verify=verify,
         validation_size=validation_size,
     )
-    return mlp_classification(loaded, name=name, **(settings | options))
+    return make(loaded, name=name, **(settings | options))
 
 
-for _dataset, _title in _DATASETS.items():
+def _register_images(
+    make: Callable[..., Task],
+    dataset: _ImageDataset,
+    network: str,
+    settings: dict[str, Any],
+    description: str,
+) -> None:
+    """Registers a network on a dataset; its options are the keyword arguments of `make`."""
+    name = f"{dataset.replace('_', '-')}-{network}"
+    parameters = inspect.signature(make).parameters.values()
+    options = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "name")
+    build = partial(_build, make, dataset, name, settings)
+    title = f"{_DATASETS[dataset]}, {description}"
+    REGISTRY.register(name, TaskEntry(build, title, dataset, options))
+
+
+for _dataset in _DATASETS:
     for _network, _hidden in _HIDDEN.items():
         for _variant, _settings in _VARIANTS.items():
-            _name = f"{_dataset.replace('_', '-')}-{_network}-{_variant}"
-            _layers = "-".join(map(str, _hidden))
-            REGISTRY.register(
-                _name,
-                TaskEntry(
-                    partial(_build_mlp, _dataset, _name, {"hidden": _hidden, **_settings}),
-                    f"{_title}, MLP with hidden units {_layers}, {_variant.replace('-', ' ')}",
-                    _dataset,
-                ),
+            _register_images(
+                mlp_classification,
+                _dataset,
+                f"{_network}-{_variant}",
+                {"hidden": _hidden, **_settings},
+                f"MLP with hidden units {'-'.join(map(str, _hidden))}, "
+                f"{_variant.replace('-', ' ')}",
             )
+    _register_images(
+        cnn_classification, _dataset, "cnn", {}, "three 3×3 convolutions of 16 channels (paper B)"
+    )
 REGISTRY.register(
     "quadratic",
     TaskEntry(RandomLeastSquares, "random least squares in 5 parameters, 10 equations (paper B)"),
@@ -95,12 +126,21 @@ REGISTRY.register(
 REGISTRY.register(
     "quadratic-ill-conditioned",
     TaskEntry(
-        partial(RandomLeastSquares, rows=5),
+        partial(RandomLeastSquares, rows=5, name="quadratic-ill-conditioned"),
         "random least squares in 5 parameters, 5 equations (paper B)",
     ),
 )
-
-_DATA_OPTIONS = ("data_dir", "size", "standardize", "verify", "validation_size")
+REGISTRY.register(
+    "quadratic-log-uniform",
+    TaskEntry(RandomQuadratic, "random quadratics in 5 parameters, curvature from 1e-3 to 1"),
+)
+REGISTRY.register(
+    "rosenbrock", TaskEntry(Rosenbrock, "the Rosenbrock function from random starts (paper B)")
+)
+REGISTRY.register(
+    "two-moons",
+    TaskEntry(two_moons, "two moons, MLP 2-64-64-64-1 with tanh, all points at once (paper B)"),
+)
 
 
 def get(name: str, **options: Any) -> Task | TaskDistribution:
@@ -109,8 +149,8 @@ def get(name: str, **options: Any) -> Task | TaskDistribution:
     Args:
         name: one of `names()`.
         **options: the task's own keyword arguments: for image tasks `data_dir`, `size`,
-            `standardize`, `verify`, `validation_size`, `hidden`, `activation`, `norm`,
-            `batch_size`.
+            `standardize`, `verify`, `validation_size`, and those of `mlp_classification` or
+            `cnn_classification`.
 
     Raises:
         UnknownNameError: no such task; the message suggests the nearest names.
@@ -122,9 +162,7 @@ def get(name: str, **options: Any) -> Task | TaskDistribution:
         1510
     """
     entry = REGISTRY[name]
-    known = inspect.signature(entry.build).parameters
-    if entry.dataset is not None:
-        known = {*_DATA_OPTIONS, "hidden", "activation", "norm", "batch_size"}
+    known = entry.known_options
     unknown = [option for option in options if option not in known]
     if unknown:
         raise InvalidValueError(

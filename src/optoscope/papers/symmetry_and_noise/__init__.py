@@ -1,26 +1,16 @@
 """Paper A: training dynamics of learned optimizers (symmetry, noise, covariance, update sizes).
 
-`FIGURES` and `CLAIMS` say what there is; `reproduce` measures it.
+`PAPER.figures` and `PAPER.claims` say what there is; `reproduce` measures it.
 """
 
+from optoscope.papers._paper import Paper
 from optoscope.papers.symmetry_and_noise._claims import CLAIMS
-from optoscope.papers.symmetry_and_noise._figures import FIGURES, Figure
-from optoscope.papers.symmetry_and_noise._reproduce import (
-    Reproduction,
-    figure_keys,
-    get_scale,
-    reproduce,
-)
+from optoscope.papers.symmetry_and_noise._figures import FIGURES
 from optoscope.papers.symmetry_and_noise._scales import SCALES, Scale
+from optoscope.papers.symmetry_and_noise._setting import Setting
 
-__all__ = [
-    "CLAIMS",
-    "FIGURES",
-    "SCALES",
-    "Figure",
-    "Reproduction",
-    "Scale",
-    "figure_keys",
-    "get_scale",
-    "reproduce",
-]
+# Figures 2 and 3 are one picture here.
+PAPER = Paper("A", FIGURES, CLAIMS, SCALES, Setting, aliases={"3": "2"})
+reproduce = PAPER.reproduce
+
+__all__ = ["CLAIMS", "FIGURES", "PAPER", "SCALES", "Scale", "reproduce"]

@@ -1,20 +1,18 @@
-"""What paper A says, as data; each statistic is one number a repetition."""
+"""What paper A says, as data, and what is asked beyond it."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float
 
-from optoscope.papers._claims import Claim, Records
+from optoscope.papers._claims import Claim
+from optoscope.papers.symmetry_and_noise import _statistics as measured
 
 # The aggregate of the deviations that each protocol reads.
 DEVIATIONS = {"paper": "sum_abs", "released": "signed", "corrected": "cosine"}
 TAILS = {protocol: protocol for protocol in ("paper", "released", "corrected")}
 SPECTRA = {"paper": "top", "corrected": "relative_top"}
-# Below what float32 leaves of an exact zero; keeps a logarithm of rounding from deciding.
-_FLOOR = 1e-9
 
 Statistic = Callable[..., Float[np.ndarray, " repetitions"]]
 
@@ -25,155 +23,6 @@ def _measures(statistic: Statistic, protocols: Mapping[str, str], *arguments: st
         protocol: partial(statistic, quantity, *arguments)
         for protocol, quantity in protocols.items()
     }
-
-
-def _log(values: np.ndarray) -> np.ndarray:
-    return np.log10(np.maximum(values, _FLOOR))
-
-
-def _tenth(values: np.ndarray) -> np.ndarray:
-    return values[..., : max(1, values.shape[-1] // 10)].mean(axis=-1)
-
-
-def _second_half(values: np.ndarray) -> np.ndarray:
-    return values[..., values.shape[-1] // 2 :].mean(axis=-1)
-
-
-def above_baselines(aggregate: str, variant: str, records: Records) -> np.ndarray:
-    """By how many decades the learned mean deviation exceeds the larger of SGD's and Adam's."""
-    part = records[f"deviations-{variant}"]
-    means = {
-        name: part[f"{name}/{aggregate}"].mean(axis=(1, 2)) for name in ("momentum", "adam", "lstm")
-    }
-    return _log(means["lstm"]) - _log(np.maximum(means["momentum"], means["adam"]))
-
-
-def largest_early(aggregate: str, variant: str, records: Records) -> np.ndarray:
-    """Decades from the learned deviation's second half up to its first tenth of the steps."""
-    values = records[f"deviations-{variant}"][f"lstm/{aggregate}"].mean(axis=1)
-    return _log(_tenth(values)) - _log(_second_half(values))
-
-
-def lion_grows(aggregate: str, variant: str, records: Records) -> np.ndarray:
-    """Decades from Lion's first tenth of the steps up to its second half, for each run."""
-    values = records[f"deviations-{variant}"][f"lion/{aggregate}"][0]
-    return _log(_second_half(values)) - _log(_tenth(values))
-
-
-def slower_in_order(quantity: str, part: str, records: Records) -> np.ndarray:
-    """The least increase of the log mean loss from one β to the next, for each meta-seed."""
-    losses = np.log10(records[part][quantity].mean(axis=(2, 3)))
-    return np.diff(losses, axis=0).min(axis=0)
-
-
-def slower_at_most(quantity: str, part: str, records: Records) -> np.ndarray:
-    """The increase of the log mean loss from no penalty to the strongest, for each meta-seed."""
-    losses = np.log10(records[part][quantity].mean(axis=(2, 3)))
-    return losses[-1] - losses[0]
-
-
-def deviates_less_in_order(aggregate: str, part: str, records: Records) -> np.ndarray:
-    """The least decrease of the log mean deviation from one β to the next."""
-    values = _log(records[part][aggregate].mean(axis=(2, 3)))
-    return -np.diff(values, axis=0).max(axis=0)
-
-
-def rises_with_lion(aggregate: str, records: Records) -> np.ndarray:
-    """The least increase of the log mean deviation from one λ to the next, for each run."""
-    values = _log(records["lion-sgd"][aggregate].mean(axis=2))
-    return -np.diff(values, axis=0).max(axis=0)
-
-
-def improves_with_lion(quantity: str, records: Records) -> np.ndarray:
-    """The least decrease of the log mean loss from one λ to the next, for each run."""
-    values = np.log10(records["lion-sgd"][quantity].mean(axis=2))
-    return np.diff(values, axis=0).min(axis=0)
-
-
-def _alpha(records: Records, variant: str, name: str, protocol: str, field: str = "alpha"):
-    return np.nanmean(records[f"noise-{variant}"][f"{name}/{protocol}/{field}"], axis=1)
-
-
-def lighter_than_gradients(protocol: str, variant: str, records: Records) -> np.ndarray:
-    """Mean α of the learned updates minus that of the gradients they are made from."""
-    update = _alpha(records, variant, "lstm/update", protocol)
-    return update - _alpha(records, variant, "lstm/gradient", protocol)
-
-
-def lighter_than_baselines(protocol: str, variant: str, records: Records) -> np.ndarray:
-    """Mean α of the learned updates minus the larger of Adam's and SGD's."""
-    others = [_alpha(records, variant, f"{name}/update", protocol) for name in ("momentum", "adam")]
-    return _alpha(records, variant, "lstm/update", protocol) - np.maximum(*others)
-
-
-def heavy_gradients(protocol: str, variant: str, records: Records) -> np.ndarray:
-    """How far the gradients' α lies below a Gaussian's.
-
-    The paper's reading is 2 − α; the corrected one takes the same estimate of Gaussian noise
-    with the same scales, zeros and correlations in place of the 2.
-    """
-    alpha = _alpha(records, variant, "lstm/gradient", protocol)
-    if protocol != "corrected":
-        return 2.0 - alpha
-    return _alpha(records, variant, "lstm/gradient", protocol, "surrogate_alpha") - alpha
-
-
-def spectrum_in_order(quantity: str, variant: str, records: Records) -> np.ndarray:
-    """The least ratio of neighbours in SGD < Adam < Lion < learned, in decades."""
-    part = records[f"noise-{variant}"]
-    order = ("momentum", "adam", "lion", "lstm")
-    logs = [np.nanmean(np.log10(part[f"{name}/covariance/{quantity}"]), axis=1) for name in order]
-    margins = [after - before for before, after in pairwise(logs)]
-    # A baseline is one repetition, the learned optimizer one a meta-seed.
-    return np.min(np.broadcast_arrays(*margins), axis=0)
-
-
-def loss_rises_late(quantity: str, variant: str, records: Records) -> np.ndarray:
-    """Decades from the learned loss around the middle of the run up to its last tenth."""
-    losses = records[f"noise-{variant}"][f"lstm/{quantity}"]
-    count = losses.shape[1]
-    width = max(1, count // 10)
-    middle = losses[:, count // 2 - width // 2 : count // 2 + width - width // 2]
-    return np.log10(losses[:, -width:].mean(axis=1)) - np.log10(middle.mean(axis=1))
-
-
-def alpha_falls_late(protocol: str, variant: str, records: Records) -> np.ndarray:
-    """Mean α of the learned updates in the first half of the run minus that in the second."""
-    part = records[f"noise-{variant}"]
-    alpha, steps = part[f"lstm/update/{protocol}/alpha"], part["lstm/steps"][0]
-    early = steps <= part["lstm/losses"].shape[1] // 2
-    return np.nanmean(alpha[:, early], axis=1) - np.nanmean(alpha[:, ~early], axis=1)
-
-
-def standardized_is_heavier(protocol: str, records: Records) -> np.ndarray:
-    """By how much standardised pixels lower the mean α of the gradients."""
-    before, after = (
-        np.nanmean(records[part][f"lstm/gradient/{protocol}/alpha"], axis=1)
-        for part in ("noise-sigmoid", "noise-sigmoid-standardized")
-    )
-    return before - after
-
-
-def mean_log_size(part: Mapping[str, np.ndarray], name: str) -> np.ndarray:
-    """Mean log10|u| of the updates inside the bins, (repetitions, steps)."""
-    counts, edges = part[f"{name}/counts"], part[f"{name}/edges"][0]
-    middles = 0.5 * (np.log10(edges[1:]) + np.log10(edges[:-1]))
-    return (counts * middles).sum(axis=-1) / counts.sum(axis=-1)
-
-
-def first_updates_largest(quantity: str, variant: str, records: Records) -> np.ndarray:
-    """Decades from the largest later mean size up to that of the first update."""
-    del quantity
-    sizes = mean_log_size(records[f"histograms-{variant}"], "lstm")
-    return sizes[:, 0] - sizes[:, 1:].max(axis=1)
-
-
-def later_near_adam(quantity: str, variant: str, records: Records) -> np.ndarray:
-    """Half a decade minus the distance to Adam's mean size at the last step drawn."""
-    del quantity
-    part = records[f"histograms-{variant}"]
-    distance = mean_log_size(part, "lstm")[:, -1] - mean_log_size(part, "adam")[:, -1]
-    return 0.5 - np.abs(distance)
 
 
 _LOSS = {"paper": "losses"}
@@ -189,24 +38,31 @@ def _deviation_claims(figure: str, variant: str) -> tuple[Claim, ...]:
     words = _WORDS[variant]
     return (
         Claim(
+            f"A{figure}-faster-{variant}",
+            figure,
+            f"The learned optimizer trains faster than tuned SGD, Adam and Lion ({variant}).",
+            _measures(measured.faster, _LOSS, variant),
+            "log10(the best baseline's mean training loss / the learned optimizer's)",
+        ),
+        Claim(
             f"A{figure}-above-{variant}",
             figure,
             f"Learned updates break the {words} more than SGD's and Adam's.",
-            _measures(above_baselines, DEVIATIONS, variant),
+            _measures(measured.above_baselines, DEVIATIONS, variant),
             "log10(learned mean deviation / the larger of SGD's and Adam's)",
         ),
         Claim(
             f"A{figure}-early-{variant}",
             figure,
             f"The learned optimizer breaks the {words} most at the beginning.",
-            _measures(largest_early, DEVIATIONS, variant),
+            _measures(measured.largest_early, DEVIATIONS, variant),
             "log10(mean deviation in the first tenth / in the second half)",
         ),
         Claim(
             f"A{figure}-lion-grows-{variant}",
             figure,
             f"Lion breaks the {words} more and more.",
-            _measures(lion_grows, DEVIATIONS, variant),
+            _measures(measured.lion_grows, DEVIATIONS, variant),
             "log10(Lion's mean deviation in the second half / in the first tenth)",
         ),
     )
@@ -220,7 +76,7 @@ def _penalty_claims(figure: str, variant: str) -> tuple[Claim, ...]:
             f"A{figure}-deviation-{part}",
             figure,
             f"The stronger the penalty, the less the {words} is broken.",
-            _measures(deviates_less_in_order, DEVIATIONS, part),
+            _measures(measured.deviates_less_in_order, DEVIATIONS, part),
             "the least log10 decrease of the mean deviation from one β to the next",
         ),
     )
@@ -232,14 +88,14 @@ def _performance_claims(figure: str, part: str, words: str) -> tuple[Claim, ...]
             f"A{figure}-slower-{part}",
             figure,
             f"A penalty slows training ({words}).",
-            _measures(slower_at_most, _LOSS, part),
+            _measures(measured.slower_at_most, _LOSS, part),
             "log10(mean loss under the strongest penalty / without one)",
         ),
         Claim(
             f"A{figure}-order-{part}",
             figure,
             f"The stronger the penalty, the slower the training ({words}).",
-            _measures(slower_in_order, _LOSS, part),
+            _measures(measured.slower_in_order, _LOSS, part),
             "the least log10 increase of the mean loss from one β to the next",
         ),
     )
@@ -252,28 +108,28 @@ def _noise_claims(figure: str, variant: str) -> tuple[Claim, ...]:
             f"A{figure}-gradients-{variant}",
             figure,
             f"Gradient noise is heavy-tailed ({words}).",
-            _measures(heavy_gradients, TAILS, variant),
+            _measures(measured.heavy_gradients, TAILS, variant),
             "2 − α (corrected: the Gaussian surrogate's α − α)",
         ),
         Claim(
             f"A{figure}-attenuates-{variant}",
             figure,
             f"Learned updates are less heavy-tailed than the gradients ({words}).",
-            _measures(lighter_than_gradients, TAILS, variant),
+            _measures(measured.lighter_than_gradients, TAILS, variant),
             "α of updates − α of gradients",
         ),
         Claim(
             f"A{figure}-lighter-{variant}",
             figure,
             f"Learned updates are less heavy-tailed than Adam's and SGD's ({words}).",
-            _measures(lighter_than_baselines, TAILS, variant),
+            _measures(measured.lighter_than_baselines, TAILS, variant),
             "α of learned updates − the larger of Adam's and SGD's",
         ),
         Claim(
             f"A{figure}-spectrum-{variant}",
             figure,
             f"The top eigenvalue of the update covariance: SGD < Adam < Lion < learned ({words}).",
-            _measures(spectrum_in_order, SPECTRA, variant),
+            _measures(measured.spectrum_in_order, SPECTRA, variant),
             "the least log10 ratio of neighbours in that order "
             "(corrected: eigenvalue over squared mean update)",
         ),
@@ -286,14 +142,14 @@ def _noise_claims(figure: str, variant: str) -> tuple[Claim, ...]:
             f"A{figure}-late-loss-{variant}",
             figure,
             f"The learned optimizer's loss rises again late in long runs ({words}).",
-            _measures(loss_rises_late, _LOSS, variant),
+            _measures(measured.loss_rises_late, _LOSS, variant),
             "log10(mean loss in the last tenth / around the middle)",
         ),
         Claim(
             f"A{figure}-late-alpha-{variant}",
             figure,
             f"α of learned updates falls as that loss rises ({words}).",
-            _measures(alpha_falls_late, TAILS, variant),
+            _measures(measured.alpha_falls_late, TAILS, variant),
             "mean α of the first half − of the second",
         ),
     )
@@ -306,14 +162,14 @@ def _histogram_claims(figure: str, variant: str) -> tuple[Claim, ...]:
             f"A{figure}-first-{variant}",
             figure,
             f"The learned optimizer's first updates are its largest ({words}).",
-            _measures(first_updates_largest, _COUNTS, variant),
+            _measures(measured.first_updates_largest, _COUNTS, variant),
             "mean log10|u| of the first update − the largest of the later ones drawn",
         ),
         Claim(
             f"A{figure}-adam-{variant}",
             figure,
             f"Later, learned updates are about as large as Adam's ({words}).",
-            _measures(later_near_adam, _COUNTS, variant),
+            _measures(measured.later_near_adam, _COUNTS, variant),
             "half a decade − the distance of the mean log10|u| at the last step drawn",
         ),
     )
@@ -328,11 +184,52 @@ def transfer_part(trained_on: str, variant: str) -> str:
     return f"transfer-{trained_on}-to-{variant}"
 
 
+def _question_claims() -> tuple[Claim, ...]:
+    """What the paper leaves open, stated so that a measurement can decide."""
+    sweeps = {"batch-size": "batch sizes", "width": "widths", "activation": "activations"}
+    return (
+        Claim(
+            "A-sweet-spot",
+            "sweep-beta",
+            "Some strength of the penalty trains faster than none.",
+            _measures(measured.sweet_spot, _LOSS),
+            "log10(mean loss without penalty / with the β that is best on the other meta-seeds)",
+        ),
+        *(
+            Claim(
+                f"A-above-{name}",
+                f"sweep-{name}",
+                f"Learned updates break symmetry more than SGD's and Adam's at all {words}.",
+                _measures(measured.above_baselines_throughout, DEVIATIONS, f"sweep-{name}"),
+                "the least log10(learned mean deviation / the larger of SGD's and Adam's)",
+            )
+            for name, words in sweeps.items()
+        ),
+        Claim(
+            "A-above-rnn",
+            "sweep-optimizer",
+            "A learned GRU breaks the rescale symmetry more than SGD and Adam do.",
+            _measures(measured.another_above_baselines, DEVIATIONS, "rnn"),
+            "log10(its mean deviation / the larger of SGD's and Adam's)",
+        ),
+        Claim(
+            "A-attenuates-rnn",
+            "sweep-optimizer",
+            "Updates of a learned GRU are less heavy-tailed than the gradients.",
+            _measures(measured.another_lighter_than_gradients, TAILS, "rnn"),
+            "α of updates − α of gradients",
+        ),
+    )
+
+
 CLAIMS: tuple[Claim, ...] = (
     *_deviation_claims("4", "leaky-relu"),
     *_deviation_claims("4", "batch-norm"),
     *_penalty_claims("5", "leaky-relu"),
     *_penalty_claims("5", "batch-norm"),
+    *_performance_claims(
+        "released-penalty", "penalty-released", "rescale on leaky ReLU, the released protocol"
+    ),
     *(
         claim
         for trained_on, variant in TRANSFERS
@@ -344,14 +241,14 @@ CLAIMS: tuple[Claim, ...] = (
         "A7-deviation",
         "7",
         "The larger Lion's share λ in Lion–SGD, the more the translation symmetry is broken.",
-        _measures(rises_with_lion, DEVIATIONS),
+        _measures(measured.rises_with_lion, DEVIATIONS),
         "the least log10 increase of the mean deviation from one λ to the next",
     ),
     Claim(
         "A7-performance",
         "7",
         "The larger Lion's share λ in Lion–SGD, the faster the training.",
-        _measures(improves_with_lion, _LOSS),
+        _measures(measured.improves_with_lion, _LOSS),
         "the least log10 decrease of the mean loss from one λ to the next",
     ),
     *_noise_claims("8", "leaky-relu"),
@@ -363,11 +260,12 @@ CLAIMS: tuple[Claim, ...] = (
         "A11-standardized",
         "11",
         "Standardised pixels lower α of gradient noise by about 0.4.",
-        _measures(standardized_is_heavier, TAILS),
+        _measures(measured.standardized_is_heavier, TAILS),
         "α with pixels in [0, 1] − α with standardised ones",
         threshold=0.2,
     ),
     *_noise_claims("12", "batch-norm"),
     *_histogram_claims("13", "batch-norm"),
     *_histogram_claims("14", "leaky-relu"),
+    *_question_claims(),
 )

@@ -1,30 +1,12 @@
 """The figures of paper A as data: what each is measured from."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
+from optoscope.papers._paper import Figure
 from optoscope.papers._parts import Part
 from optoscope.papers.symmetry_and_noise import _runs as runs
 from optoscope.papers.symmetry_and_noise._claims import TRANSFERS, transfer_part
-from optoscope.papers.symmetry_and_noise._meta_training import Setting
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A figure of the paper, or one of its open questions.
-
-    How it is drawn, and the words beside it, are the report's (`report.PAPER_A`): a picture can
-    be drawn again from the records alone.
-
-    Args:
-        key: as the command line takes it ("4", "sweep-beta").
-        title: what it is about, in a line.
-        parts: the parts that it is drawn from.
-    """
-
-    key: str
-    title: str
-    parts: Callable[[Setting], tuple[Part, ...]]
+from optoscope.papers.symmetry_and_noise._group_sizes import group_sizes
+from optoscope.papers.symmetry_and_noise._illustration import illustration
+from optoscope.papers.symmetry_and_noise._setting import Setting
 
 
 def _penalty(setting: Setting, variant: str) -> Part:
@@ -55,9 +37,54 @@ def _sweep(setting: Setting) -> tuple[Part, ...]:
     return (runs.penalized(setting, "leaky-relu", betas, name="sweep-beta"),)
 
 
+def _released(setting: Setting) -> tuple[Part, ...]:
+    betas = setting.scale.betas
+    return (
+        runs.penalized(
+            setting, "leaky-relu", betas, protocol="released", name="penalty-released"
+        ),
+    )  # fmt: skip
+
+
+def _another_optimizer(setting: Setting) -> tuple[Part, ...]:
+    return (
+        runs.deviations(setting, "leaky-relu"),
+        runs.deviations(setting, "leaky-relu", "rnn"),
+        runs.noise(setting, "leaky-relu"),
+        runs.noise(setting, "leaky-relu", kind="rnn"),
+    )
+
+
+SWEEPS = (
+    runs.Sweep(
+        "batch-size",
+        "rescale",
+        {str(size): ("leaky-relu", {"batch_size": size}) for size in (16, 128, 1024)},
+    ),
+    runs.Sweep(
+        "width",
+        "rescale",
+        {str(width): ("leaky-relu", {"hidden": (width,)}) for width in (5, 20, 80)},
+    ),
+    # The translation of the last layer is the one symmetry that all of them have.
+    runs.Sweep(
+        "activation",
+        "translation",
+        {name: (name, {}) for name in ("sigmoid", "tanh", "relu", "leaky-relu")},
+    ),
+)
+
+
+def _of_sweep(sweep: runs.Sweep) -> Figure:
+    title = f"Does it move with the {sweep.name.replace('-', ' ')}?"
+    return Figure(
+        f"sweep-{sweep.name}", title, lambda setting: (runs.swept(setting, sweep),)
+    )  # fmt: skip
+
+
 _ALL = (
     Figure("2", "Symmetry and gradients of x² + y² (figures 2 and 3)",
-           lambda setting: (runs.illustration(),)),
+           lambda setting: (illustration(),)),
     Figure("4", "Deviations on leaky ReLU and batch norm",
            lambda setting: (
                runs.deviations(setting, "leaky-relu"), runs.deviations(setting, "batch-norm"),
@@ -83,5 +110,10 @@ _ALL = (
     Figure("14", "Sizes of updates on leaky ReLU",
            lambda setting: (runs.histograms(setting, "leaky-relu"),)),
     Figure("sweep-beta", "A fine sweep of the penalty's strength", _sweep),
+    *(_of_sweep(sweep) for sweep in SWEEPS),
+    Figure("sweep-optimizer", "Another learned optimizer: a GRU", _another_optimizer),
+    Figure("group-size", "Does α depend on the size of the groups?",
+           lambda setting: (group_sizes(setting),)),
+    Figure("released-penalty", "The penalty under the released protocol", _released),
 )  # fmt: skip
 FIGURES: dict[str, Figure] = {figure.key: figure for figure in _ALL}

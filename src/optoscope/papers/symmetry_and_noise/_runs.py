@@ -1,31 +1,31 @@
 """Parts that run optimizers and measure them; every optimizer meets the same runs."""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
 from optoscope import optimizers, training
 from optoscope._core.keys import stream
-from optoscope.analysis.symmetry import SymmetryProbe, from_action
+from optoscope.analysis.noise import NoiseProbe
+from optoscope.analysis.symmetry import SymmetryProbe
 from optoscope.analysis.updates import HistogramProbe
 from optoscope.optimizers import Optimizer
 from optoscope.papers._parts import Arrays, Part, Workspace
-from optoscope.papers.symmetry_and_noise._meta_training import (
-    BASELINES,
-    SYMMETRIES,
-    Setting,
-    baselines,
+from optoscope.papers.symmetry_and_noise._learn import (
+    Recipe,
+    baseline,
     learned,
     load_learned,
     tuned,
 )
-from optoscope.papers.symmetry_and_noise._noise_probe import NoiseProbe
+from optoscope.papers.symmetry_and_noise._setting import BASELINES, LEARNED, SYMMETRIES, Setting
 from optoscope.tasks import Classification, Task
 
+CONTESTANTS = (*BASELINES, "lstm")
 AGGREGATES = ("sum_abs", "signed", "cosine")
 Measure = Callable[[Optimizer], Mapping[str, np.ndarray]]
 
@@ -103,26 +103,51 @@ def _comparison(
     measure_on: Callable[[Classification], Measure],
     *,
     seeds: int,
-    standardize: bool = False,
+    contestants: Sequence[str] = CONTESTANTS,
+    **options: Any,
 ) -> Part:
-    """A part that runs the tuned baselines and the learned optimizers on their own task."""
+    """A part that runs tuned baselines and learned optimizers on their own task.
+
+    Args:
+        name: of the part.
+        setting: scale and seed.
+        variant: the network.
+        counts: further configuration.
+        measure_on: what to measure on a task.
+        seeds: meta-trained optimizers of each kind.
+        contestants: baselines and kinds of learned optimizers.
+        options: of the task on which they are run.
+    """
     tuning = tuned(setting, variant)
-    trained = [learned(setting, variant, 0.0, seed) for seed in range(seeds)]
+    recipes = {kind: Recipe(variant, optimizer=kind) for kind in contestants if kind in LEARNED}
+    trained = {
+        kind: [learned(setting, recipe, seed) for seed in range(seeds)]
+        for kind, recipe in recipes.items()
+    }
 
     def compute(needed: Mapping[str, Arrays], workspace: Workspace) -> Arrays:
-        contestants: dict[str, list[Optimizer]] = {
-            baseline: [optimizer] for baseline, optimizer in baselines(needed[tuning.name]).items()
-        }
-        contestants["lstm"] = [load_learned(needed[part.name]) for part in trained]
-        measure = measure_on(setting.task(variant, standardize=standardize))
-        return _each(contestants, measure, workspace)
+        optimizers_of: dict[str, list[Optimizer]] = {}
+        for kind in contestants:
+            if kind in recipes:
+                arrays = [needed[part.name] for part in trained[kind]]
+                optimizers_of[kind] = [load_learned(each, recipes[kind]) for each in arrays]
+            else:
+                optimizers_of[kind] = [baseline(needed[tuning.name], kind)]
+        return _each(optimizers_of, measure_on(setting.task(variant, **options)), workspace)
 
-    configuration = setting.described(variant, standardize=standardize, **counts)
-    return Part(name, configuration, compute, (tuning, *trained))
+    described = {"contestants": contestants, **options, **counts}
+    needs = (tuning, *(part for parts in trained.values() for part in parts))
+    return Part(name, setting.described(variant, **described), compute, needs)
 
 
-def deviations(setting: Setting, variant: str) -> Part:
-    """Deviations along training; `<optimizer>/<aggregate>` of shape (repetitions, runs, steps)."""
+def deviations(setting: Setting, variant: str, kind: str | None = None) -> Part:
+    """Deviations along training; `<optimizer>/<aggregate>` of shape (repetitions, runs, steps).
+
+    Args:
+        setting: scale and seed.
+        variant: the network.
+        kind: one kind of optimizer by itself, in place of `CONTESTANTS`.
+    """
     scale, symmetry = setting.scale, SYMMETRIES[variant]
     counts: dict[str, Any] = {
         "symmetry": symmetry,
@@ -130,12 +155,13 @@ def deviations(setting: Setting, variant: str) -> Part:
         "num_runs": scale.runs,
     }
     return _comparison(
-        f"deviations-{variant}",
+        f"deviations-{variant}" + (f"-{kind}" if kind else ""),
         setting,
         variant,
         counts,
         lambda task: _deviations(task, symmetry, scale.steps, scale.runs, setting.seed),
         seeds=scale.meta_seeds,
+        contestants=(kind,) if kind else CONTESTANTS,
     )
 
 
@@ -145,6 +171,7 @@ def penalized(
     betas: tuple[float, ...],
     *,
     on: tuple[str, str] | None = None,
+    protocol: str = "paper",
     name: str | None = None,
 ) -> Part:
     """Optimizers meta-trained under penalties of several strengths, run on one architecture.
@@ -157,13 +184,14 @@ def penalized(
         variant: where they are meta-trained.
         betas: the strengths.
         on: (variant, network) to run on; by default where they are meta-trained.
+        protocol: of meta-training, as in `Recipe`.
         name: of the part.
     """
     scale = setting.scale
-    trained = {
-        beta: [learned(setting, variant, beta, seed) for seed in range(scale.meta_seeds)]
-        for beta in betas
-    }
+    recipes = [Recipe(variant, beta, protocol) for beta in betas]
+    trained = [
+        [learned(setting, recipe, seed) for seed in range(scale.meta_seeds)] for recipe in recipes
+    ]
     target, network = on or (variant, "mlp")
     counts: dict[str, Any] = {"num_steps": scale.performance_steps, "num_runs": scale.runs}
 
@@ -175,20 +203,74 @@ def penalized(
         else:
             measure = _losses(task, *arguments)
         contestants = {
-            f"{beta:g}": [load_learned(needed[part.name]) for part in parts]
-            for beta, parts in trained.items()
+            f"{recipe.beta:g}": [load_learned(needed[part.name], recipe) for part in parts]
+            for recipe, parts in zip(recipes, trained, strict=True)
         }
-        arrays = _each(contestants, measure, workspace)
-        stacked = {
-            key.split("/")[1]: np.stack([arrays[f"{beta:g}/{key.split('/')[1]}"] for beta in betas])
-            for key in arrays
-        }
-        return stacked | {"betas": np.asarray(betas)}
+        return _stacked(_each(contestants, measure, workspace)) | {"betas": np.asarray(betas)}
 
-    configuration = setting.described(target, network, trained_on=variant, betas=betas, **counts)
-    default = f"penalty-{variant}" + (f"-on-{network}-{target}" if on else "")
-    needs = tuple(part for parts in trained.values() for part in parts)
-    return Part(name or default, configuration, compute, needs)
+    described = {"trained_on": variant, "betas": betas, "protocol": protocol, **counts}
+    needs = tuple(part for parts in trained for part in parts)
+    configuration = setting.described(target, network, **described)
+    return Part(name or f"penalty-{variant}", configuration, compute, needs)
+
+
+def _stacked(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """`<name>/<array>` of all names as one array, names leading."""
+    names = list(dict.fromkeys(key.split("/")[0] for key in arrays))
+    kinds = dict.fromkeys(key.split("/", 1)[1] for key in arrays)
+    return {kind: np.stack([arrays[f"{name}/{kind}"] for name in names]) for kind in kinds}
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What is varied about a task, everything else staying as it was in meta-training.
+
+    Args:
+        name: of the part.
+        symmetry: whose deviations are measured; every task of the sweep must have it.
+        tasks: label of each value, with the network's variant and the task's options.
+    """
+
+    name: str
+    symmetry: str
+    tasks: Mapping[str, tuple[str, Mapping[str, Any]]]
+
+
+def swept(setting: Setting, sweep: Sweep, variant: str = "leaky-relu") -> Part:
+    """Deviations and losses while something about the task is varied.
+
+    `<optimizer>/<array>` of shape (values, repetitions, runs, steps). The baselines are tuned
+    anew for each value; the learned optimizers are those of `variant`, as they are.
+    """
+    scale, recipe = setting.scale, Recipe(variant)
+    trained = [learned(setting, recipe, seed) for seed in range(scale.meta_seeds)]
+    tunings = {
+        label: tuned(setting, where, label=f"{sweep.name}-{label}", **options)
+        for label, (where, options) in sweep.tasks.items()
+    }
+
+    def compute(needed: Mapping[str, Arrays], workspace: Workspace) -> Arrays:
+        found: dict[str, list[np.ndarray]] = {}
+        for index, (label, (where, options)) in enumerate(sweep.tasks.items()):
+            contestants: dict[str, list[Optimizer]] = {
+                name: [baseline(needed[tunings[label].name], name)] for name in BASELINES
+            }
+            contestants["lstm"] = [load_learned(needed[part.name], recipe) for part in trained]
+            measure = _deviations(
+                setting.task(where, **options), sweep.symmetry, scale.steps, scale.runs,
+                setting.seed,
+            )  # fmt: skip
+            quiet = dataclasses.replace(workspace, report=lambda *_: None)
+            for key, values in _each(contestants, measure, quiet).items():
+                found.setdefault(key, []).append(values)
+            workspace.report(index + 1, len(sweep.tasks))
+        labels = np.asarray(list(sweep.tasks))
+        return {key: np.stack(values) for key, values in found.items()} | {"values": labels}
+
+    counts: dict[str, Any] = {"num_steps": scale.steps, "num_runs": scale.runs}
+    values = {label: [where, dict(options)] for label, (where, options) in sweep.tasks.items()}
+    described = setting.described(variant, symmetry=sweep.symmetry, values=values, **counts)
+    return Part(f"sweep-{sweep.name}", described, compute, (*tunings.values(), *trained))
 
 
 def lion_sgd(setting: Setting) -> Part:
@@ -235,12 +317,22 @@ def histograms(setting: Setting, variant: str) -> Part:
 
         return measure
 
-    name = f"histograms-{variant}"
-    return _comparison(name, setting, variant, counts, measure_on, seeds=scale.meta_seeds)
+    return _comparison(
+        f"histograms-{variant}", setting, variant, counts, measure_on, seeds=scale.meta_seeds
+    )
 
 
-def noise(setting: Setting, variant: str, *, standardize: bool = False) -> Part:
-    """Tail indices and update covariance along training; (repetitions, measurements) each."""
+def noise(
+    setting: Setting, variant: str, *, standardize: bool = False, kind: str | None = None
+) -> Part:
+    """Tail indices and update covariance along training; (repetitions, measurements) each.
+
+    Args:
+        setting: scale and seed.
+        variant: the network.
+        standardize: whether pixels are standardised.
+        kind: one kind of optimizer by itself, in place of `CONTESTANTS`.
+    """
     scale = setting.scale
     counts: dict[str, Any] = {
         "num_steps": scale.noise_steps,
@@ -250,13 +342,11 @@ def noise(setting: Setting, variant: str, *, standardize: bool = False) -> Part:
     }
 
     def measure_on(task: Classification) -> Measure:
-        batches_an_epoch = -(-task.splits["train"].labels.shape[0] // task.batch_size)
         probe = NoiseProbe(
             every=scale.noise_every,
             key=stream(setting.seed, "noise"),
             batches="epoch",
-            # MNIST without a validation split would have the paper's 469.
-            num_batches=min(scale.noise_batches, batches_an_epoch),
+            num_batches=scale.noise_batches,
             covariance_batches=scale.covariance_batches,
         )
 
@@ -274,72 +364,14 @@ def noise(setting: Setting, variant: str, *, standardize: bool = False) -> Part:
 
         return measure
 
-    name = f"noise-{variant}" + ("-standardized" if standardize else "")
-    seeds = scale.noise_seeds
+    suffix = ("-standardized" if standardize else "") + (f"-{kind}" if kind else "")
     return _comparison(
-        name, setting, variant, counts, measure_on, seeds=seeds, standardize=standardize
+        f"noise-{variant}{suffix}",
+        setting,
+        variant,
+        counts,
+        measure_on,
+        seeds=scale.noise_seeds,
+        contestants=(kind,) if kind else CONTESTANTS,
+        standardize=standardize,
     )
-
-
-class _Bowl(Task):
-    """x² + y² from a fixed start, without noise."""
-
-    def init(self, key: Array) -> Float[Array, "2"]:
-        """The start."""
-        del key
-        return jnp.array([1.0, 0.6])
-
-    def sample_batch(self, key: Array) -> None:
-        """Nothing."""
-        del key
-
-    def loss(self, params: Float[Array, "2"], batch: None) -> Float[Array, ""]:
-        """x² + y²."""
-        del batch
-        return jnp.sum(params**2)
-
-
-class _Position(training.Probe):
-    def measure(self, record: training.StepRecord) -> dict[str, Array]:
-        rotation = from_action(_rotated)
-        deviation = rotation.contract(record.updates, record.params)[0]
-        return {"position": record.params, "deviation": deviation}
-
-
-def _rotated(point: Array, angle: Array) -> Array:
-    c, s = jnp.cos(angle[0]), jnp.sin(angle[0])
-    return jnp.array([[c, -s], [s, c]]) @ point
-
-
-def illustration() -> Part:
-    """Gradient descent, Adam and Lion on x² + y²: `<name>/position`, `<name>/deviation`."""
-    rates, num_steps = {"sgd": 0.05, "adam": 0.05, "lion": 0.05}, 60
-
-    def compute(needed: Mapping[str, Arrays], workspace: Workspace) -> Arrays:
-        arrays = {}
-        for name, rate in rates.items():
-            run = training.train(
-                _Bowl(),
-                optimizers.get(name, learning_rate=rate),
-                num_steps,
-                key=jax.random.key(0),
-                probes={"position": _Position()},
-            )
-            for key, value in run.records["position"].items():
-                arrays[f"{name}/{key}"] = np.asarray(value)[0]
-        workspace.report(1, 1)
-        return arrays
-
-    return Part("illustration", {"learning_rates": rates, "num_steps": num_steps}, compute)
-
-
-__all__ = [
-    "AGGREGATES",
-    "BASELINES",
-    "deviations",
-    "histograms",
-    "illustration",
-    "lion_sgd",
-    "noise",
-    "penalized",
-]

@@ -42,6 +42,42 @@ SWEEP_TEXT = FigureText(
     "its dots.",
     "Other architectures or symmetries; and a meta-training that is too short has no sweet spot.",
 )
+RELEASED_TEXT = FigureText(
+    "The penalty under the released protocol",
+    "As the left half of figure 5, but meta-trained as the program released with the paper does: "
+    "the logarithm of the summed losses plus |β·Σ⟨u, ξ⟩|, in which neurons that deviate in "
+    "opposite directions cancel. " + _COSINE,
+    "That one protocol is right: next to a logarithm the same β weighs far more, and its deviation "
+    "can be made small without any neuron keeping to its constraint.",
+)
+ANOTHER_TEXT = FigureText(
+    "Open question: another learned optimizer",
+    "A component-wise GRU (20 units, trained initial state, inputs log(1+|g|) and sign) is "
+    "meta-trained like the LSTM and measured like it, on leaky ReLU. Above: loss and deviations; "
+    "below: tail indices under the corrected protocol and the top eigenvalue.",
+    "Whether optimizers that see more than one coordinate (second moments, layers) behave alike.",
+)
+
+GROUP_SIZE_TEXT = FigureText(
+    "Open question: the size of the groups",
+    "The estimator compares single samples with sums of m. Noise that is α-stable gives the same "
+    "α at every m, a flat line; noise of finite variance climbs towards 2 as m grows, whatever it "
+    "shows at the m of the paper (near the root of the number of samples). Dotted: the same "
+    "estimate for Gaussian noise with equal scales, zeros and correlations.",
+    "Other moments of training: this is one state half-way through the compared steps.",
+)
+
+
+def sweep_text(title: str, what: str) -> FigureText:
+    """Beside a sweep over a property of the task."""
+    return FigureText(
+        f"Open question: {title.lower()}",
+        f"Mean loss and mean deviations over the run against {what}. The baselines are tuned anew "
+        "for each value, the learned optimizer is the one meta-trained on the standard leaky ReLU "
+        "network, so to the sides it generalises. " + _COSINE,
+        "What meta-training at each value would give. An optimizer without a line deviates by "
+        "rounding only.",
+    )
 
 
 def deviation_text(key: str, words: str) -> FigureText:

@@ -1,4 +1,4 @@
-"""One probe for figures 8, 11 and 12: every number from the same batches, computed once."""
+"""Tail indices and the update covariance from the same batches, computed once."""
 
 from functools import partial
 from typing import Any
@@ -9,12 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from optoscope.analysis._noise_samples import QUANTITIES, BatchRows, centred
-from optoscope.analysis._tail_index import tail_index_from_seed
-from optoscope.analysis.noise import FreshBatchProbe, update_covariance
+from optoscope.analysis._covariance import update_covariance
+from optoscope.analysis._noise_samples import QUANTITIES, BatchRows, FreshBatchProbe, centred
+from optoscope.analysis._tail_index import TAIL_PROTOCOLS, tail_index_from_seed
 from optoscope.training import StepRecord
 
-PROTOCOLS = ("paper", "released", "corrected")
 TAIL_FIELDS = ("alpha", "standard_error", "zero_fraction", "surrogate_alpha")
 COVARIANCE_FIELDS = ("top", "relative_top", "trace_share")
 
@@ -23,7 +22,7 @@ def _names() -> list[str]:
     tails = [
         f"{quantity}/{protocol}/{field}"
         for quantity in QUANTITIES
-        for protocol in PROTOCOLS
+        for protocol in TAIL_PROTOCOLS
         for field in TAIL_FIELDS
     ]
     return tails + [f"covariance/{field}" for field in COVARIANCE_FIELDS]
@@ -33,7 +32,10 @@ class NoiseProbe(FreshBatchProbe):
     """Tail indices by all three protocols and the update covariance, from the same batches.
 
     `TailIndexProbe` and `CovarianceProbe` measure the same, but each applies the optimizer to
-    batches of its own; that is most of the cost here.
+    batches of its own; that is most of the cost. Records `<quantity>/<protocol>/<field>` and
+    `covariance/<field>`.
+
+    Source: paper A, figures 8, 11 and 12.
 
     Args:
         covariance_batches: how many of the batches the covariance is taken of.
@@ -63,7 +65,7 @@ def _on_host(found: BatchRows, seed: Any, *, covariance_batches: int) -> dict[st
             noise = centred(np.asarray(rows), None, inert)
         if not (np.isfinite(noise).all() and noise.any()):
             continue
-        for protocol in PROTOCOLS:
+        for protocol in TAIL_PROTOCOLS:
             result = tail_index_from_seed(
                 noise, seed, group_size=None, protocol=protocol, standardize=None
             )

@@ -1,0 +1,100 @@
+"""PES on the 784-128-128-10 network against plain SGD's `training.train` rate, in one run.
+
+Rates are inner steps a second, both signs of every antithetic pair counted. Memory is what the
+compiled estimate allocates (arguments that are not the data, results and temporaries) as a
+multiple of the particles' parameters and optimizer states. Ends with what four forced devices
+cost over one on the same cores.
+"""
+
+import argparse
+import statistics
+
+import equinox as eqx
+import jax
+from _timing import side_by_side
+
+from optoscope import meta, optimizers, tasks, training
+from optoscope._core.trees import num_bytes
+from optoscope.data import Dataset, Split
+
+TRUNCATION, HORIZON, BATCH = 50, 2000, 128
+
+
+def network() -> tasks.Classification:
+    """The task on random images of MNIST's shape; the time does not depend on what is in them."""
+    key = jax.random.key(0)
+    split = Split(
+        jax.random.uniform(key, (10_000, 28, 28, 1)), jax.random.randint(key, (10_000,), 0, 10)
+    )
+    dataset = Dataset(train=split, validation=split, test=split, name="random", num_classes=10)
+    return tasks.mlp_classification(dataset, hidden=(128, 128), activation="relu", batch_size=BATCH)
+
+
+def plain_sgd(task: tasks.Task, num_steps: int):
+    """`training.train` with SGD, compiled ahead."""
+    run = training.compile_train(task, optimizers.sgd(0.1), num_steps)
+    keys = training.run_keys(jax.random.key(0), 1)
+    return lambda: run(keys).losses
+
+
+def pes(task: tasks.Task, optimizer: optimizers.Optimizer, num_particles: int, devices: int = 1):
+    """One estimate, and the multiple of the particles' state that it needs in memory."""
+    estimator = meta.PES(
+        tasks.fixed(task),
+        num_particles=num_particles,
+        truncation=TRUNCATION,
+        horizon=HORIZON,
+        objective=meta.Objective(maximum=meta.classification_maximum(10)),
+        devices=devices,
+    )
+    key = jax.random.key(0)
+    workers = eqx.filter_jit(estimator.init)(optimizer, key)
+    estimate = eqx.filter_jit(estimator.estimate).lower(optimizer, workers, key).compile()
+    analysis = estimate.compiled.memory_analysis()
+    state = num_bytes((workers.params, workers.optimizer_state))
+    used = num_bytes(workers) + analysis.output_size_in_bytes + analysis.temp_size_in_bytes
+
+    def run():
+        gradient, after = estimate(optimizer, workers, key)
+        return gradient.loss, after.step
+
+    return run, used / state
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--particles", type=int, default=4)
+    parser.add_argument("--optimizers", nargs="*", default=["sgd", "adam", "star"])
+    parser.add_argument("--devices", type=int, default=4, help="forced CPU devices to compare")
+    options = parser.parse_args()
+    jax.config.update("jax_num_cpu_devices", options.devices)
+    task = network()
+    pair_steps = 2 * TRUNCATION * options.particles
+    candidates, steps, memory = {"SGD by training.train": plain_sgd(task, 200)}, [200], [1.0]
+    for name in options.optimizers:
+        if name not in optimizers.names():
+            print(f"{name} is not registered, it is left out")
+            continue
+        optimizer = optimizers.get(name)
+        for devices in sorted({1, options.devices}):
+            label = f"PES of {name}" + (f", {devices} devices" if devices > 1 else "")
+            candidates[label], multiple = pes(task, optimizer, options.particles, devices)
+            # The compiler's numbers are a device's.
+            steps.append(pair_steps)
+            memory.append(multiple if devices == 1 else float("nan"))
+    seconds = side_by_side(candidates, options.rounds)
+    base = seconds["SGD by training.train"]
+    print(f"{'':34s} {'inner steps/s':>14s} {'of SGD':>8s}   {'paired':12s} {'memory':>7s}")
+    for (name, values), count, multiple in zip(seconds.items(), steps, memory, strict=True):
+        rate = count / statistics.median(values)
+        paired = sorted(
+            (count / value) / (200 / other) for value, other in zip(values, base, strict=True)
+        )
+        spread = f"{paired[0]:.2f} … {paired[-1]:.2f}"
+        ratio = statistics.median(paired)
+        print(f"{name:34s} {rate:14.0f} {ratio:8.2f}   {spread:12s} {multiple:7.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""Writes a paper's results page and its figures from a finished run of `optoscope reproduce`.
+
+    python docs/results/make_paper.py A RUN
+
+The words are `A.md.jinja`; every number in them is looked up in the run's `claims.json` or its
+records, so that a page cannot say what was not measured.
+"""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+
+HERE = Path(__file__).parent
+IMAGES = HERE.parent / "images"
+_MARKS = {"holds": "✓ holds", "does not hold": "✗ does not hold", "inconclusive": "? inconclusive"}
+
+
+class Page:
+    """What a template may ask for.
+
+    Args:
+        letter: of the paper.
+        run: the run directory.
+    """
+
+    def __init__(self, letter: str, run: Path):
+        self.letter, self.run = letter, run
+        self.claims = json.loads((run / "claims.json").read_text(encoding="utf-8"))
+
+    def claim(self, name: str) -> str:
+        """ "0.31 [0.2, 0.42], holds" for the claim called `<id>/<protocol>`."""
+        (found,) = (claim for claim in self.claims if claim["id"] == name)
+        return f"{number(found)}, {found['verdict']}"
+
+    def verdicts(self, figure: str) -> str:
+        """The table of all claims of a figure, a column a protocol."""
+        name = f"figure {figure}" if figure[0].isdigit() else figure
+        claims = [claim for claim in self.claims if claim["figure"] == name]
+        protocols = list(dict.fromkeys(claim["protocol"] for claim in claims))
+        rows: dict[str, dict[str, dict[str, Any]]] = {}
+        for claim in claims:
+            rows.setdefault(claim["statement"], {})[claim["protocol"]] = claim
+        lines = ["| claim | " + " | ".join(protocols) + " |", "|" + " --- |" * (len(protocols) + 1)]
+        for statement, found in rows.items():
+            cells = [
+                f"{_MARKS[found[p]['verdict']]}<br>{number(found[p])}" if p in found else ""
+                for p in protocols
+            ]
+            lines.append(f"| {statement} | " + " | ".join(cells) + " |")
+        return "\n".join(lines)
+
+    def tally(self) -> str:
+        """How many claims came out how, for each protocol."""
+        lines = ["| protocol | holds | does not hold | inconclusive |", "|" + " --- |" * 4]
+        for protocol in dict.fromkeys(claim["protocol"] for claim in self.claims):
+            verdicts = [c["verdict"] for c in self.claims if c["protocol"] == protocol]
+            counts = [str(verdicts.count(verdict)) for verdict in _MARKS]
+            lines.append(f"| {protocol} | " + " | ".join(counts) + " |")
+        return "\n".join(lines)
+
+    def figure(self, name: str, words: str) -> str:
+        """The figure, copied beside the page."""
+        image = f"{self.letter}-{name}.png"
+        IMAGES.mkdir(exist_ok=True)
+        shutil.copy(self.run / "figures" / f"{name}.png", IMAGES / image)
+        return f"![{words}](../images/{image})"
+
+    def mean(self, part: str, array: str, digits: int = 3) -> str:
+        """The mean over everything of an array of a part."""
+        with np.load(self.run / "records" / f"{part}.npz", allow_pickle=False) as arrays:
+            return f"{np.nanmean(arrays[array]):.{digits}g}"
+
+    def minutes(self, prefix: str) -> str:
+        """Minutes that the parts of that prefix spent computing, all added up."""
+        total = 0.0
+        for part in (self.run / "records").glob(f"{prefix}*.npz"):
+            with np.load(part, allow_pickle=False) as arrays:
+                total += float(arrays["seconds"])
+        return f"{total / 60:.0f}"
+
+
+def number(claim: dict[str, Any]) -> str:
+    if claim["measured"] is None:
+        return "not measurable"
+    text = f"{claim['measured']:.3g}"
+    if claim["interval"]:
+        text += " [{:.3g}, {:.3g}]".format(*claim["interval"])
+    return text
+
+
+def main(letter: str, run: Path) -> None:
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        keep_trailing_newline=True, autoescape=False,
+    )  # fmt: skip
+    template = (HERE / f"{letter}.md.jinja").read_text(encoding="utf-8")
+    page = environment.from_string(template).render(page=Page(letter, run))
+    (HERE / f"{letter}.md").write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))

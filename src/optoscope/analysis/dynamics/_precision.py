@@ -1,0 +1,39 @@
+"""Programs in float64: NumPy in, NumPy out, the global precision untouched."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def _to_array(leaf: Any) -> Any:
+    return jnp.asarray(leaf) if isinstance(leaf, np.ndarray | np.generic) else leaf
+
+
+def _argument(argument: Any) -> Any:
+    # As a static value every new number would compile anew. Numbers within an optimizer stay as
+    # they are: it may branch on them.
+    if isinstance(argument, float):
+        return jnp.asarray(argument)
+    return jax.tree.map(_to_array, argument)
+
+
+def double_precision(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiles `function` for float64 and gives its results as NumPy arrays.
+
+    Float64 JAX arrays outside `jax.enable_x64` mix badly with the rest of a program, so none
+    leave this package.
+    """
+    jitted = eqx.filter_jit(function)
+
+    @functools.wraps(function)
+    def run(*args: Any) -> Any:
+        with jax.enable_x64(True):
+            results = jitted(*map(_argument, args))
+            return jax.tree.map(np.array, results)
+
+    return run

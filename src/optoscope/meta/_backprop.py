@@ -1,0 +1,168 @@
+"""What the estimators that backpropagate through the inner loop share."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from optoscope._core.errors import InvalidValueError, check_number
+from optoscope._core.trees import all_finite, select
+from optoscope.meta._estimator import MetaGradient
+from optoscope.meta._objective import Objective
+from optoscope.optimizers import Optimizer
+from optoscope.tasks import Task
+from optoscope.training import InnerState, inner_step
+
+
+class Unrolled(eqx.Module):
+    """One task's unroll: the inner state after it, and the record that the objective needs."""
+
+    inner: InnerState
+    losses: Float[Array, " steps"]
+    penalties: Float[Array, " steps"]
+
+
+class TaskSums(eqx.Module):
+    """What is summed over tasks to make a meta-gradient; a task that is not finite adds zeros."""
+
+    loss: Float[Array, ""]
+    inner_loss: Float[Array, ""]
+    finite: Float[Array, ""]
+    gradient: PyTree[Array]
+
+
+class TaskOutcome(eqx.Module):
+    """What one task's unroll gives besides its meta-loss.
+
+    Args:
+        inner_loss: the mean inner loss.
+        params: the final inner parameters; a task where they are not finite is left out.
+        carry: what the estimator keeps of the task.
+    """
+
+    inner_loss: Float[Array, ""]
+    params: PyTree[Array]
+    carry: PyTree[Array]
+
+
+def check_counts(num_tasks: int, horizon: int, objective: Objective, devices: int) -> None:
+    """Raises InvalidValueError for counts, weights or devices that do not fit together."""
+    check_number("num_tasks", num_tasks, minimum=1)
+    check_number("horizon", horizon, minimum=1)
+    weights = objective.weights
+    if weights is not None and weights.shape != (horizon,):
+        raise InvalidValueError(
+            f"the objective has {weights.shape[0]} weights for {horizon} steps of horizon."
+        )
+    if devices < 1 or num_tasks % devices:
+        raise InvalidValueError(
+            f"{num_tasks} tasks cannot be spread evenly over {devices} devices."
+        )
+
+
+def unroll(
+    task: Task,
+    optimizer: Optimizer,
+    inner: InnerState,
+    num_steps: int,
+    batch_key: PRNGKeyArray,
+    *,
+    objective: Objective,
+    second_order: bool,
+    stop_at: int | None = None,
+) -> Unrolled:
+    """Unrolls `num_steps` inner steps, each rematerialised when it is differentiated.
+
+    Args:
+        task: the problem.
+        optimizer: the optimizer.
+        inner: where to start.
+        num_steps: steps to unroll.
+        batch_key: draws the batches; step i of the unroll uses fold_in(batch_key, i).
+        objective: gives the penalties.
+        second_order: see `training.inner_step`.
+        stop_at: from this step on the state stands still, so that it cannot diverge.
+    """
+
+    @jax.checkpoint
+    def step(inner: InnerState, index: Array) -> tuple[InnerState, tuple[Array, Array]]:
+        key = jax.random.fold_in(batch_key, index)
+        after, record = inner_step(task, optimizer, inner, key, second_order=second_order)
+        if stop_at is not None:
+            after = select(inner.step < stop_at, after, inner)
+        return after, (record.loss, objective.penalty(record))
+
+    inner, (losses, penalties) = jax.lax.scan(step, inner, jnp.arange(num_steps))
+    return Unrolled(inner, losses, penalties)
+
+
+def _finite_sums(
+    loss: Array, outcome: TaskOutcome, gradient: PyTree[Array], finite: Array
+) -> TaskSums:
+    return TaskSums(
+        loss=jnp.where(finite, loss, 0.0),
+        inner_loss=jnp.where(finite, outcome.inner_loss, 0.0),
+        finite=finite.astype(jnp.float32),
+        gradient=jax.tree.map(lambda leaf: jnp.where(finite, leaf, 0.0), gradient),
+    )
+
+
+def task_sums(
+    meta_loss: Callable[[PyTree[Array]], tuple[Array, TaskOutcome]], meta_params: PyTree[Array]
+) -> tuple[TaskSums, PyTree[Array]]:
+    """One task's meta-loss and meta-gradient, zero where it is not finite; and its carry."""
+    (loss, outcome), gradient = jax.value_and_grad(meta_loss, has_aux=True)(meta_params)
+    finite = jnp.isfinite(loss) & all_finite(gradient) & all_finite(outcome.params)
+    return _finite_sums(loss, outcome, gradient, finite), outcome.carry
+
+
+def group_sums(
+    meta_loss: Callable[[PyTree[Array], PyTree[Array]], tuple[Array, TaskOutcome]],
+    meta_params: PyTree[Array],
+    items: PyTree[Array],
+) -> tuple[TaskSums, PyTree[Array]]:
+    """The same for a group of tasks at once, summed; and their carries.
+
+    As long as everything is finite there is one gradient, that of the sum of the meta-losses:
+    about half the work of one gradient a task, because the weights' gradient is one product over
+    all tasks. Only when something is not finite is each task's gradient taken by itself, to
+    leave out those that are at fault and no others.
+
+    Args:
+        meta_loss: of (meta-parameters, item).
+        meta_params: the optimizer's arrays.
+        items: what tells the tasks apart, leading axis of tasks.
+    """
+
+    def total(meta_params: PyTree[Array]) -> tuple[Array, tuple[Array, TaskOutcome]]:
+        losses, outcomes = jax.vmap(lambda item: meta_loss(meta_params, item))(items)
+        return jnp.sum(losses), (losses, outcomes)
+
+    (loss, (losses, outcomes)), gradient = jax.value_and_grad(total, has_aux=True)(meta_params)
+    finite = all_finite(losses) & all_finite(gradient) & all_finite(outcomes.params)
+
+    def together(_: None) -> TaskSums:
+        count = jnp.asarray(losses.shape[0], jnp.float32)
+        return TaskSums(loss, jnp.sum(outcomes.inner_loss), count, gradient)
+
+    def one_by_one(_: None) -> TaskSums:
+        each, _ = jax.vmap(lambda item: task_sums(lambda m: meta_loss(m, item), meta_params))(items)
+        return jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), each)
+
+    return jax.lax.cond(finite, together, one_by_one, None), outcomes.carry
+
+
+def mean_gradient(sums: TaskSums, num_tasks: int) -> MetaGradient:
+    """The mean over the finite tasks; without any the loss is NaN, and the trainer skips it."""
+    count = jnp.maximum(sums.finite, 1.0)
+    aux = {
+        "inner_loss": jnp.where(sums.finite > 0, sums.inner_loss / count, jnp.nan),
+        "non_finite": num_tasks - sums.finite,
+    }
+    return MetaGradient(
+        loss=jnp.where(sums.finite > 0, sums.loss / count, jnp.nan),
+        gradient=jax.tree.map(lambda leaf: leaf / count, sums.gradient),
+        aux=aux,
+    )

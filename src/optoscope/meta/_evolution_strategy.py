@@ -1,0 +1,168 @@
+"""What the evolution-strategies estimators have in common: particles, their sum, their checks."""
+
+import abc
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
+
+from optoscope._core.errors import InvalidValueError, check_number
+from optoscope._core.trees import all_finite
+from optoscope.meta._estimator import Estimator, MetaGradient, Worker, sum_over_tasks
+from optoscope.meta._evolution import (
+    Horizon,
+    PerturbedRuns,
+    Unrolled,
+    draw_perturbation,
+    horizon_range,
+    perturbed,
+)
+from optoscope.meta._objective import Objective
+from optoscope.optimizers import Optimizer
+from optoscope.tasks import TaskDistribution
+from optoscope.training import inner_bytes, map_chunked, run_keys, side_by_side
+
+# A step's temporaries are a few times the state.
+_BYTES_PER_STATE_BYTE = 4
+
+Sums = dict[str, PyTree[Array]]
+
+
+class EvolutionStrategy(Estimator):
+    """Estimates the gradient of the smoothed meta-loss from losses alone, in antithetic pairs.
+
+    Every particle draws ε ~ N(0, σ²I) and runs the optimizer with θ + ε and with θ − ε, on one
+    problem, from the same keys and data. See `FullES`, `TruncatedES` and `PES`.
+    """
+
+    tasks: TaskDistribution
+    num_particles: int = eqx.field(static=True, default=16)
+    horizon: Horizon = eqx.field(static=True, default=2000)
+    std: float = eqx.field(static=True, default=0.01)
+    objective: Objective = Objective()
+    devices: int = eqx.field(static=True, default=1)
+
+    def __check_init__(self):
+        check_number("num_particles", self.num_particles, minimum=1)
+        check_number("std", self.std, minimum=0, exclusive_minimum=True)
+        _, longest = horizon_range(self.horizon)
+        weights = self.objective.weights
+        if weights is not None and weights.shape != (longest,):
+            raise InvalidValueError(
+                f"the objective has {weights.shape[0]} weights for {longest} steps of horizon."
+            )
+        if self.devices < 1 or self.num_particles % self.devices:
+            raise InvalidValueError(
+                f"{self.num_particles} particles cannot be spread evenly over {self.devices} "
+                "devices."
+            )
+
+    @property
+    @abc.abstractmethod
+    def signs(self) -> tuple[int, ...]:
+        """The multiples of ε that are run; the first two are 1 and −1."""
+
+    @abc.abstractmethod
+    def first(self, tasks: TaskDistribution, optimizer: Optimizer, key: PRNGKeyArray) -> Worker:
+        """One particle before its first unroll."""
+
+    @abc.abstractmethod
+    def advance(
+        self, runs: PerturbedRuns, noise: PyTree[Array], worker: Worker, key: PRNGKeyArray
+    ) -> tuple[Sums, Worker]:
+        """One particle's contribution to the sums over particles, and the particle after it."""
+
+    def init(self, optimizer: Optimizer, key: PRNGKeyArray) -> Worker:
+        """The particles before their first unroll, each at the start of its first life."""
+
+        def one(
+            tasks: TaskDistribution, optimizer: Optimizer, worker: None, key: PRNGKeyArray
+        ) -> tuple[Sums, Worker]:
+            del worker
+            return {}, self.first(tasks, optimizer, key)
+
+        return self._over_particles(one, optimizer, None, key)[1]
+
+    def estimate(
+        self, optimizer: Optimizer, workers: Worker, key: PRNGKeyArray
+    ) -> tuple[MetaGradient, Worker]:
+        """The mean over the particles' next unrolls."""
+
+        def one(
+            tasks: TaskDistribution, optimizer: Optimizer, worker: Worker, key: PRNGKeyArray
+        ) -> tuple[Sums, Worker]:
+            noise_key, unroll_key = jax.random.split(key)
+            meta_params, rest = eqx.partition(optimizer, eqx.is_inexact_array)
+            noise = draw_perturbation(noise_key, meta_params, self.std)
+            stacked = perturbed(meta_params, noise, self.signs)
+            runs = PerturbedRuns(tasks, stacked, rest, self.horizon, self.objective)
+            return self.advance(runs, noise, worker, unroll_key)
+
+        sums, workers = self._over_particles(one, optimizer, workers, key)
+        used = sums["used"]
+        # No usable particle at all: the loss says so, and the trainer skips the step.
+        mean = {
+            name: jnp.where(used > 0, sums[name] / jnp.maximum(used, 1.0), jnp.nan)
+            for name in ("loss", "inner_loss")
+        }
+        gradient = jax.tree.map(lambda leaf: leaf / jnp.maximum(used, 1.0), sums["gradient"])
+        aux = {name: sums[name] for name in ("non_finite", "restarts")}
+        return MetaGradient(
+            mean["loss"], gradient, aux | {"inner_loss": mean["inner_loss"]}
+        ), workers
+
+    def _over_particles(
+        self,
+        function: Callable[[TaskDistribution, Optimizer, Any, PRNGKeyArray], tuple[Sums, Worker]],
+        optimizer: Optimizer,
+        workers: Any,
+        key: PRNGKeyArray,
+    ) -> tuple[Sums, Worker]:
+        arrays, rest = eqx.partition(optimizer, eqx.is_array)
+        data, structure = eqx.partition(self.tasks, eqx.is_array)
+
+        def one(data: PyTree, arrays: PyTree, item: tuple[Any, PRNGKeyArray]) -> tuple:
+            return function(eqx.combine(data, structure), eqx.combine(arrays, rest), *item)
+
+        bytes_each = _BYTES_PER_STATE_BYTE * len(self.signs) * inner_bytes(self.tasks, optimizer)
+        chunk = side_by_side(bytes_each, self.num_particles // self.devices)
+        return sum_over_tasks(
+            one,
+            arrays,
+            workers,
+            run_keys(key, self.num_particles),
+            data,
+            self.devices,
+            lambda function, items: map_chunked(function, items, chunk),
+        )
+
+    def contribution(
+        self,
+        unrolled: Unrolled,
+        counted: Bool[Array, " steps"],
+        loss: Float[Array, ""],
+        gradient: PyTree[Array],
+        broken: Bool[Array, ""],
+    ) -> Sums:
+        """What one particle adds to the sums.
+
+        Args:
+            unrolled: its losses.
+            counted: which steps are part of the estimate.
+            loss: its meta-loss, the mean of both signs.
+            gradient: its meta-gradient.
+            broken: whether it has to restart.
+        """
+        losses = self.objective.normalize(unrolled.losses[:2])
+        inner = jnp.sum(jnp.where(counted, losses, 0.0)) / (2 * jnp.sum(counted))
+        diverged = broken | jnp.any(counted & ~jnp.isfinite(unrolled.losses))
+        # Without a maximum to put in its place, a loss that is not finite leaves nothing to use.
+        used = jnp.isfinite(loss) & all_finite(gradient)
+        values = {"loss": loss, "inner_loss": inner, "gradient": gradient}
+        values = jax.tree.map(lambda leaf: jnp.where(used, leaf, jnp.zeros_like(leaf)), values)
+        restarts = jnp.max(jnp.where(counted, unrolled.restarts, 0))
+        counts = {"used": used, "non_finite": diverged | ~used, "restarts": restarts}
+        return values | {name: count.astype(jnp.float32) for name, count in counts.items()}

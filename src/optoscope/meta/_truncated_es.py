@@ -1,0 +1,238 @@
+"""Evolution strategies a truncation at a time: biased (TruncatedES) and persistent (PES)."""
+
+import abc
+from typing import Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int, PRNGKeyArray, PyTree
+
+from optoscope._core.errors import InvalidValueError, check_number
+from optoscope._core.trees import all_finite
+from optoscope.meta._estimator import Worker
+from optoscope.meta._evolution import PerturbedRuns, draw_horizon, horizon_range, scaled
+from optoscope.meta._evolution_strategy import EvolutionStrategy, Sums
+from optoscope.optimizers import Optimizer
+from optoscope.tasks import TaskDistribution
+from optoscope.training import InnerState
+
+
+class Particle(Worker):
+    """One antithetic pair in progress; parameters and states have a leading axis of what is kept.
+
+    Args:
+        horizon: steps of its present life.
+        perturbation: ξ, the sum of its life's perturbations so far; empty where none is kept.
+    """
+
+    horizon: Int[Array, ""]
+    perturbation: PyTree[Array]
+
+
+class TruncatedStrategy(EvolutionStrategy):
+    """A pair's lives cut into truncations; a life may end, and the next begin, inside one."""
+
+    truncation: int = eqx.field(static=True, default=50)
+    stagger: bool = eqx.field(static=True, default=True)
+
+    def __check_init__(self):
+        check_number("truncation", self.truncation, minimum=1)
+        _, longest = horizon_range(self.horizon)
+        if self.truncation > longest:
+            raise InvalidValueError(
+                f"truncation {self.truncation} is longer than the horizon {longest}; "
+                "use FullES, or a shorter truncation."
+            )
+        if not self.objective.additive:
+            raise InvalidValueError(
+                f"the objective is {self.objective.reduction!r}, which no truncation can see a "
+                "part of; use 'mean' or 'sum', or FullES."
+            )
+
+    @property
+    @abc.abstractmethod
+    def kept(self) -> tuple[int, ...]:
+        """The places among `signs` of the runs that the next truncation goes on from."""
+
+    @property
+    @abc.abstractmethod
+    def persistent(self) -> bool:
+        """Whether the perturbations of a life are summed up."""
+
+    def first(self, tasks: TaskDistribution, optimizer: Optimizer, key: PRNGKeyArray) -> Worker:
+        """A particle at step 0 of its first life, which `stagger` cuts short."""
+        task_key, init_key, horizon_key, cut_key = jax.random.split(key, 4)
+        start = tasks.sample(task_key).init(init_key)
+        params, states = jax.tree.map(
+            lambda leaf: jnp.stack([leaf] * len(self.kept)), (start, optimizer.init(start))
+        )
+        horizon = draw_horizon(horizon_key, self.horizon)
+        if self.stagger:
+            horizon = jax.random.randint(cut_key, (), 1, horizon + 1, jnp.int32)
+        sum_of_noise = ()
+        if self.persistent:
+            sum_of_noise = jax.tree.map(jnp.zeros_like, eqx.filter(optimizer, eqx.is_inexact_array))
+        return Particle(
+            jax.random.key_data(task_key),
+            params,
+            states,
+            jnp.zeros((), jnp.int32),
+            horizon,
+            sum_of_noise,
+        )
+
+    def advance(
+        self, runs: PerturbedRuns, noise: PyTree[Array], worker: Worker, key: PRNGKeyArray
+    ) -> tuple[Sums, Worker]:
+        """One truncation of a pair."""
+        assert isinstance(worker, Particle)
+        params, states = jax.tree.map(
+            lambda leaf: jnp.broadcast_to(leaf, (len(self.signs), *leaf.shape[1:])),
+            (worker.params, worker.optimizer_state),
+        )
+        life = runs.resume(worker.task_key, InnerState(params, states, worker.step), worker.horizon)
+        unrolled, life = runs.unroll(life, key, self.truncation)
+        terms = self.objective.step_terms(
+            unrolled.losses[:2], unrolled.penalties[:2], unrolled.steps
+        )
+        differences = (terms[0] - terms[1]) / (2 * self.std**2)
+        slope = jnp.sum(differences)
+        gradient = scaled(noise, slope)
+        perturbation = ()
+        if self.persistent:
+            # Up to and including a life's last step its earlier perturbations acted, too.
+            first = unrolled.restarts == 0
+            earlier = jnp.sum(jnp.where(first, differences, 0.0))
+            gradient = jax.tree.map(jnp.add, gradient, scaled(worker.perturbation, earlier))
+            perturbation = jax.tree.map(
+                lambda leaf, total: leaf + jnp.where(first[-1], total, 0.0),
+                noise,
+                worker.perturbation,
+            )
+        present = unrolled.restarts == unrolled.restarts[-1]
+        broken = ~all_finite(life.inner.params)
+        broken |= jnp.any(present & ~jnp.isfinite(unrolled.losses))
+        sums = self.contribution(
+            unrolled,
+            jnp.ones(self.truncation, bool),
+            jnp.sum(terms) / 2,
+            gradient,
+            broken,
+        )
+        kept = jnp.array(self.kept)
+        params, states = jax.tree.map(
+            lambda leaf: leaf[kept], (life.inner.params, life.inner.optimizer_state)
+        )
+        # A life that broke is over; the next one begins with the next truncation's first step.
+        step = jnp.where(broken, life.horizon, life.inner.step)
+        return sums, Particle(life.task_key, params, states, step, life.horizon, perturbation)
+
+
+class TruncatedES(TruncatedStrategy):
+    """Antithetic evolution strategies over a truncation at a time: cheap, and biased.
+
+    Both signs start every truncation from one state, so that what a perturbation does to later
+    truncations is never seen. Use it to compare `PES` with; use `PES` to train.
+
+    Source: paper C's spec, `TruncatedES`; Metz et al. (2019).
+
+    Args:
+        tasks: the distribution of problems, drawn afresh at every restart.
+        num_particles: antithetic pairs side by side; their estimates are averaged.
+        horizon: inner steps of a life, or (shortest, longest) for log-uniform lives.
+        std: σ, the standard deviation of the perturbations.
+        objective: the meta-objective, "mean" or "sum" over a truncation.
+        devices: over how many devices the particles are spread, those of other processes
+            included; must divide `num_particles`.
+        truncation: inner steps between estimates.
+        stagger: cut the first life of every particle short at a random step, so that they do
+            not all restart together.
+        continue_from: the run whose state the next truncation starts from: "plus", that of
+            θ + ε (the default: it costs nothing), or "unperturbed", that of θ, which is run
+            beside the two and makes a truncation half as expensive again.
+
+    Raises:
+        InvalidValueError: a count below 1, σ not positive, a range that runs backwards, a
+            truncation longer than the horizon, an objective that is no sum over steps, weights
+            of another length than the longest horizon, devices that do not divide the particles,
+            or nothing known to continue from.
+    """
+
+    continue_from: Literal["plus", "unperturbed"] = eqx.field(static=True, default="plus")
+
+    def __check_init__(self):
+        if self.continue_from not in ("plus", "unperturbed"):
+            raise InvalidValueError(
+                f"continue_from is {self.continue_from!r}; it must be 'plus' or 'unperturbed'."
+            )
+
+    @property
+    def signs(self) -> tuple[int, ...]:
+        """Both, and the unperturbed one where it is continued from."""
+        return (1, -1) if self.continue_from == "plus" else (1, -1, 0)
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """One."""
+        return (0,) if self.continue_from == "plus" else (2,)
+
+    @property
+    def persistent(self) -> bool:
+        """No."""
+        return False
+
+
+class PES(TruncatedStrategy):
+    """Persistent evolution strategies: unbiased at the price of a truncation.
+
+    A particle's two runs go on from their own states, and it remembers ξ, the sum of the
+    perturbations of its life so far. Averaged over the steps of a life the estimate is the
+    gradient of the mean loss over the horizon as σ → 0. The variance grows with the number of
+    truncations of a life; average over particles.
+
+    With `objective.maximum` a loss that is not finite counts as that maximum; without one the
+    particle is left out of the mean. Either way the pair starts a new life with the next
+    truncation and is counted in `aux["non_finite"]`.
+
+    Math: with δ_t = ℓ⁺_t − ℓ⁻_t over the W steps of a truncation,
+    ĝ = mean_i [Σ_t δ_t (ξ + ε, or ε after a restart)] / (2σ²W); then ξ ← ξ + ε, or ε if there
+    was a restart. The factor 1/W is left out for the objective "sum".
+
+    Source: Vicol et al. (2021), algorithm 2; paper C, appendix B (W = 50, σ = 0.01, horizon
+    2000).
+
+    Args:
+        tasks: the distribution of problems, drawn afresh at every restart.
+        num_particles: antithetic pairs side by side; their estimates are averaged.
+        horizon: inner steps of a life, or (shortest, longest) for log-uniform lives. Every step
+            counts the same, so that long lives count more.
+        std: σ, the standard deviation of the perturbations.
+        objective: the meta-objective, "mean" or "sum" over a truncation.
+        devices: over how many devices the particles are spread, those of other processes
+            included; must divide `num_particles`.
+        truncation: W, inner steps between estimates.
+        stagger: cut the first life of every particle short at a random step, so that they do
+            not all restart together.
+
+    Raises:
+        InvalidValueError: a count below 1, σ not positive, a range that runs backwards, a
+            truncation longer than the horizon, an objective that is no sum over steps, weights
+            of another length than the longest horizon, or devices that do not divide the
+            particles.
+    """
+
+    @property
+    def signs(self) -> tuple[int, ...]:
+        """Both."""
+        return (1, -1)
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """Both."""
+        return (0, 1)
+
+    @property
+    def persistent(self) -> bool:
+        """Yes."""
+        return True

@@ -1,0 +1,146 @@
+"""The running averages that the small learned optimizers look at: their only state."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+MOMENTUM_DECAYS = (0.9, 0.99, 0.999)
+FACTORED_DECAYS = (0.9, 0.99, 0.999)
+SECOND_MOMENT_DECAY = 0.999
+_DECAY_GAIN = 10.0
+_SQUARE_OFFSET = 1e-30
+# No sum of this many squares overflows float32; a gradient above 1e15 counts as 1e15 in them.
+_LARGEST_SQUARE = 1e30
+
+
+class Decays(eqx.Module):
+    """How fast each average forgets, as seven meta-parameters that start at zero.
+
+    Math: β = 1 − (1 − d₀) exp(10 φ), d₀ as in the constants of this module. The second moment's
+    and the factored averages' β are clipped to [0, 1]; a momentum's is not.
+
+    Source: paper C's optimizer and Metz et al. (2022), as restated in the project's specification.
+
+    Example:
+        >>> decays = Decays.create()
+        >>> [round(float(rate), 4) for rate in decays.momentum_rates()]
+        [0.1, 0.01, 0.001]
+    """
+
+    momentum: Float[Array, " momenta"]
+    factored: Float[Array, " averages"]
+    second_moment: Float[Array, ""]
+
+    @classmethod
+    def create(cls) -> "Decays":
+        """All decays at their starting values d₀."""
+        return cls(jnp.zeros(len(MOMENTUM_DECAYS)), jnp.zeros(len(FACTORED_DECAYS)), jnp.zeros(()))
+
+    def momentum_rates(self) -> tuple[Float[Array, ""], ...]:
+        """1 − β of every momentum."""
+        return tuple(
+            (1 - start) * jnp.exp(_DECAY_GAIN * self.momentum[index])
+            for index, start in enumerate(MOMENTUM_DECAYS)
+        )
+
+    def factored_rates(self) -> tuple[Float[Array, ""], ...]:
+        """1 − β of every factored average."""
+        return tuple(
+            _clipped((1 - start) * jnp.exp(_DECAY_GAIN * self.factored[index]))
+            for index, start in enumerate(FACTORED_DECAYS)
+        )
+
+    def second_moment_rate(self) -> Float[Array, ""]:
+        """1 − β of the second moment."""
+        return _clipped((1 - SECOND_MOMENT_DECAY) * jnp.exp(_DECAY_GAIN * self.second_moment))
+
+
+class Accumulators(eqx.Module):
+    """The averages of one tensor; they start at zero, without bias correction.
+
+    Args:
+        momenta: of the gradient, each of the tensor's shape.
+        second_moment: of the squared gradient.
+        rows: R_k of a tensor of rank 2 or more, with size 1 on its largest axis; D_k, of the
+            tensor's own shape, of any other.
+        columns: C_k, with size 1 on its second largest axis; empty for rank below 2.
+    """
+
+    momenta: tuple[Float[Array, "*shape"], ...]
+    second_moment: Float[Array, "*shape"]
+    rows: tuple[Float[Array, "..."], ...]
+    columns: tuple[Float[Array, "..."], ...]
+
+
+def factored_axes(shape: tuple[int, ...]) -> tuple[int, int]:
+    """The second largest and the largest axis; among equals the later one counts as larger.
+
+    Example:
+        >>> factored_axes((3, 3, 8, 4)), factored_axes((5, 5))
+        ((3, 2), (0, 1))
+    """
+    order = np.argsort(shape, kind="stable")
+    return int(order[-2]), int(order[-1])
+
+
+def start(shape: tuple[int, ...], dtype: DTypeLike) -> Accumulators:
+    """The averages before the first step, all zero."""
+    rows, columns = shape, None
+    if len(shape) >= 2:
+        second, first = factored_axes(shape)
+        rows = tuple(1 if axis == first else length for axis, length in enumerate(shape))
+        columns = tuple(1 if axis == second else length for axis, length in enumerate(shape))
+    count = range(len(FACTORED_DECAYS))
+    return Accumulators(
+        tuple(jnp.zeros(shape, dtype) for _ in MOMENTUM_DECAYS),
+        jnp.zeros(shape, dtype),
+        tuple(jnp.zeros(rows, dtype) for _ in count),
+        () if columns is None else tuple(jnp.zeros(columns, dtype) for _ in count),
+    )
+
+
+def advance(decays: Decays, before: Accumulators, gradient: Float[Array, "*shape"]) -> Accumulators:
+    """The averages after one more gradient g.
+
+    Math: m_k ← β_k m_k + (1−β_k) g; v ← β v + (1−β) g²; with q = g² + 1e-30,
+    R_k ← β_k R_k + (1−β_k) mean of q over the largest axis, C_k the same over the second
+    largest, or D_k ← β_k D_k + (1−β_k) q where the rank is below 2.
+
+    Source: Metz et al. (2022); the factored averages are Adafactor's (Shazeer and Stern 2018).
+    Squares are capped at 1e30, so that no finite gradient makes an average infinite.
+    """
+
+    def average(rate: Array, old: Array, new: Array) -> Array:
+        return old + rate * (new - old)
+
+    square = jnp.minimum(gradient * gradient, _LARGEST_SQUARE)
+    floored = square + _SQUARE_OFFSET
+    momenta = tuple(
+        average(rate, old, gradient)
+        for rate, old in zip(decays.momentum_rates(), before.momenta, strict=True)
+    )
+    second_moment = average(decays.second_moment_rate(), before.second_moment, square)
+    rates = decays.factored_rates()
+    if not before.columns:
+        rows = tuple(
+            average(rate, old, floored) for rate, old in zip(rates, before.rows, strict=True)
+        )
+        return Accumulators(momenta, second_moment, rows, ())
+    second, first = factored_axes(gradient.shape)
+    over_rows = jnp.mean(floored, axis=first, keepdims=True)
+    over_columns = jnp.mean(floored, axis=second, keepdims=True)
+    return Accumulators(
+        momenta,
+        second_moment,
+        tuple(average(rate, old, over_rows) for rate, old in zip(rates, before.rows, strict=True)),
+        tuple(
+            average(rate, old, over_columns)
+            for rate, old in zip(rates, before.columns, strict=True)
+        ),
+    )
+
+
+def _clipped(rate: Float[Array, ""]) -> Float[Array, ""]:
+    return jnp.clip(rate, 0.0, 1.0)

@@ -1,0 +1,84 @@
+"""The small perceptron optimizer of Metz et al. (2022)."""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, PRNGKeyArray, PyTree
+
+from optoscope._core.errors import check_number
+from optoscope.optimizers._base import OptimizerModule
+from optoscope.optimizers._small_network import Coordinates, SmallNetwork, SmallState
+
+
+class MLPOptimizer(OptimizerModule):
+    """A 39-4-4-2 perceptron that moves every coordinate by what it reads off running averages.
+
+    The 197-parameter black-box optimizer: cheap, strong where it was meta-trained, free to
+    diverge past its horizon. `StarOptimizer` is the same network with a stable rule.
+
+    Math: p ← p − s·d·exp(e·a), with the outputs d and a, s = `step_scale`, e = `exponent_scale`.
+
+    Source: Metz et al. (2022), `small_fc_lopt`; paper C's "Blackbox". Weight decay on the
+    meta-parameters belongs to the meta-optimizer and is not part of this module.
+
+    Example:
+        >>> import jax
+        >>> optimizer = MLPOptimizer.create(jax.random.key(0))
+        >>> sum(leaf.size for leaf in jax.tree.leaves(optimizer))
+        197
+    """
+
+    network: SmallNetwork
+    step_scale: float = eqx.field(static=True)
+    exponent_scale: float = eqx.field(static=True)
+
+    @classmethod
+    def create(
+        cls,
+        key: PRNGKeyArray,
+        *,
+        step_scale: float | int = 1e-3,
+        exponent_scale: float | int = 1e-3,
+    ) -> "MLPOptimizer":
+        """Draws an untrained optimizer.
+
+        Args:
+            key: PRNG key.
+            step_scale: s, factor on the direction; positive.
+            exponent_scale: e, factor on the log-magnitude; not negative.
+
+        Raises:
+            InvalidValueError: a scale outside its domain.
+        """
+        check_number("step_scale", step_scale, minimum=0, exclusive_minimum=True)
+        check_number("exponent_scale", exponent_scale, minimum=0)
+        return cls(SmallNetwork.create(key, 2), float(step_scale), float(exponent_scale))
+
+    def init(self, params: PyTree[Array]) -> SmallState:
+        """Zero averages."""
+        return self.network.init(params)
+
+    def update(
+        self,
+        grads: PyTree[Array],
+        state: SmallState,
+        params: PyTree[Array] | None = None,
+        **extra,
+    ) -> tuple[PyTree[Array], SmallState]:
+        """The updates (in the gradients' types) and the next state; `params` is needed."""
+
+        def rule(at: Coordinates) -> Array:
+            direction, magnitude = at.outputs
+            return -self.step_scale * direction * jnp.exp(self.exponent_scale * magnitude)
+
+        return self.network.update(grads, state, params, rule)
+
+    @property
+    def registered_name(self) -> str:
+        """Mlp."""
+        return "mlp"
+
+    def configuration(self) -> dict[str, Any]:
+        """The arguments of `create`."""
+        return {"step_scale": self.step_scale, "exponent_scale": self.exponent_scale}

@@ -1,0 +1,155 @@
+"""The component-wise recurrent optimizer of paper B."""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from optoscope._core.errors import InvalidValueError, UnknownNameError, check_number
+from optoscope._core.trees import size
+from optoscope.optimizers._base import OptimizerModule
+from optoscope.optimizers._cells import CELLS, Cell
+
+_NUM_INPUTS: dict[str, int] = {"raw": 1, "scaled": 1, "log": 2}
+
+
+class RNNOptimizer(OptimizerModule):
+    """A recurrent network that sees one coordinate's gradient and gives that coordinate's update.
+
+    Every scalar parameter has its own state, all share the weights. Small, and linear in its
+    readout, so that `analysis.dynamics` can take it apart; for large problems see
+    `LSTMOptimizer`. The initial state is a parameter that is trained with the others. The
+    readout starts at zero: an untrained optimizer does nothing.
+
+    Math: h⁺ = F(h, x(g)), update = output_scale · (w·h⁺ + c), where F is one of `CELLS` and the
+    input x is g ("raw"), input_scale·g ("scaled") or (log(1 + |g|), sign g) ("log"). The
+    last has a jump at g = 0, and the derivative that JAX gives it there is 0.
+
+    Source: paper B, equations 1 and 2, appendix D.2 (a GRU of 32 or 64 units; the paper does not
+    say how its input was scaled).
+
+    Example:
+        >>> import jax
+        >>> optimizer = RNNOptimizer.create(jax.random.key(0))
+        >>> params = {"w": jnp.ones((3, 2)), "b": jnp.zeros(2)}
+        >>> updates, state = optimizer.update(params, optimizer.init(params), params)
+        >>> updates["b"].tolist(), state.shape
+        ([0.0, 0.0], (8, 32))
+    """
+
+    cell: Cell
+    initial_state: Float[Array, " state"]
+    readout: Float[Array, " hidden"]
+    readout_bias: Float[Array, ""]
+    cell_name: str = eqx.field(static=True)
+    output_scale: float = eqx.field(static=True)
+    input_scaling: str = eqx.field(static=True)
+    input_scale: float = eqx.field(static=True)
+
+    @classmethod
+    def create(
+        cls,
+        key: PRNGKeyArray,
+        *,
+        cell: str = "gru",
+        hidden_size: int = 32,
+        output_scale: float | int = 1.0,
+        input_scaling: str = "raw",
+        input_scale: float | int = 1.0,
+    ) -> "RNNOptimizer":
+        """Draws an untrained optimizer.
+
+        Args:
+            key: PRNG key.
+            cell: "gru", "vanilla" (a plain tanh network) or "lstm".
+            hidden_size: units H.
+            output_scale: factor on the readout.
+            input_scaling: what the network sees: "raw", "scaled" or "log".
+            input_scale: the factor on the gradient for "scaled".
+
+        Raises:
+            UnknownNameError: an unknown cell or input scaling.
+            InvalidValueError: a size below 1, a scale that is not positive, or an input scale
+                without `input_scaling="scaled"`.
+        """
+        if cell not in CELLS:
+            raise UnknownNameError("cell", cell, CELLS)
+        if input_scaling not in _NUM_INPUTS:
+            raise UnknownNameError("input scaling", input_scaling, _NUM_INPUTS)
+        check_number("hidden_size", hidden_size, minimum=1)
+        check_number("output_scale", output_scale, minimum=0, exclusive_minimum=True)
+        check_number("input_scale", input_scale, minimum=0, exclusive_minimum=True)
+        if input_scale != 1 and input_scaling != "scaled":
+            raise InvalidValueError(
+                f"input_scale is {input_scale!r}, but input_scaling={input_scaling!r} does not "
+                'use it; write input_scaling="scaled".'
+            )
+        made = CELLS[cell].create(key, _NUM_INPUTS[input_scaling], hidden_size)
+        return cls(
+            made,
+            jnp.zeros(made.state_size),
+            jnp.zeros(hidden_size),
+            jnp.zeros(()),
+            cell,
+            float(output_scale),
+            input_scaling,
+            float(input_scale),
+        )
+
+    def init(self, params: PyTree[Array]) -> Float[Array, "coordinates state"]:
+        """The trained initial state, once for every coordinate of `params`."""
+        return jnp.broadcast_to(self.initial_state, (size(params), self.cell.state_size))
+
+    def update(
+        self,
+        grads: PyTree[Array],
+        state: Float[Array, "coordinates state"],
+        params: PyTree[Array] | None = None,
+        **extra,
+    ) -> tuple[PyTree[Array], Float[Array, "coordinates state"]]:
+        """The updates (in the gradients' types) and the next state."""
+        vector, unravel = ravel_pytree(grads)
+        state = self.cell(self._inputs(vector.astype(self.readout.dtype)), state)
+        return unravel(self._output(state).astype(vector.dtype)), state
+
+    def transition(
+        self, state: Float[Array, " state"], gradient: Float[Array, ""]
+    ) -> Float[Array, " state"]:
+        """F(h, g): the next state of one coordinate, for analyses; differentiable in both."""
+        return self.cell(self._inputs(jnp.reshape(gradient, (1,))), state[None])[0]
+
+    def output(self, state: Float[Array, " state"]) -> Float[Array, ""]:
+        """The update that is read out of one coordinate's (next) state."""
+        return self._output(state[None])[0]
+
+    @property
+    def readout_vector(self) -> Float[Array, " state"]:
+        """The weights w on the whole state, zero on an LSTM's memory: scale · (w·h⁺ + c)."""
+        memory = self.cell.state_size - self.cell.hidden_size
+        return jnp.concatenate([self.readout, jnp.zeros(memory, self.readout.dtype)])
+
+    def _inputs(self, grads: Float[Array, " coordinates"]) -> Float[Array, "coordinates inputs"]:
+        if self.input_scaling == "log":
+            return jnp.stack([jnp.log1p(jnp.abs(grads)), jnp.sign(grads)], axis=1)
+        return self.input_scale * grads[:, None]
+
+    def _output(self, state: Float[Array, "coordinates state"]) -> Float[Array, " coordinates"]:
+        hidden = state[:, : self.cell.hidden_size]
+        return self.output_scale * (hidden @ self.readout + self.readout_bias)
+
+    @property
+    def registered_name(self) -> str:
+        """Rnn."""
+        return "rnn"
+
+    def configuration(self) -> dict[str, Any]:
+        """The arguments of `create`."""
+        return {
+            "cell": self.cell_name,
+            "hidden_size": self.cell.hidden_size,
+            "output_scale": self.output_scale,
+            "input_scaling": self.input_scaling,
+            "input_scale": self.input_scale,
+        }

@@ -1,0 +1,165 @@
+"""A paper as data, and the one function that measures its figures and judges its claims."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from optoscope import report
+from optoscope._core.errors import InvalidValueError, UnknownNameError
+from optoscope._core.files import write_json
+from optoscope.papers._claims import Claim, measured_claims
+from optoscope.papers._parts import Part, Progress, Store
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of a paper, or one of its open questions.
+
+    How it is drawn, and the words beside it, are the report's: a picture can be drawn again from
+    the records alone.
+
+    Args:
+        key: as the command line takes it ("4", "sweep-beta").
+        title: what it is about, in a line.
+        parts: the parts that it is drawn from, for the paper's setting.
+    """
+
+    key: str
+    title: str
+    parts: Callable[[Any], tuple[Part, ...]]
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What `reproduce` did.
+
+    Args:
+        page: the run's page.
+        claims: the entries of `claims.json`.
+        computed: the parts that were computed; all others were there already.
+    """
+
+    page: Path
+    claims: list[dict[str, Any]]
+    computed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A paper's figures, claims and scales.
+
+    Args:
+        letter: "A", "B" or "C".
+        figures: by key, in the paper's order; keys that are no numbers are open questions.
+        claims: what it says.
+        scales: the counts of "smoke", "laptop" and "paper".
+        setting: makes what its parts are built from, of (scale, seed, data_dir, devices).
+        aliases: other names of keys, for figures that are one picture here.
+    """
+
+    letter: str
+    figures: Mapping[str, Figure]
+    claims: tuple[Claim, ...]
+    scales: Mapping[str, Any]
+    setting: Callable[[Any, int, Path | None, int], Any]
+    aliases: Mapping[str, str] = field(default_factory=dict)
+
+    def figure_keys(self, names: str | Sequence[str]) -> tuple[str, ...]:
+        """The keys of `figures` that the names stand for, in the paper's order.
+
+        Args:
+            names: keys, or a text of keys separated by commas; "all" is every figure of the
+                paper, "questions" every open question, "everything" both.
+
+        Raises:
+            UnknownNameError: no such figure.
+            InvalidValueError: none is named.
+
+        Example:
+            >>> from optoscope.papers import symmetry_and_noise
+            >>> symmetry_and_noise.PAPER.figure_keys("7,4")
+            ('4', '7')
+        """
+        listed = names.split(",") if isinstance(names, str) else list(names)
+        numbered = {key for key in self.figures if key[0].isdigit()}
+        groups = {
+            "all": numbered,
+            "questions": set(self.figures) - numbered,
+            "everything": set(self.figures),
+        }
+        chosen: set[str] = set()
+        for name in filter(None, (name.strip() for name in listed)):
+            key = self.aliases.get(name, name)
+            if key in groups:
+                chosen |= groups[key]
+            elif key in self.figures:
+                chosen.add(key)
+            else:
+                kind = f"figure of paper {self.letter}"
+                raise UnknownNameError(kind, name, (*self.figures, *groups))
+        if not chosen:
+            choices = ", ".join((*self.figures, *groups))
+            raise InvalidValueError(f"no figure is named; choose from {choices}.")
+        return tuple(key for key in self.figures if key in chosen)
+
+    def get_scale(self, scale: Any) -> Any:
+        """A scale by name, or as it is.
+
+        Raises:
+            UnknownNameError: no such scale.
+        """
+        if not isinstance(scale, str):
+            return scale
+        if scale not in self.scales:
+            raise UnknownNameError("scale", scale, self.scales)
+        return self.scales[scale]
+
+    def reproduce(
+        self,
+        figures: str | Sequence[str],
+        scale: Any,
+        directory: str | Path,
+        *,
+        seed: int = 0,
+        data_dir: Path | None = None,
+        devices: int = 1,
+        on_progress: Progress | None = None,
+    ) -> Reproduction:
+        """Measures figures, judges their claims, draws them and writes the page.
+
+        Parts that the directory holds already, with the same configuration, are taken from
+        there, and an interrupted meta-training goes on from its last checkpoint: call it again
+        to resume.
+
+        Args:
+            figures: keys of `figures`, or "all".
+            scale: "smoke", "laptop", "paper", or counts of your own.
+            directory: the run directory.
+            seed: of everything random.
+            data_dir: where datasets lie.
+            devices: local devices to use at most.
+            on_progress: called with (part, done, in all).
+
+        Raises:
+            UnknownNameError: no such figure or scale.
+            DataError: a dataset is missing.
+        """
+        keys, chosen, directory = self.figure_keys(figures), self.get_scale(scale), Path(directory)
+        setting = self.setting(chosen, seed, data_dir, devices)
+        if not (directory / "config.json").exists():
+            arguments = {
+                "paper": self.letter, "figure": ",".join(keys), "scale": chosen.name, "seed": seed,
+            }  # fmt: skip
+            write_json(directory / "config.json", {"command": "reproduce", "arguments": arguments})
+        store = Store(directory, on_progress or (lambda *_: None))
+        parts = {part.name: part for key in keys for part in self.figures[key].parts(setting)}
+        records = {name: store.get(part) for name, part in parts.items()}
+        claims = [
+            entry
+            for claim in self.claims
+            if claim.figure in keys
+            for entry in measured_claims(claim, records, self.letter, chosen.name)
+        ]
+        write_json(directory / "claims.json", claims)
+        return Reproduction(report.render(directory), claims, tuple(store.computed))
