@@ -51,7 +51,8 @@ class Page:
                 f"{_MARKS[found[p]['verdict']]}<br>{number(found[p])}" if p in found else ""
                 for p in protocols
             ]
-            lines.append(f"| {statement} | " + " | ".join(cells) + " |")
+            words = statement.replace("|", r"\|")
+            lines.append(f"| {words} | " + " | ".join(cells) + " |")
         return "\n".join(lines)
 
     def tally(self) -> str:

@@ -119,7 +119,7 @@ def group_size(records: Records) -> Figure:
                               label=f"{SHOWN[name]}: Gaussian")  # fmt: skip
                 axes.axhline(2, color=INK, linewidth=0.8)
                 axes.set_xscale("log")
-                axes.set_ylim(0.8, 3.0)
+                axes.set_ylim(0.5, 3.0)
                 axes.set_ylabel(f"α of {quantity} noise")
                 axes.set_title(f"{protocol} protocol", fontsize=11)
         for axes in grid[-1]:
