@@ -86,7 +86,7 @@ def limits(
         return -1.0, 1.0
     low, high = np.quantile(values, (share, 1 - share))
     # Equal limits would make Matplotlib warn and choose its own.
-    width = max(float(high - low), least, 1e-9 * float(np.abs(values).max()), 1e-300)
+    width = max(float(high - low), least, 1e-9 * float(max(abs(low), abs(high))), 1e-300)
     extra = (width - float(high - low)) / 2 + margin * width
     return float(low) - extra, float(high) + extra
 

@@ -233,7 +233,8 @@ def fixed_points(
     Example:
         >>> from optoscope import optimizers
         >>> from optoscope.analysis.dynamics import coordinate_map
-        >>> found = fixed_points(coordinate_map(optimizers.momentum(0.1, 0.75)), np.ones((9, 1)), 2)
+        >>> coordinates = coordinate_map(optimizers.momentum(0.1, 0.75))
+        >>> found = fixed_points(coordinates, np.ones((9, 1)), 2.0)
         >>> found.points.round(12).tolist(), found.kinds, found.multiplicity.tolist()
         ([[8.0]], ('stable',), [9])
     """
