@@ -3,6 +3,7 @@
 import functools
 import math
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,10 +86,14 @@ def tuned(setting: Setting, variant: str, *, label: str | None = None, **options
 
     def compute(needed: Mapping[str, Arrays], workspace: Workspace) -> Arrays:
         task = setting.task(variant, **options)
+        key = stream(setting.seed, "tuning")
         searches = {}
-        for index, name in enumerate(BASELINES):
-            searches[name] = bench.tune(name, task, key=stream(setting.seed, "tuning"), **counts)
-            workspace.report(index + 1, len(BASELINES))
+        # Two at once: most of a short search is compiling.
+        with ThreadPoolExecutor(2) as pool:
+            found = pool.map(lambda name: bench.tune(name, task, key=key, **counts), BASELINES)
+            for index, (name, search) in enumerate(zip(BASELINES, found, strict=True)):
+                searches[name] = search
+                workspace.report(index + 1, len(BASELINES))
         arrays = dict(bench.search_arrays(searches))
         for name, search in searches.items():
             arrays[f"{name}/best"] = np.asarray(search.best["learning_rate"])

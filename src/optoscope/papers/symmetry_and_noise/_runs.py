@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,32 +68,26 @@ def _deviations(
     return measure
 
 
-def _losses(
-    task: Task, num_steps: int, num_runs: int, seed: int
-) -> Callable[[Optimizer], dict[str, np.ndarray]]:
-    def measure(optimizer: Optimizer) -> dict[str, np.ndarray]:
-        key = stream(seed, "evaluation")
-        run = training.train(task, optimizer, num_steps, key=key, num_runs=num_runs)
-        return {"losses": np.asarray(run.losses)}
-
-    return measure
-
-
 def _each(
-    contestants: Mapping[str, Sequence[Optimizer]], measure: Measure, workspace: Workspace
+    contestants: Mapping[str, Sequence[Optimizer]],
+    measure: Measure,
+    workspace: Workspace,
+    *,
+    at_once: int = 2,
 ) -> dict[str, np.ndarray]:
-    """`<name>/<array>` for each name, its repetitions stacked on a leading axis."""
-    arrays, done = {}, 0
-    total = sum(len(repetitions) for repetitions in contestants.values())
-    for name, repetitions in contestants.items():
-        found = []
-        for optimizer in repetitions:
-            found.append(measure(optimizer))
-            done += 1
-            workspace.report(done, total)
-        for key in found[0]:
-            arrays[f"{name}/{key}"] = np.stack([one[key] for one in found])
-    return arrays
+    """`<name>/<array>` for each name, its repetitions stacked on a leading axis.
+
+    Two optimizers run at once: while one compiles or fills one core, the other has the rest.
+    """
+    jobs = [(name, optimizer) for name, found in contestants.items() for optimizer in found]
+    arrays: dict[str, list[np.ndarray]] = {}
+    with ThreadPoolExecutor(at_once) as pool:
+        found = pool.map(lambda job: measure(job[1]), jobs)
+        for done, ((name, _), one) in enumerate(zip(jobs, found, strict=True)):
+            for key, values in one.items():
+                arrays.setdefault(f"{name}/{key}", []).append(values)
+            workspace.report(done + 1, len(jobs))
+    return {key: np.stack(values) for key, values in arrays.items()}
 
 
 def _comparison(
@@ -104,6 +99,7 @@ def _comparison(
     *,
     seeds: int,
     contestants: Sequence[str] = CONTESTANTS,
+    at_once: int = 2,
     **options: Any,
 ) -> Part:
     """A part that runs tuned baselines and learned optimizers on their own task.
@@ -116,6 +112,7 @@ def _comparison(
         measure_on: what to measure on a task.
         seeds: meta-trained optimizers of each kind.
         contestants: baselines and kinds of learned optimizers.
+        at_once: how many of them run at the same time.
         options: of the task on which they are run.
     """
     tuning = tuned(setting, variant)
@@ -133,7 +130,8 @@ def _comparison(
                 optimizers_of[kind] = [load_learned(each, recipes[kind]) for each in arrays]
             else:
                 optimizers_of[kind] = [baseline(needed[tuning.name], kind)]
-        return _each(optimizers_of, measure_on(setting.task(variant, **options)), workspace)
+        measure = measure_on(setting.task(variant, **options))
+        return _each(optimizers_of, measure, workspace, at_once=at_once)
 
     described = {"contestants": contestants, **options, **counts}
     needs = (tuning, *(part for parts in trained.values() for part in parts))
@@ -198,10 +196,13 @@ def penalized(
     def compute(needed: Mapping[str, Arrays], workspace: Workspace) -> Arrays:
         task = setting.task(target, network)
         arguments = (scale.performance_steps, scale.runs, setting.seed)
-        if on is None:
-            measure = _deviations(task, SYMMETRIES[variant], *arguments)
-        else:
-            measure = _losses(task, *arguments)
+        # Elsewhere only the losses are drawn; with deviations, the program is one that exists.
+        observe = _deviations(task, SYMMETRIES[target], *arguments)
+
+        def measure(optimizer: Optimizer) -> dict[str, np.ndarray]:
+            found = observe(optimizer)
+            return found if on is None else {"losses": found["losses"]}
+
         contestants = {
             f"{recipe.beta:g}": [load_learned(needed[part.name], recipe) for part in parts]
             for recipe, parts in zip(recipes, trained, strict=True)
@@ -373,5 +374,7 @@ def noise(
         measure_on,
         seeds=scale.noise_seeds,
         contestants=(kind,) if kind else CONTESTANTS,
+        # Its measurements are made on the host, between the steps: they would wait for each other.
+        at_once=1,
         standardize=standardize,
     )
