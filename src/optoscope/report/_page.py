@@ -15,6 +15,7 @@ import jinja2
 from optoscope._core.files import write_text
 from optoscope.report._figures import FIGURES, FigureText
 from optoscope.report._paper_a import PAPER_A
+from optoscope.report._paper_b import PAPER_B
 from optoscope.report._records import Claim, Run, read_run
 from optoscope.report._style import save
 from optoscope.report._summary import format_number, sentence, summarise
@@ -58,7 +59,7 @@ def render(directory: str | Path, *, notes: Sequence[str] = ()) -> Path:
     """
     run = read_run(directory)
     pictures = []
-    for kind in (*FIGURES, *PAPER_A):
+    for kind in (*FIGURES, *PAPER_A, *PAPER_B):
         if kind.can_draw(run):
             image, _ = save(kind.draw(run), run.directory / "figures" / kind.name)
             claims = [_claim_row(c) for c in run.claims if c.figure.replace(" ", "-") == kind.name]

@@ -138,6 +138,7 @@ def test_without_memory_the_long_run_rate_stays():
     np.testing.assert_allclose(instantly, update, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_clipped_momentum_is_distilled_to_itself():
     learned = Known(start=1.0, adapt=0.0)
     result = distill(

@@ -1,0 +1,212 @@
+"""Parts that meta-train optimizers and keep snapshots on the way."""
+
+import functools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import PRNGKeyArray
+
+from optoscope import meta, optimizers, tasks, training
+from optoscope._core.files import replacing
+from optoscope._core.keys import stream
+from optoscope.optimizers import Optimizer, OptimizerModule
+from optoscope.papers._parts import Arrays, Part, Workspace
+from optoscope.papers.reverse_engineering._scales import Recipe
+from optoscope.papers.reverse_engineering._setting import Setting, meta_objective
+
+_CLIP, _L2 = 5.0, 1e-5
+_DECAY, _DECAY_STEPS = 0.8, 500
+
+
+@functools.cache
+def _meta_optimizer(learning_rate: float) -> optax.GradientTransformation:
+    # One object for all trainings: another one, though equal, would be compiled for again.
+    schedule = optax.exponential_decay(learning_rate, _DECAY_STEPS, _DECAY, staircase=True)
+    return optax.chain(
+        meta.clip_elementwise(_CLIP), optax.add_decayed_weights(_L2), optax.adam(schedule)
+    )
+
+
+@dataclass(frozen=True)
+class HeldOutObjective:
+    """An evaluation by the meta-objective, on problems that are the same at every call."""
+
+    distribution: tasks.TaskDistribution
+    recipe: Recipe
+    key: PRNGKeyArray
+
+    def __call__(self, optimizer: Optimizer) -> float:
+        """The mean over problems; infinite where one diverged."""
+        losses = training.train(
+            self.distribution,
+            optimizer,
+            self.recipe.horizon,
+            key=self.key,
+            num_runs=self.recipe.evaluation_runs,
+        ).losses
+        return float(meta_objective(np.asarray(losses), self.recipe.relative).mean())
+
+
+def blank(recipe: Recipe, key: PRNGKeyArray) -> OptimizerModule:
+    """The optimizer before meta-training."""
+    return optimizers.RNNOptimizer.create(key, **recipe.optimizer)
+
+
+def snapshot_steps(recipe: Recipe) -> tuple[int, ...]:
+    """When snapshots are taken; the last at the end."""
+    steps = np.linspace(0, recipe.meta_steps, recipe.snapshots + 1)[1:]
+    return tuple(int(step) for step in np.unique(np.round(steps)))
+
+
+def _weights(optimizer: Any) -> dict[str, np.ndarray]:
+    return {path: np.asarray(leaf) for path, leaf in optimizers.named_leaves(optimizer)}
+
+
+def _trainer(
+    setting: Setting, name: str, evaluation: HeldOutObjective
+) -> meta.Trainer:  # fmt: skip
+    recipe = setting.recipe(name)
+    return meta.Trainer(
+        meta.FullBackprop(
+            evaluation.distribution,
+            num_tasks=recipe.num_tasks,
+            horizon=recipe.horizon,
+            relative=recipe.relative,
+            devices=math.gcd(setting.devices, recipe.num_tasks),
+        ),
+        _meta_optimizer(recipe.meta_learning_rate),
+        evaluation=evaluation,
+        evaluate_every=-(-recipe.meta_steps // recipe.evaluations),
+        checkpoint_every=max(10, recipe.meta_steps // 10),
+    )
+
+
+def learned(setting: Setting, name: str, meta_seed: int) -> Part:
+    """A meta-trained optimizer: the one with the least held-out loss.
+
+    The weights by their names under `best/`, `seconds`, `skipped`, `evaluation_loss`; the
+    snapshots' under `snapshots/` with a leading axis, with `snapshots/steps` and
+    `snapshots/objective`.
+    """
+    recipe = setting.recipe(name)
+
+    def compute(needed: Mapping[str, Arrays], workspace: Workspace) -> Arrays:
+        seed = stream(setting.seed, f"{name} meta-seed {meta_seed}")
+        weights_key, steps_key = jax.random.split(seed)
+        # All meta-seeds are judged on the same problems, or the best of them would be luck.
+        evaluation = HeldOutObjective(
+            setting.distribution(name), recipe, stream(setting.seed, f"{name} held out")
+        )
+        trainer, folder = _trainer(setting, name, evaluation), workspace.folder()
+        start = blank(recipe, weights_key)
+
+        def up_to(step: int) -> meta.MetaTrainingResult:
+            # A run ends where the next one goes on, so a snapshot is a run's end.
+            result = trainer.run(
+                start,
+                step,
+                key=steps_key,
+                directory=folder,
+                on_report=lambda report: workspace.report(report.step, recipe.meta_steps),
+            )
+            if result.interrupted:
+                raise KeyboardInterrupt
+            _keep(_snapshot(folder, step), result.optimizer, evaluation(result.optimizer))
+            return result
+
+        for step in snapshot_steps(recipe)[:-1]:
+            if not _snapshot(folder, step).exists():
+                up_to(step)
+        result = up_to(recipe.meta_steps)
+        arrays = {f"best/{path}": leaf for path, leaf in _weights(result.best).items()}
+        # NaN, since None is no array: no evaluation was finite.
+        loss = np.nan if result.best_loss is None else result.best_loss
+        return (
+            arrays
+            | _snapshots(folder, recipe)
+            | {
+                "seconds": np.asarray(result.seconds),
+                "skipped": np.asarray(result.skipped),
+                "evaluation_loss": np.asarray(loss),
+            }
+        )
+
+    configuration = setting.described(
+        name,
+        optimizer=dict(recipe.optimizer),
+        meta_seed=meta_seed,
+        meta_steps=recipe.meta_steps,
+        num_tasks=recipe.num_tasks,
+        meta_learning_rate=recipe.meta_learning_rate,
+        relative=recipe.relative,
+        evaluations=[recipe.evaluations, recipe.evaluation_runs],
+        snapshots=recipe.snapshots,
+        clip=_CLIP,
+        l2=_L2,
+        decay=[_DECAY, _DECAY_STEPS],
+        kept="least held-out loss",
+    )
+    return Part(f"learned-{name}-seed-{meta_seed}", configuration, compute)
+
+
+def _snapshot(folder: Path, step: int) -> Path:
+    return folder / f"snapshot-{step}.npz"
+
+
+def _keep(path: Path, optimizer: Any, objective: float) -> None:
+    arrays = _weights(optimizer) | {"objective": np.asarray(objective)}
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
+def _snapshots(folder: Path, recipe: Recipe) -> dict[str, np.ndarray]:
+    steps, kept = snapshot_steps(recipe), []
+    for step in steps:
+        with np.load(_snapshot(folder, step), allow_pickle=False) as saved:
+            kept.append({key: saved[key] for key in saved.files})
+    stacked = {f"snapshots/{key}": np.stack([one[key] for one in kept]) for key in kept[0]}
+    return stacked | {"snapshots/steps": np.asarray(steps)}
+
+
+def all_learned(setting: Setting, name: str) -> tuple[Part, ...]:
+    """The optimizers of all meta-seeds of a task."""
+    return tuple(learned(setting, name, seed) for seed in setting.seeds(name))
+
+
+def _rebuilt(recipe: Recipe, leaves: Mapping[str, np.ndarray]) -> OptimizerModule:
+    empty = blank(recipe, jax.random.key(0))
+    values = [jnp.asarray(leaves[path]) for path, _ in optimizers.named_leaves(empty)]
+    return jax.tree.unflatten(jax.tree.structure(empty), values)
+
+
+def load_learned(arrays: Arrays, recipe: Recipe) -> OptimizerModule:
+    """The optimizer from the arrays of `learned`."""
+    paths = (key for key in arrays if key.startswith("best/"))
+    return _rebuilt(recipe, {key.removeprefix("best/"): arrays[key] for key in paths})
+
+
+def load_snapshots(arrays: Arrays, recipe: Recipe) -> list[OptimizerModule]:
+    """The optimizers of the snapshots, from the arrays of `learned`."""
+    stacked = {
+        key.removeprefix("snapshots/"): values
+        for key, values in arrays.items()
+        if key.startswith("snapshots/")
+    }
+    count = len(stacked["steps"])
+    return [
+        _rebuilt(recipe, {key: values[index] for key, values in stacked.items()})
+        for index in range(count)
+    ]
+
+
+def best_seed(trained: list[Arrays]) -> int:
+    """The meta-seed with the least held-out loss."""
+    losses = np.array([float(arrays["evaluation_loss"]) for arrays in trained])
+    return int(np.argmin(np.where(np.isfinite(losses), losses, np.inf)))

@@ -1,0 +1,322 @@
+"""The statistics of paper B's claims: each is one number a repetition, from the parts' arrays.
+
+A repetition is a meta-seed, except where the docstring says that it is a problem. What follows the
+protocol's quantity names the part.
+"""
+
+import numpy as np
+from scipy import stats
+
+from optoscope.papers._claims import Records
+
+# Two numbers are near each other within a factor of two.
+NEAR = float(np.log10(2))
+_FLOOR = 1e-30
+
+
+def _log(values: np.ndarray) -> np.ndarray:
+    return np.log10(np.maximum(values, _FLOOR))
+
+
+def _rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Spearman's; not a number where one does not change at all."""
+    if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return float("nan")
+    return float(np.corrcoef(stats.rankdata(first), stats.rankdata(second))[0, 1])
+
+
+def _tuned(records: Records, name: str, hyperparameter: str, baseline: str = "momentum") -> float:
+    return float(records[f"tuned-{name}"][f"{baseline}/best/{hyperparameter}"])
+
+
+def beats(repetition: str, name: str, baseline: str, records: Records) -> np.ndarray:
+    """By what share of the baseline's mean the learned meta-objective lies below it.
+
+    The paper's reading: the best meta-seed, a number a problem (paired). The corrected one: the
+    mean over problems of every meta-seed.
+    """
+    part = records[f"performance-{name}"]
+    learned, other = part["learned/objective"], part[f"{baseline}/objective"][0]
+    if repetition == "problem":
+        return (other - learned[int(part["best"])]) / other.mean()
+    return 1 - learned.mean(axis=1) / other.mean()
+
+
+def variance_vanishes(quantity: str, name: str, records: Records) -> np.ndarray:
+    """Decades from the largest total variance of states down to that at the end of the runs."""
+    del quantity
+    variance = records[f"fixed-points-{name}"]["variance"]
+    return _log(np.nanmax(variance, axis=1)) - _log(variance[:, -1])
+
+
+def one_attractor(quantity: str, name: str, records: Records) -> np.ndarray:
+    """One and a half minus the number of fixed points that are no saddles; -1 where there is none.
+
+    Slow points and points of a line count, as trajectories end at them.
+    """
+    del quantity
+    part = records[f"fixed-points-{name}"]
+    count = part["attracting"]
+    return np.where(count > 0, 1.5 - count, -1.0)
+
+
+def _dominance(quantity: str, part) -> np.ndarray:
+    if quantity == "rate":
+        sizes = np.abs(part["learning_rates"])
+        return sizes / np.maximum(sizes.sum(axis=1, keepdims=True), _FLOOR)
+    return part["shares"]
+
+
+def two_modes_dominate(quantity: str, name: str, records: Records) -> np.ndarray:
+    """The share of the two largest modes (a conjugate pair is one).
+
+    The paper's reading: of Σ|α|. The corrected one: of the impulse response Σ|α|/(1 − |β|).
+    """
+    part = records[f"fixed-points-{name}"]
+    found = []
+    for shares, timescales in zip(_dominance(quantity, part), part["timescales"], strict=True):
+        # Of a pair only the half with a positive imaginary part stands for both.
+        alone = np.where(timescales.imag == 0, shares, 2 * shares)
+        counted = np.sort(alone[timescales.imag >= 0])[::-1]
+        found.append(counted[:2].sum())
+    return np.asarray(found)
+
+
+def timescale_near_tuned(quantity: str, name: str, records: Records) -> np.ndarray:
+    """How much nearer than allowed the dominant |β| is to tuned momentum's.
+
+    The paper's reading: 0.1 − |difference of β|. The corrected one: a factor of two in 1 − β, the
+    inverse of the time over which gradients are remembered, in decades.
+    """
+    part = records[f"fixed-points-{name}"]
+    beta, tuned = np.abs(part["timescales"][:, 0]), _tuned(records, name, "momentum")
+    if quantity == "difference":
+        return 0.1 - np.abs(beta - tuned)
+    return NEAR - np.abs(_log(np.abs(1 - beta)) - _log(np.asarray(1 - tuned)))
+
+
+def shifts_vertically(quantity: str, name: str, records: Records) -> np.ndarray:
+    """The share of the change of the update function along the slow mode that is an offset.
+
+    The mean square change over gradients and over places along the mode. The paper's slow mode is
+    the one of the largest |α| (which is seldom the slowest); the corrected one has the largest
+    share of the impulse response.
+    """
+    part = records[f"fixed-points-{name}"]
+    found = []
+    for seed, updates in enumerate(part["mode_updates"]):
+        rates = np.abs(part["learning_rates"][seed][part["mode_index"][seed]])
+        mode = int(np.argmax(rates)) if quantity == "rate" else 0
+        functions = updates[mode]
+        change = functions - functions[len(functions) // 2]
+        offset = change.mean(axis=1, keepdims=True)
+        total = np.mean(change**2)
+        found.append(np.mean(offset**2) / total if total > 0 else np.nan)
+    return np.asarray(found)
+
+
+def bends(quantity: str, name: str, records: Records) -> np.ndarray:
+    """By what share the update at the largest gradients lies below the linear one.
+
+    At the initial state ("initial"), where the paper looks, or where runs converge.
+    """
+    part = records[f"clipping-{name}"]
+    grid, updates = part["grid"], part[f"{quantity}_updates"]
+    slope = part["linear_rate" if quantity == "initial" else "convergence_linear_rate"]
+    secant = -(updates[:, -1] - updates[:, 0]) / (grid[:, -1] - grid[:, 0])
+    # A slope of the other sign, or none, is no clipping.
+    return np.where(slope > 0, 1 - secant / np.maximum(slope, _FLOOR), np.nan)
+
+
+def clips_more(quantity: str, name: str, other: str, records: Records) -> np.ndarray:
+    """The share of met gradients that saturate, less that of another task; pairs of meta-seeds."""
+    key = "saturated" if quantity == "initial" else "convergence_saturated"
+    first, second = records[f"clipping-{name}"][key], records[f"clipping-{other}"][key]
+    count = min(len(first), len(second))
+    return first[:count] - second[:count]
+
+
+def _schedule_range(quantity: str, name: str, records: Records) -> np.ndarray:
+    part = records[f"schedule-{name}"]
+    rates = part["rates"]
+    if quantity == "met":
+        # Weighted as runs see it: the state has moved on by then in most of the steps.
+        rates = rates[:, : max(2, rates.shape[1] // 2)]
+    return _log(rates.max(axis=1)) - _log(rates.min(axis=1))
+
+
+def has_schedule(quantity: str, name: str, records: Records) -> np.ndarray:
+    """Decades between the largest and least rate along the autonomous trajectory, less 0.18.
+
+    The whole horizon in the paper's reading, the first half of it in the corrected one: what comes
+    late changes little.
+    """
+    return _schedule_range(quantity, name, records) - float(np.log10(1.5))
+
+
+def has_no_schedule(quantity: str, name: str, records: Records) -> np.ndarray:
+    """The opposite of `has_schedule`."""
+    return -has_schedule(quantity, name, records)
+
+
+def silent(quantity: str, name: str, records: Records) -> np.ndarray:
+    """Whether the autonomous motion leaves the parameters alone.
+
+    The paper's reading: the mean |cos| with the readout is below that of a random direction. The
+    corrected one: the drift of the update stays below a tenth of the updates made in runs, in
+    decades.
+    """
+    part = records[f"schedule-{name}"]
+    if quantity == "alignment":
+        return float(part["chance"]) - np.nanmean(part["alignment"][:, 1:], axis=1)
+    drift = np.abs(part["drift"]).max(axis=1)
+    return _log(part["update_scale"]) - _log(drift) - 1.0
+
+
+def falls_along_arms(quantity: str, name: str, records: Records) -> np.ndarray:
+    """Minus the rank correlation of the rate with |g|, on the arm where it is weaker.
+
+    The paper's reading: the slope of the update function at g = 0. The corrected one: the step per
+    gradient that the optimizer really makes under the gradient held, −Δ(g)/g.
+    """
+    part = records[f"adaptation-{name}"]
+    sizes, found = np.abs(part["gradients"]), []
+    for rates in part[quantity]:
+        arms = []
+        for side in (part["gradients"] < 0, part["gradients"] > 0):
+            known = side & np.isfinite(rates)
+            arms.append(-_rank_correlation(sizes[known], rates[known]))
+        found.append(np.min(arms))
+    return np.asarray(found)
+
+
+def lowest_rate_near_tuned(quantity: str, name: str, records: Records) -> np.ndarray:
+    """A factor of two less the distance of the lowest rate on the arms to momentum's, in decades.
+
+    The paper's reading: momentum's learning rate α. The corrected one: α / (1 − β), what its
+    steps amount to under a gradient that lasts, as on the arms.
+    """
+    rates = np.nanmin(records[f"adaptation-{name}"]["rates"], axis=1)
+    tuned = _tuned(records, name, "learning_rate")
+    if quantity == "lasting":
+        tuned /= 1 - _tuned(records, name, "momentum")
+        rates = np.nanmin(records[f"adaptation-{name}"]["gains"], axis=1)
+    return NEAR - np.abs(_log(rates) - np.log10(tuned))
+
+
+def groups_separate(quantity: str, records: Records) -> np.ndarray:
+    """Decades by which variance between layers and types exceeds what single runs would make."""
+    del quantity
+    return _log(records["groups-cnn"]["separation"])
+
+
+def _group_rates(records: Records) -> np.ndarray:
+    """The mean rate of each group after the first step, (meta-seeds, groups)."""
+    return records["groups-cnn"]["rates"][:, :, 1:].mean(axis=2)
+
+
+def biases_slower(quantity: str, records: Records) -> np.ndarray:
+    """Decades from the biases' mean rate up to that of the weights.
+
+    The paper's reading: means over layers. The corrected one: the least over layers ("layers").
+    """
+    part, rates = records["groups-cnn"], _group_rates(records)
+    weights, biases = rates[:, part["types"] == "weights"], rates[:, part["types"] == "bias"]
+    if quantity == "layers":
+        return (_log(weights) - _log(biases)).min(axis=1)
+    return _log(weights.mean(axis=1)) - _log(biases.mean(axis=1))
+
+
+def later_faster(quantity: str, records: Records) -> np.ndarray:
+    """The rank correlation of a layer's place with its weights' mean rate (biases' too).
+
+    The paper's reading: the weights. The corrected one: the lesser of weights and biases.
+    """
+    part, rates = records["groups-cnn"], _group_rates(records)
+    found = []
+    for one in rates:
+        of_type = [
+            _rank_correlation(part["layers"][part["types"] == kind], one[part["types"] == kind])
+            for kind in (("weights",) if quantity == "weights" else ("weights", "bias"))
+        ]
+        found.append(np.min(of_type))
+    return np.asarray(found)
+
+
+def line_of_points(quantity: str, name: str, records: Records) -> np.ndarray:
+    """Whether there is a line of fixed points rather than one.
+
+    The paper's reading: approximate points along one direction (0.8 of their variance), spread
+    over a hundredth of the variance of states. The corrected one: an eigenvalue within 1e-3 of 1
+    where runs converge, in decades: a manifold has one of exactly 1.
+    """
+    if quantity == "approximate":
+        part = records[f"manifold-{name}"]
+        return np.minimum(part["explained"] - 0.8, _log(part["spread"]) + 2)
+    nearest = np.abs(records[f"fixed-points-{name}"]["timescales"] - 1).min(axis=1)
+    return -3 - _log(nearest)
+
+
+def rate_changes_along(quantity: str, name: str, records: Records) -> np.ndarray:
+    """Decades between the largest and least rate on the approximate fixed points."""
+    del quantity
+    rates = records[f"manifold-{name}"]["rates"]
+    return _log(rates.max(axis=1)) - _log(rates.min(axis=1))
+
+
+def rate_near_tuned(quantity: str, name: str, records: Records) -> np.ndarray:
+    """A factor of two less the distance of the dominant mode's α to a target, in decades.
+
+    The paper's reading: the tuned rate. The corrected one: heavy ball's optimum, which is
+    derived and not searched ("optimum").
+    """
+    alpha = np.abs(records[f"fixed-points-{name}"]["learning_rates"][:, 0])
+    target = _tuned(records, name, "learning_rate")
+    if quantity == "optimum":
+        target = float(records[f"tuned-{name}"]["optimum"][0])
+    return NEAR - np.abs(_log(alpha) - np.log10(target))
+
+
+def as_good_as(repetition: str, name: str, first: str, second: str, records: Records):
+    """A tenth less |one meta-objective over the other − 1|.
+
+    The paper's reading: the best meta-seed, a number a problem. The corrected one: means over
+    problems, a number a meta-seed.
+    """
+    part = records[f"performance-{name}"]
+    one, two = part[f"{first}/objective"], part[f"{second}/objective"]
+    if repetition == "problem":
+        best = int(part["best"])
+        one, two = (values[best if len(values) > 1 else 0] for values in (one, two))
+        return 0.1 - np.abs(one / two - 1)
+    return 0.1 - np.abs(one.mean(axis=1) / two.mean(axis=1) - 1)
+
+
+def one_component(quantity: str, name: str, records: Records) -> np.ndarray:
+    """The share of the states' variance along the first principal component, less 0.9."""
+    del quantity
+    return records[f"fixed-points-{name}"]["pca_explained"][:, 0] - 0.9
+
+
+def one_mode(quantity: str, name: str, records: Records) -> np.ndarray:
+    """The share of the dominant mode, by |α| or of the impulse response."""
+    return _dominance(quantity, records[f"fixed-points-{name}"]).max(axis=1)
+
+
+def approaches(quantity: str, name: str, records: Records) -> np.ndarray:
+    """Decades by which (α, 1 − β) of the final mode come nearer to a target in meta-training.
+
+    The paper's reading: the analytic optimum. The corrected one: tuned momentum, the best for
+    the meta-objective itself ("tuned").
+    """
+    part = records[f"meta-training-{name}"]
+    rate, decay = part["optimum"]
+    if quantity == "tuned":
+        rate, decay = _tuned(records, name, "learning_rate"), _tuned(records, name, "momentum")
+    alpha, beta = np.abs(part["learning_rates"][:, :, 0]), np.abs(part["timescales"][:, :, 0])
+    distance = np.hypot(_log(alpha) - np.log10(rate), _log(np.abs(1 - beta)) - np.log10(1 - decay))
+    found = []
+    for one in distance:
+        known = one[np.isfinite(one)]
+        found.append(known[0] - known[-1] if len(known) > 1 else np.nan)
+    return np.asarray(found)

@@ -1,0 +1,149 @@
+"""Figures 6, 12 and 13: S-curves of fixed points over gradients, and the manifold of slow ones."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize, SymLogNorm
+from matplotlib.figure import Figure
+
+from optoscope.report._paper_b._marks import (
+    LEVEL,
+    SIGNED,
+    WIDTH,
+    best_of,
+    by_task,
+    coloured,
+    landmark_legend,
+    landmarks,
+    project,
+    rate_axis,
+    row_label,
+    state_axes,
+    task_grid,
+    update_functions,
+)
+from optoscope.report._paper_b._schedules import tuned_rate
+from optoscope.report._paper_figure import Arrays, Records
+from optoscope.report._paper_marks import colour_bar, legend, limits
+from optoscope.report._style import MUTED, style
+
+_ARMS = ((1, "g* > 0", "-", None), (-1, "g* < 0", "--", "white"))
+
+
+def adaptation(records: Records) -> Figure:
+    """Figures 6 and 12."""
+    with style():
+        figure = Figure(figsize=(WIDTH, 10.2), layout="constrained")
+        curves, updates, rates = task_grid(figure, 3)
+        for task, part in by_task(records, "adaptation").items():
+            norm = _gradient_norm(part["gradients"])
+            fixed = records[f"fixed-points-{task}"]
+            _s_curve(curves[task], part, fixed, norm)
+            _along_arm(updates[task], part, norm)
+            _slopes(rates[task], part, norm)
+            tuned = records[f"tuned-{task}"]["momentum/best/learning_rate"]
+            tuned_rate(rates[task], float(tuned))
+            rate_axis(rates[task], part["rates"][best_of(part)], float(tuned))
+        row_label(updates, "Δ(g) − Δ(0)")
+        row_label(rates, "effective learning rate")
+        bar = Normalize(-1, 1)
+        words, ends = "held gradient g*", {-1.0: "−", 0.0: "0", 1.0: "+"}
+        colour_bar(figure, list(curves.values()), bar, SIGNED, words, ends=ends)
+        colour_bar(figure, list(updates.values()), bar, SIGNED, words, ends=ends)
+        legend(figure, rates["regression"])
+    return figure
+
+
+def _gradient_norm(gradients: np.ndarray) -> Normalize:
+    """Colours by the logarithm of |g*|, for arms are log-spaced."""
+    sizes = np.abs(gradients[np.isfinite(gradients) & (gradients != 0)])
+    if not sizes.size:
+        return Normalize(-1, 1)
+    return SymLogNorm(float(sizes.min()), vmin=-float(sizes.max()), vmax=float(sizes.max()))
+
+
+def _s_curve(axes: Axes, part: Arrays, fixed: Arrays, norm: Normalize) -> None:
+    seed = best_of(part)
+    places = project(fixed, part["points"][seed])[:, :2]
+    landmarks(axes, fixed, points=False)
+    axes.plot(*places.T, color="#CCCCCC", linewidth=1, zorder=2)
+    colours = np.array(coloured(part["gradients"], norm, SIGNED))
+    stable = part["stable"][seed].astype(bool)
+    axes.scatter(*places[stable].T, s=34, c=colours[stable], zorder=4)
+    axes.scatter(
+        *places[~stable].T, s=34, facecolors="white", edgecolors=list(colours[~stable]),
+        linewidths=1.4, zorder=4,
+    )  # fmt: skip
+    several = part["met"][seed] > 1
+    if several.any():
+        words = f"{int(several.sum())} g* met more than once"
+        axes.text(0.03, 0.97, words, transform=axes.transAxes, va="top", color=MUTED, fontsize=9.5)
+    known = np.stack([project(fixed, fixed[key][seed])[:2] for key in ("initial", "convergence")])
+    axes.set_xlim(*limits(places[:, 0], known[:, 0], margin=0.1))
+    axes.set_ylim(*limits(places[:, 1], known[:, 1], margin=0.1))
+    state_axes(axes, fixed)
+
+
+def _along_arm(axes: Axes, part: Arrays, norm: Normalize) -> None:
+    """Less the value at 0: a held gradient also shifts the curves, which hides their slopes."""
+    seed = best_of(part)
+    gradients = part["gradients"][part["arm_index"].astype(int)]
+    grid, curves = part["grid"][seed], part["arm_updates"][seed]
+    middle = int(np.argmin(np.abs(grid)))
+    update_functions(
+        axes, grid, curves - curves[:, middle, None], coloured(gradients, norm, SIGNED)
+    )
+
+
+def _slopes(axes: Axes, part: Arrays, norm: Normalize) -> None:
+    gradients, rates = part["gradients"], part["rates"][best_of(part)]
+    for sign, words, dashes, face in _ARMS:
+        arm = sign * gradients > 0
+        colour = coloured(np.array([sign * np.abs(gradients).max()]), norm, SIGNED)[0]
+        # Arms that are mirror images lie on each other: both have to be seen.
+        axes.plot(np.abs(gradients[arm]), rates[arm], dashes, marker="o", color=colour,
+                  markerfacecolor=face or colour, markersize=4.5 if face else 6.5,
+                  linewidth=1.8, label=words)  # fmt: skip
+    axes.set_xscale("log")
+    axes.set_xlabel("size of the gradient |g*|")
+
+
+def manifold(records: Records) -> Figure:
+    """Figure 13: where runs of the CNN's optimizer come to rest."""
+    part, fixed = records["manifold-cnn"], records["fixed-points-cnn"]
+    seed = best_of(part)
+    rates = part["rates"][seed]
+    norm = Normalize(*limits(rates, margin=0.0))
+    colours = np.array(coloured(rates, norm, LEVEL))
+    with style():
+        figure = Figure(figsize=(10.4, 8.0), layout="constrained")
+        (where, functions), (along, speed) = figure.subplots(2, 2)
+        landmarks(where, fixed)
+        places = project(fixed, part["points"][seed])[:, :2]
+        where.scatter(*places.T, c=colours, s=34, zorder=4)
+        known = project(fixed, fixed["initial"][seed])[:2]
+        where.set_xlim(*limits(places[:, 0], known[:1], margin=0.1))
+        where.set_ylim(*limits(places[:, 1], known[1:], margin=0.1))
+        state_axes(where, fixed)
+        where.set_title("(a) States where runs came to rest", fontsize=12)
+        shown = np.unique(np.linspace(0, len(rates) - 1, min(12, len(rates))).astype(int))
+        update_functions(
+            functions, part["grid"][seed], part["updates"][seed][shown], list(colours[shown])
+        )
+        functions.set_ylabel("update Δ")
+        functions.set_title("(b) Update functions there", fontsize=12)
+        for axes, values, words in (
+            (along, rates, "effective learning rate"),
+            (speed, part["speeds"][seed], "speed ‖F(h, 0) − h‖"),
+        ):
+            axes.scatter(part["places"][seed], values, c=colours, s=34)
+            axes.set_xlabel("place along the points' first direction")
+            axes.set_ylabel(words)
+        if (part["speeds"][seed] > 0).any():
+            speed.set_yscale("log")
+        line = f"one direction holds {100 * part['explained'][seed]:.0f}% of the points' variance"
+        along.set_title(f"(c) {line}", fontsize=10.5)
+        spread = f"they spread over {100 * part['spread'][seed]:.2g}% of the visited variance"
+        speed.set_title(f"(d) {spread}", fontsize=10.5)
+        colour_bar(figure, [where, functions], norm, LEVEL, "effective learning rate")
+        landmark_legend(figure)
+    return figure

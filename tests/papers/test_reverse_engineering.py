@@ -1,0 +1,225 @@
+"""Paper B at smoke scale; everything is measured once, in one directory."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from optoscope import optimizers
+from optoscope.papers import reverse_engineering as paper
+from optoscope.papers._claims import judge
+from optoscope.papers._parts import Store
+from optoscope.papers.reverse_engineering import _statistics as statistics
+from optoscope.papers.reverse_engineering._learn import learned, load_snapshots, snapshot_steps
+from optoscope.papers.reverse_engineering._searches import Range, heavy_ball_optimum, search_space
+from optoscope.papers.reverse_engineering._setting import (
+    BASELINES,
+    TASKS,
+    Setting,
+    meta_objective,
+)
+from optoscope.report._paper_b import PAPER_B
+
+
+def test_figures_are_drawn_from_parts_that_are_measured():
+    setting = Setting(paper.SCALES["paper"])
+    for kind in PAPER_B:
+        key = kind.name.removeprefix("figure-")
+        # Claims may need more than the picture does.
+        assert {part.name for part in paper.FIGURES[key].parts(setting)} >= set(kind.parts)
+    assert len(PAPER_B) == len(paper.FIGURES)
+
+
+def test_every_claim_names_a_figure_and_is_unique():
+    ids = [claim.id for claim in paper.CLAIMS]
+    assert len(set(ids)) == len(ids)
+    assert {claim.figure for claim in paper.CLAIMS} <= set(paper.FIGURES)
+    assert all(claim.measures for claim in paper.CLAIMS)
+
+
+def test_all_of_the_papers_figures_have_a_name():
+    numbers = set(paper.PAPER.figures) | set(paper.PAPER.aliases)
+    # Figure 16 is a drawing of an unrolled graph.
+    assert numbers == {str(number) for number in range(1, 22)} - {"16"}
+
+
+def test_the_paper_scale_has_the_papers_counts():
+    for name in TASKS:
+        recipe = paper.SCALES["paper"].recipes[name]
+        assert (recipe.meta_steps, recipe.num_tasks, recipe.horizon) == (5000, 32, 200)
+    for name in ("regression", "rosenbrock"):
+        recipe = paper.SCALES["laptop"].recipes[name]
+        assert (recipe.meta_steps, recipe.num_tasks, recipe.horizon) == (5000, 32, 200)
+    assert paper.SCALES["laptop"].samples == paper.SCALES["paper"].samples == 2500
+    assert paper.SCALES["laptop"].runs == 64
+
+
+def test_another_count_is_another_part():
+    scale = paper.SCALES["smoke"]
+    first = learned(Setting(scale), "regression", 0)
+    slower = dataclasses.replace(scale.recipes["regression"], meta_learning_rate=1e-4)
+    changed = dataclasses.replace(scale, recipes={**scale.recipes, "regression": slower})
+    others = [
+        learned(Setting(paper.SCALES["laptop"]), "regression", 0),
+        learned(Setting(scale, seed=1), "regression", 0),
+        learned(Setting(scale), "regression", 1),
+        learned(Setting(scale), "rosenbrock", 0),
+        learned(Setting(changed), "regression", 0),
+    ]
+    assert all(part.description() != first.description() for part in others)
+    same = learned(Setting(changed), "rosenbrock", 0)
+    assert same.description() == learned(Setting(scale), "rosenbrock", 0).description()
+    moved = learned(Setting(scale, data_dir=Path("/x")), "cnn", 0)
+    assert moved.description() == learned(Setting(scale), "cnn", 0).description()
+
+
+def test_ranges_widen_past_an_edge_but_not_below_zero_decay():
+    rates = Range(1e-3, 1.0)
+    assert rates.beyond(1.0, 4) == Range(1.0, 10.0)
+    assert rates.beyond(float(np.float32(1e-3)), 4) == Range(1e-4, 1e-3)
+    assert rates.beyond(0.1, 4) is None
+    assert rates.joined(Range(1.0, 10.0)) == Range(1e-3, 10.0)
+    decays = Range(1e-2, 1.0, decay=True)
+    assert decays.values(3).tolist() == pytest.approx([0.99, 0.9, 0.0])
+    assert decays.beyond(0.0, 3) is None
+    assert decays.beyond(float(np.float32(0.99)), 3) == Range(1e-3, 1e-2, decay=True)
+    assert set(search_space("cnn", "adam")) == {"learning_rate", "b1", "b2"}
+
+
+def test_heavy_ball_optimum():
+    rate, decay = heavy_ball_optimum(1e-3, 1.0)
+    # At the optimum both ends of the spectrum converge at the rate √β.
+    for curvature in (1e-3, 1.0):
+        matrix = np.array([[1 + decay - rate * curvature, -decay], [1.0, 0.0]])
+        radius = np.abs(np.linalg.eigvals(matrix)).max()
+        assert radius == pytest.approx(decay**0.5, abs=1e-6)
+
+
+def test_the_meta_objective_counts_divergence_as_infinite():
+    losses = np.array([[2.0, 1.0], [4.0, np.nan]])
+    assert meta_objective(losses, relative=False).tolist() == [1.5, np.inf]
+    assert meta_objective(losses, relative=True).tolist() == [0.75, np.inf]
+
+
+def test_statistics_on_made_up_records():
+    gradients = np.array([-1.0, -0.5, -0.1, 0.0, 0.1, 0.5, 1.0])
+    falling = 1 / (1 + np.abs(gradients))
+    records = {
+        "adaptation-x": {
+            "gradients": gradients,
+            "rates": np.stack([falling, -falling]),
+            "gains": np.stack([falling, falling]),
+        },
+        "performance-x": {
+            "best": np.array(1),
+            "learned/objective": np.array([[4.0, 4.0], [1.0, 3.0]]),
+            "momentum/objective": np.array([[2.0, 6.0]]),
+        },
+        "fixed-points-x": {
+            "timescales": np.array([[0.5 + 0.5j, 0.5 - 0.5j, 0.9, 0.1]]),
+            "learning_rates": np.array([[1 + 1j, 1 - 1j, 0.5, 0.5]]),
+            "shares": np.array([[0.3, 0.3, 0.35, 0.05]]),
+            "variance": np.array([[0.0, 10.0, 0.1]]),
+            "attracting": np.array([1]),
+            "mode_index": np.array([[0]]),
+            "mode_updates": np.array([[[[1.0, 0.0, -1.0], [3.0, 2.0, 1.0], [5.0, 4.0, 3.0]]]]),
+        },
+        "tuned-x": {
+            "momentum/best/momentum": np.array(0.5**0.5),
+            "momentum/best/learning_rate": np.array(1.0),
+        },
+    }
+    found = statistics.falls_along_arms("rates", "x", records)
+    np.testing.assert_allclose(found, [1.0, -1.0])
+    np.testing.assert_allclose(statistics.beats("problem", "x", "momentum", records), [0.25, 0.75])
+    np.testing.assert_allclose(statistics.beats("meta-seed", "x", "momentum", records), [0.0, 0.5])
+    # The pair counts as one mode.
+    np.testing.assert_allclose(statistics.two_modes_dominate("response", "x", records), [0.95])
+    np.testing.assert_allclose(statistics.variance_vanishes("", "x", records), [2.0])
+    assert statistics.one_attractor("", "x", records).tolist() == [0.5]
+    np.testing.assert_allclose(statistics.shifts_vertically("response", "x", records), [1.0])
+    near = statistics.timescale_near_tuned("memory", "x", records)
+    np.testing.assert_allclose(near, [statistics.NEAR])
+    assert judge(np.array([0.25, 0.3, 0.28])).verdict == "holds"
+
+
+def test_figure_2_needs_no_meta_training(tmp_path: Path):
+    result = paper.reproduce("2", "smoke", tmp_path)
+    assert result.computed == ("known-updates",)
+    with np.load(tmp_path / "records" / "known-updates.npz") as part:
+        np.testing.assert_allclose(part["sgd"], -0.5 * part["grid"], atol=1e-7)
+        middle = len(part["grid"]) // 2
+        # Momentum shifts the function, RMSProp turns it.
+        offsets = part["momentum"][:, middle]
+        np.testing.assert_allclose(offsets, -0.45 * part["momentum_states"], atol=1e-6)
+        np.testing.assert_allclose(part["rmsprop"][:, middle], 0, atol=1e-6)
+        slopes = np.diff(part["rmsprop"], axis=1)[:, middle]
+        assert np.all(np.diff(slopes) > 0)
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("papers") / "B"
+    before = jax.config.read("jax_disable_most_optimizations")
+    # As the command does: hardly anything is computed, nearly all of the time is compilation.
+    jax.config.update("jax_disable_most_optimizations", True)
+    try:
+        paper.reproduce("all", "smoke", directory)
+    finally:
+        jax.config.update("jax_disable_most_optimizations", before)
+    return directory
+
+
+@pytest.mark.slow
+def test_every_figure_is_drawn_and_every_claim_is_judged(everything: Path):
+    drawn = {path.stem for path in (everything / "figures").glob("*.png")}
+    assert drawn == {kind.name for kind in PAPER_B}
+    claims = json.loads((everything / "claims.json").read_text())
+    assert {claim["id"].split("/")[0] for claim in claims} == {c.id for c in paper.CLAIMS}
+    page = (everything / "index.html").read_text()
+    assert all(kind.text.title in page for kind in PAPER_B)
+
+
+@pytest.mark.slow
+def test_a_second_call_computes_nothing(everything: Path):
+    assert paper.reproduce("all", "smoke", everything).computed == ()
+
+
+@pytest.mark.slow
+def test_the_measurements_make_sense(everything: Path):
+    records = everything / "records"
+    with np.load(records / "performance-regression.npz") as part:
+        # All optimizers meet the same problems.
+        for name in (*BASELINES, "learned"):
+            first = np.broadcast_to(
+                part["momentum/losses"][..., 0], part[f"{name}/losses"].shape[:2]
+            )
+            np.testing.assert_allclose(part[f"{name}/losses"][..., 0], first, rtol=1e-6)
+    with np.load(records / "fixed-points-regression.npz") as part:
+        known = np.isfinite(part["residuals"])
+        assert part["residuals"][known].max() < 1e-10
+        assert np.all(part["count"] >= known.sum(axis=1))
+    with np.load(records / "adaptation-regression.npz") as part:
+        middle = len(part["gradients"]) // 2
+        with np.load(records / "fixed-points-regression.npz") as points:
+            at_zero = part["points"][:, middle]
+            held = np.isfinite(at_zero).all(axis=1) & points["is_fixed"]
+            np.testing.assert_allclose(at_zero[held], points["convergence"][held], atol=1e-8)
+
+
+@pytest.mark.slow
+def test_a_meta_trained_optimizer_and_its_snapshots_come_back(everything: Path):
+    setting = Setting(paper.SCALES["smoke"])
+    recipe = setting.recipe("recovered")
+    store = Store(everything)
+    arrays = store.get(learned(setting, "recovered", 0))
+    assert store.computed == []
+    for path, leaf in optimizers.named_leaves(paper.load_learned(arrays, recipe)):
+        np.testing.assert_array_equal(np.asarray(leaf), arrays[f"best/{path}"])
+    snapshots = load_snapshots(arrays, recipe)
+    assert len(snapshots) == len(snapshot_steps(recipe)) == 2
+    weights = [np.asarray(one.readout) for one in snapshots]  # type: ignore[attr-defined]
+    assert not np.array_equal(weights[0], weights[1])
