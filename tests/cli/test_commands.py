@@ -113,6 +113,22 @@ def test_tune_finds_and_reports_the_best(tmp_path: Path, capsys):
     assert "Best of 20" in capsys.readouterr().out
 
 
+@pytest.mark.slow
+def test_explain_distils_a_program_that_runs_alone(tmp_path: Path, capsys):
+    out = tmp_path / "run"
+    saved = optimizers.save(tmp_path / "saved", optimizers.momentum(0.1, 0.8))
+    words = ["explain", str(saved), "--task", "quadratic", "--steps", "20", "--runs", "4"]
+    # With two settings to try, tuned momentum is worse than a sensible one.
+    words += ["--samples", "2", "--most-modes", "1", "--out", str(out)]
+    assert main(words) == 0
+    assert "Momentum with one mode keeps" in " ".join(capsys.readouterr().out.split())
+    scope: dict = {}
+    exec((out / "distilled.py").read_text(), scope)
+    assert scope["distilled"]().init(np.zeros(3)) is not None
+    assert json.loads((out / "explanation.json").read_text())["mechanisms"] == []
+    assert "Mechanisms" in (out / "index.html").read_text()
+
+
 @pytest.mark.parametrize("kind", ["all", "tasks", "optimizers", "pretrained", "datasets", "probes"])
 def test_list_shows_every_registered_name(kind: str, capsys):
     from optoscope import tasks, training
@@ -127,7 +143,9 @@ def test_list_shows_every_registered_name(kind: str, capsys):
         assert all(name in shown for name in training.PROBES)
 
 
-@pytest.mark.parametrize("command", [[], ["demo"], ["train"], ["evaluate"], ["tune"], ["list"]])
+@pytest.mark.parametrize(
+    "command", [[], ["demo"], ["train"], ["evaluate"], ["tune"], ["explain"], ["list"]]
+)
 def test_help_does_not_import_jax(command: list[str]):
     program = (
         "import sys\nfrom optoscope.cli import main\n"

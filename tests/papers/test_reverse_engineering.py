@@ -117,6 +117,12 @@ def test_statistics_on_made_up_records():
             "best": np.array(1),
             "learned/objective": np.array([[4.0, 4.0], [1.0, 3.0]]),
             "momentum/objective": np.array([[2.0, 6.0]]),
+            "momentum/losses": np.ones((1, 2, 3)),
+        },
+        "performance-lost": {
+            "learned/objective": np.array([[0.1, 1.0]]),
+            "momentum/objective": np.array([[1e20, np.inf]]),
+            "momentum/losses": np.ones((1, 2, 3)),
         },
         "fixed-points-x": {
             "timescales": np.array([[0.5 + 0.5j, 0.5 - 0.5j, 0.9, 0.1]]),
@@ -134,8 +140,13 @@ def test_statistics_on_made_up_records():
     }
     found = statistics.falls_along_arms("rates", "x", records)
     np.testing.assert_allclose(found, [1.0, -1.0])
-    np.testing.assert_allclose(statistics.beats("problem", "x", "momentum", records), [0.25, 0.75])
-    np.testing.assert_allclose(statistics.beats("meta-seed", "x", "momentum", records), [0.0, 0.5])
+    found = statistics.beats("difference", "x", "momentum", records)
+    np.testing.assert_allclose(found, [0.25, 0.75])
+    found = statistics.beats("ratio", "x", "momentum", records)
+    np.testing.assert_allclose(found, [0.0, np.log10(6 / 12**0.5)], atol=1e-12)
+    # How far a baseline diverges does not count, only that it does.
+    found = statistics.beats("ratio", "lost", "momentum", records)
+    np.testing.assert_allclose(found, [2.0, 1.0])
     # The pair counts as one mode.
     np.testing.assert_allclose(statistics.two_modes_dominate("response", "x", records), [0.95])
     np.testing.assert_allclose(statistics.variance_vanishes("", "x", records), [2.0])

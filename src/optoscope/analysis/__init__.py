@@ -1,12 +1,17 @@
-"""What optimizers do: symmetry breaking, noise, update sizes. Importing it registers its probes."""
+"""What optimizers do: symmetry breaking, noise, update sizes, dynamics, stability.
 
-from optoscope.analysis import noise, symmetry, updates
+Importing it registers its probes.
+"""
+
+from optoscope.analysis import dynamics, noise, quadratic, symmetry, updates
 from optoscope.training import PROBES
 
-__all__ = ["noise", "symmetry", "updates"]
+__all__ = ["dynamics", "noise", "quadratic", "symmetry", "updates"]
 
 # Here and not in the modules themselves: pytest imports those a second time for their doctests.
 PROBES.register("symmetry", symmetry.SymmetryProbe)
 PROBES.register("tail_index", noise.TailIndexProbe)
 PROBES.register("covariance", noise.CovarianceProbe)
 PROBES.register("histogram", updates.HistogramProbe)
+PROBES.register("states", dynamics.StateProbe)
+PROBES.register("group-states", dynamics.GroupProbe)

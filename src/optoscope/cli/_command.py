@@ -14,7 +14,9 @@ from optoscope._core.errors import InvalidValueError, RunDirectoryError, Unknown
 from optoscope._core.files import read_json, write_json
 
 # Fields that say how or where a command runs, not what it computes.
-_NOT_CONFIGURATION = ("out", "config", "resume", "debug", "tensorboard")
+_NOT_CONFIGURATION = (
+    "out", "config", "resume", "debug", "tensorboard", "coordinator", "processes", "process",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,6 +176,20 @@ def get_task(name: str, **options: Any) -> Any:
     if name in tasks.REGISTRY and tasks.REGISTRY[name].dataset is None:
         options.pop("data_dir", None)
     return tasks.get(name, **options)
+
+
+def trained_on(place: str) -> str:
+    """The name of the task that a saved optimizer was trained on.
+
+    Raises:
+        InvalidValueError: it does not say.
+    """
+    from optoscope import optimizers
+
+    task = optimizers.read_description(place)["metadata"].get("task") or {}
+    if not isinstance(task, dict) or "name" not in task:
+        raise InvalidValueError("which task? Name it with --task; see `optoscope list tasks`.")
+    return str(task["name"])
 
 
 def use_devices(requested: int, num_tasks: int) -> int:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 import tyro
 
 from optoscope._core.errors import InvalidValueError, check_number
-from optoscope.cli._command import RunCommand, get_task
+from optoscope.cli._command import RunCommand, get_task, trained_on
 from optoscope.cli._console import console, steps
 
 
@@ -90,7 +90,7 @@ class Evaluate(RunCommand):
         probes = {
             name: training.PROBES[name](every=self.probe_every) for name in split_names(self.probe)
         }
-        task_name = self.task or self._trained_on(split_names(self.optimizer)[0])
+        task_name = self.task or trained_on(split_names(self.optimizer)[0])
         task = get_task(task_name, **self.task_options())
         directory = self.new_directory(f"evaluate-{'-'.join(learned)}-{task_name}")
         with steps() as show:
@@ -118,11 +118,3 @@ class Evaluate(RunCommand):
             return place
         name = optimizers.read_description(place)["class"]
         return name if name not in taken else f"{name}-{Path(place).resolve().name}"
-
-    def _trained_on(self, place: str) -> str:
-        from optoscope import optimizers
-
-        task = optimizers.read_description(place)["metadata"].get("task") or {}
-        if not isinstance(task, dict) or "name" not in task:
-            raise InvalidValueError("which task? Name it with --task; see `optoscope list tasks`.")
-        return str(task["name"])

@@ -11,6 +11,7 @@ from optoscope import __version__
 from optoscope._core.errors import OptoscopeError, UnknownNameError
 from optoscope.cli._demo import Demo
 from optoscope.cli._evaluate import Evaluate
+from optoscope.cli._explain import Explain
 from optoscope.cli._list import List
 from optoscope.cli._plot import Plot
 from optoscope.cli._reproduce import Reproduce
@@ -18,7 +19,8 @@ from optoscope.cli._train import Train
 from optoscope.cli._tune import Tune
 
 _COMMANDS = {
-    command.name: command for command in (Demo, Train, Evaluate, Tune, Reproduce, Plot, List)
+    command.name: command
+    for command in (Demo, Train, Evaluate, Explain, Tune, Reproduce, Plot, List)
 }
 
 _DESCRIPTION = (

@@ -26,7 +26,8 @@ class Reproduce(RunCommand):
     parts are reused.
 
     Args:
-        paper: A (symmetry breaking, noise and update sizes of learned optimizers).
+        paper: A (symmetry breaking, noise and update sizes of learned optimizers) or B (reverse
+            engineering them: momentum, clipping, schedules, adaptation).
         figure: its number, several separated by commas, all (of the paper), questions (what it
             leaves open), or everything.
         scale: smoke (bundled digits, minutes), laptop (MNIST, reduced), or paper.

@@ -10,20 +10,26 @@ import tyro
 from optoscope._core.errors import InvalidValueError, RunDirectoryError, check_number
 from optoscope.cli._command import RunCommand, get_task, read_arguments, use_devices
 from optoscope.cli._console import console, steps
+from optoscope.cli._processes import Processes
 
 if TYPE_CHECKING:
-    from optoscope.meta import MetaTrainingResult, Report, Trainer
+    from optoscope.meta import Estimator, MetaTrainingResult, Report, Trainer
 
 
 @dataclass(frozen=True, kw_only=True)
 class MetaTraining:
-    """How to meta-train by truncated backpropagation; the defaults are paper A's.
+    """How to meta-train; the defaults are paper A's.
 
     Args:
+        estimator: of meta-gradients: backpropagation through truncated or whole unrolls, or
+            evolution strategies (persistent, truncated, whole), which need no derivative and
+            stand long horizons.
         meta_steps: updates of the optimizer's weights.
-        num_tasks: problems side by side, whose meta-gradients are averaged.
-        truncation: inner steps an unroll.
+        num_tasks: problems (of evolution strategies: antithetic pairs) side by side, whose
+            meta-gradients are averaged.
+        truncation: inner steps an unroll; whole ones take the horizon.
         horizon: inner steps before a problem is started afresh.
+        std: of the perturbations of evolution strategies.
         objective: what an unroll of losses is worth.
         meta_learning_rate: of Adam on the optimizer's weights.
         schedule: of the meta learning rate: constant, or a cosine down to zero.
@@ -35,10 +41,14 @@ class MetaTraining:
         devices: local devices (on a CPU: cores) to spread the problems over; 0: as many as fit.
     """
 
+    estimator: Literal["truncated-backprop", "full-backprop", "pes", "truncated-es", "full-es"] = (
+        "truncated-backprop"
+    )
     meta_steps: int = 10_000
     num_tasks: int = 1
     truncation: int = 20
     horizon: int = 200
+    std: float = 0.01
     objective: Literal["mean", "sum", "log_sum", "last"] = "sum"
     meta_learning_rate: float = 1e-3
     schedule: Literal["constant", "cosine"] = "constant"
@@ -48,6 +58,33 @@ class MetaTraining:
     evaluate_every: int = 200
     checkpoint_every: int = 200
     devices: int = 0
+
+
+def _make_estimator(settings: MetaTraining, distribution: Any) -> "Estimator":
+    from optoscope import meta
+
+    maximum = None
+    if settings.estimator in ("pes", "truncated-es", "full-es"):
+        # Of a classifier: what guessing costs, and half more.
+        guessing = distribution.metadata.get("guessing_loss")
+        maximum = None if guessing is None else 1.5 * guessing
+    shared = {
+        "horizon": settings.horizon,
+        "objective": meta.Objective(settings.objective, maximum=maximum),
+        "devices": settings.devices,
+    }
+    truncated = {"truncation": settings.truncation, "stagger": settings.stagger}
+    evolution = {"num_particles": settings.num_tasks, "std": settings.std}
+    backprop = {"num_tasks": settings.num_tasks, "second_order": settings.second_order}
+    kinds = {
+        "truncated-backprop": (meta.TruncatedBackprop, backprop | truncated),
+        "full-backprop": (meta.FullBackprop, backprop),
+        "pes": (meta.PES, evolution | truncated),
+        "truncated-es": (meta.TruncatedES, evolution | truncated),
+        "full-es": (meta.FullES, evolution),
+    }
+    kind, options = kinds[settings.estimator]
+    return kind(distribution, **shared, **options)
 
 
 def make_trainer(settings: MetaTraining, task: Any, seed: int) -> "Trainer":
@@ -62,16 +99,7 @@ def make_trainer(settings: MetaTraining, task: Any, seed: int) -> "Trainer":
     check_number("--meta-learning-rate", rate, minimum=0, exclusive_minimum=True)
     check_number("--clip", settings.clip, minimum=0)
     distribution = tasks.as_distribution(task)
-    estimator = meta.TruncatedBackprop(
-        distribution,
-        num_tasks=settings.num_tasks,
-        truncation=settings.truncation,
-        horizon=settings.horizon,
-        objective=meta.Objective(settings.objective),
-        second_order=settings.second_order,
-        stagger=settings.stagger,
-        devices=settings.devices,
-    )
+    estimator = _make_estimator(settings, distribution)
     schedules = {
         "constant": rate,
         "cosine": optax.cosine_decay_schedule(rate, settings.meta_steps),
@@ -146,11 +174,15 @@ def export(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Train(RunCommand, MetaTraining):
+class Train(RunCommand, MetaTraining, Processes):
     """Meta-train a learned optimizer on a task.
 
     Writes a run directory with metrics, checkpoints, the best optimizer and a page. Stop it with
     Ctrl-C and go on with --resume; even a killed run resumes exactly.
+
+    Started several times with --coordinator, on one machine or many, it is one run whose
+    problems are spread over all of them; docs/guide/scaling.md has the lines for Slurm and
+    Kubernetes.
 
     Args:
         optimizer: what to meta-train, as `optoscope list optimizers` shows it.
@@ -177,8 +209,7 @@ class Train(RunCommand, MetaTraining):
             raise InvalidValueError(
                 "which optimizer? For example: optoscope train lstm --task digits-mlp-sigmoid"
             )
-        devices = use_devices(configured.devices, configured.num_tasks)
-        return dataclasses.replace(configured, devices=devices)._work(None)
+        return configured._prepared()._work(None)
 
     def _resumed(self) -> "Train":
         assert self.resume is not None
@@ -187,21 +218,35 @@ class Train(RunCommand, MetaTraining):
         if self.optimizer is not None or self.config is not None or self.out is not None:
             raise InvalidValueError("--resume takes everything from the run's own config.json.")
         arguments = read_arguments(self.resume / "config.json", self.name)
-        resumed = self.with_arguments(arguments)
+        processes = {name: getattr(self, name) for name in Processes.__dataclass_fields__}
+        resumed = dataclasses.replace(self.with_arguments(arguments), **processes)
+        if self.coordinator:
+            return resumed._prepared()
         use_devices(resumed.devices, resumed.num_tasks)
         return resumed
+
+    def _prepared(self) -> "Train":
+        """The command with the number of devices it uses, those of other processes included."""
+        if self.coordinator and self.out is None and self.resume is None:
+            raise InvalidValueError(
+                "several processes need one run directory that all of them see: give --out."
+            )
+        devices = self.join(self.devices, self.num_tasks)
+        return dataclasses.replace(self, devices=devices)
 
     def _work(self, directory: Path | None) -> int:
         from optoscope import meta, optimizers, report
         from optoscope._core.keys import stream
+        from optoscope._core.processes import is_first
 
         assert self.optimizer is not None
         optimizer = optimizers.get(self.optimizer, key=stream(self.seed, "untrained weights"))
         task = get_task(self.task, **self.task_options())
         trainer = make_trainer(self, task, self.seed)
         if directory is None:
-            directory = self.new_directory(f"train-{self.optimizer}-{self.task}")
-        board = meta.TensorBoard(directory / "tensorboard") if self.tensorboard else None
+            directory = self.shared_directory(self, f"train-{self.optimizer}-{self.task}")
+        log_events = self.tensorboard and is_first()
+        board = meta.TensorBoard(directory / "tensorboard") if log_events else None
         result = meta_train(trainer, optimizer, self.meta_steps, directory, self.seed, board)
         if result.interrupted:
             console.print(
@@ -209,6 +254,8 @@ class Train(RunCommand, MetaTraining):
                 f"Go on with: optoscope train --resume {directory}"
             )
             return 130
+        if not is_first():
+            return 0
         export(directory, result, task, self.optimizer, self, self.seed)
         page = report.render(directory)
         best = f"{result.best_loss:.4f}" if result.best_loss is not None else "not measured"

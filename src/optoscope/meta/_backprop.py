@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from optoscope._core.errors import InvalidValueError, check_number
+from optoscope._core.errors import check_number
 from optoscope._core.trees import all_finite, select
-from optoscope.meta._estimator import MetaGradient
+from optoscope.meta._estimator import MetaGradient, check_spread
 from optoscope.meta._objective import Objective
 from optoscope.optimizers import Optimizer
 from optoscope.tasks import Task
@@ -51,15 +51,8 @@ def check_counts(num_tasks: int, horizon: int, objective: Objective, devices: in
     """Raises InvalidValueError for counts, weights or devices that do not fit together."""
     check_number("num_tasks", num_tasks, minimum=1)
     check_number("horizon", horizon, minimum=1)
-    weights = objective.weights
-    if weights is not None and weights.shape != (horizon,):
-        raise InvalidValueError(
-            f"the objective has {weights.shape[0]} weights for {horizon} steps of horizon."
-        )
-    if devices < 1 or num_tasks % devices:
-        raise InvalidValueError(
-            f"{num_tasks} tasks cannot be spread evenly over {devices} devices."
-        )
+    objective.check_horizon(horizon)
+    check_spread(num_tasks, "tasks", devices)
 
 
 def unroll(

@@ -79,6 +79,12 @@ def _mesh(devices: int) -> Mesh:
     return Mesh(np.array(chosen), (_AXIS,))
 
 
+def check_spread(count: int, items: str, devices: int) -> None:
+    """Raises InvalidValueError unless so many items ("tasks") divide evenly over the devices."""
+    if devices < 1 or count % devices:
+        raise InvalidValueError(f"{count} {items} cannot be spread evenly over {devices} devices.")
+
+
 def sum_over_tasks(
     function: Callable[[PyTree[Array], PyTree[Array], Any], tuple[PyTree[Array], PyTree[Array]]],
     optimizer: PyTree[Array],

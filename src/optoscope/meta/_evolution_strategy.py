@@ -9,9 +9,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
-from optoscope._core.errors import InvalidValueError, check_number
+from optoscope._core.errors import check_number
 from optoscope._core.trees import all_finite
-from optoscope.meta._estimator import Estimator, MetaGradient, Worker, sum_over_tasks
+from optoscope.meta._estimator import (
+    Estimator,
+    MetaGradient,
+    Worker,
+    check_spread,
+    sum_over_tasks,
+)
 from optoscope.meta._evolution import (
     Horizon,
     PerturbedRuns,
@@ -49,16 +55,8 @@ class EvolutionStrategy(Estimator):
         check_number("num_particles", self.num_particles, minimum=1)
         check_number("std", self.std, minimum=0, exclusive_minimum=True)
         _, longest = horizon_range(self.horizon)
-        weights = self.objective.weights
-        if weights is not None and weights.shape != (longest,):
-            raise InvalidValueError(
-                f"the objective has {weights.shape[0]} weights for {longest} steps of horizon."
-            )
-        if self.devices < 1 or self.num_particles % self.devices:
-            raise InvalidValueError(
-                f"{self.num_particles} particles cannot be spread evenly over {self.devices} "
-                "devices."
-            )
+        self.objective.check_horizon(longest)
+        check_spread(self.num_particles, "particles", self.devices)
 
     @property
     @abc.abstractmethod

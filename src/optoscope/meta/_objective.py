@@ -98,6 +98,13 @@ class Objective(eqx.Module):
         if self.maximum is not None:
             check_number("maximum", self.maximum, minimum=0, exclusive_minimum=True)
 
+    def check_horizon(self, horizon: int) -> None:
+        """Raises InvalidValueError for weights of another length than the (longest) horizon."""
+        if self.weights is not None and self.weights.shape != (horizon,):
+            raise InvalidValueError(
+                f"the objective has {self.weights.shape[0]} weights for {horizon} steps of horizon."
+            )
+
     @property
     def additive(self) -> bool:
         """Whether every step counts by itself, as `step_terms` needs it."""

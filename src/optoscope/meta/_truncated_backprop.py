@@ -42,7 +42,7 @@ class TruncatedBackprop(Estimator):
         second_order: whether the gradient flows through the optimizer's input too.
         stagger: start the tasks at different places in the horizon, so that they do not all
             restart together.
-        devices: over how many local devices the tasks are spread; must divide `num_tasks`.
+        devices: over how many devices the tasks are spread; must divide `num_tasks`.
 
     Raises:
         InvalidValueError: a count below 1, a truncation longer than the horizon, weights of

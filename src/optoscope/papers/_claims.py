@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +13,7 @@ from scipy import stats
 from optoscope.papers._parts import Arrays
 
 Records = Mapping[str, Arrays]
+Statistic = Callable[..., Float[np.ndarray, " repetitions"]]
 Verdict = Literal["holds", "does not hold", "inconclusive"]
 CONFIDENCE = 0.95
 
@@ -37,6 +39,22 @@ class Claim:
     measures: Mapping[str, Callable[[Records], Float[np.ndarray, " repetitions"]]]
     counts_as: str
     threshold: float = 0.0
+
+
+def measures(
+    statistic: Statistic, protocols: Mapping[str, str], *arguments: str
+) -> dict[str, Callable[[Records], Float[np.ndarray, " repetitions"]]]:
+    """The statistic for each protocol, which differ in the quantity they read.
+
+    Args:
+        statistic: of (quantity, *arguments, records).
+        protocols: the quantity that each protocol reads.
+        arguments: the same for all, such as the name of a part.
+    """
+    return {
+        protocol: partial(statistic, quantity, *arguments)
+        for protocol, quantity in protocols.items()
+    }
 
 
 @dataclass(frozen=True)

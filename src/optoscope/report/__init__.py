@@ -6,7 +6,9 @@ command saved, on a machine that has only NumPy and Matplotlib.
 
 from optoscope.report._comparison import comparison
 from optoscope.report._curves import early_losses, loss_curves, meta_training
+from optoscope.report._explanation import Explanation, Mode, Worth
 from optoscope.report._figures import FIGURES, FigureKind, FigureText
+from optoscope.report._mechanisms import explanation_tables, in_words
 from optoscope.report._page import render
 from optoscope.report._records import (
     Claim,
@@ -26,16 +28,21 @@ __all__ = [
     "FIGURES",
     "Claim",
     "Comparison",
+    "Explanation",
     "FigureKind",
     "FigureText",
     "Interval",
     "MetaTraining",
+    "Mode",
     "OptimizerResult",
     "Results",
     "Run",
     "SearchRecord",
+    "Worth",
     "comparison",
     "early_losses",
+    "explanation_tables",
+    "in_words",
     "loss_curves",
     "meta_training",
     "read_run",

@@ -7,6 +7,8 @@ from matplotlib.figure import Figure
 
 from optoscope.report._comparison import comparison
 from optoscope.report._curves import early_losses, loss_curves, meta_training
+from optoscope.report._explanation import Explanation
+from optoscope.report._mechanisms import mechanisms
 from optoscope.report._probe_curves import probe_curves
 from optoscope.report._records import MetaTraining, Results, Run
 from optoscope.report._search import search
@@ -65,7 +67,29 @@ def _results(run: Run) -> Results:
     return run.results
 
 
+def _explanation(run: Run) -> Explanation:
+    assert run.explanation is not None  # the registry asks for it
+    return run.explanation
+
+
 FIGURES: tuple[FigureKind, ...] = (
+    FigureKind(
+        "mechanisms",
+        ("explanation",),
+        lambda run: mechanisms(_explanation(run)),
+        FigureText(
+            "What each mechanism is worth",
+            "100% is what the learned optimizer gains over tuned momentum: the logarithm of the "
+            "ratio of their mean losses, averaged over problems. The "
+            "distilled row is the smallest program that was found to keep the wanted share; the "
+            "rows below it are the same program with one part switched off, so that the distance "
+            "to it is what the part is worth. All rows saw the same fresh problems.",
+            "Parts that only matter together: switching one off measures it in the presence of "
+            "the others. Without momentum every velocity takes its long-run value at once, so "
+            "that the memory is lost and not the rate. What lies left of the axis did far worse "
+            "than tuned momentum.",
+        ),
+    ),
     FigureKind(
         "early_losses",
         ("losses",),

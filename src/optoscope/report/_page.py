@@ -14,6 +14,7 @@ import jinja2
 
 from optoscope._core.files import write_text
 from optoscope.report._figures import FIGURES, FigureText
+from optoscope.report._mechanisms import in_words, mode_rows, worth_rows
 from optoscope.report._paper_a import PAPER_A
 from optoscope.report._paper_b import PAPER_B
 from optoscope.report._records import Claim, Run, read_run
@@ -74,14 +75,18 @@ def _html(run: Run, pictures: Sequence[_Picture], notes: Sequence[str]) -> str:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    results = run.results
+    results, explanation = run.results, run.explanation
     versions = run.config.get("versions")
+    headline = sentence(results) if results else ""
     return environment.from_string(template.read_text(encoding="utf-8")).render(
         title=_title(run),
-        headline=sentence(results) if results else "",
+        headline=in_words(explanation) if explanation else headline,
         facts=_facts(run),
         notes=[str(note) for note in notes],
         summary=summarise(results) if results else None,
+        explanation=explanation,
+        worth=worth_rows(explanation) if explanation else (),
+        modes=mode_rows(explanation) if explanation else (),
         claims=[_claim_row(claim) for claim in run.claims],
         pictures=pictures,
         command=_command(run),

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from optoscope._core.errors import FileFormatError, RunDirectoryError
 from optoscope._core.files import read_json
 from optoscope.report._checks import as_integer, as_mapping, as_number, as_real, as_sequence
+from optoscope.report._explanation import Explanation
 from optoscope.report._probe_curves import drawable
 from optoscope.report._reading import optional, parsed, read_arrays, read_lines
 
@@ -195,6 +196,7 @@ class Run:
     search: Mapping[str, SearchRecord] = field(default_factory=dict)
     claims: tuple[Claim, ...] = ()
     probes: Mapping[str, np.ndarray] = field(default_factory=dict)
+    explanation: Explanation | None = None
 
     @property
     def learned(self) -> tuple[str, ...]:
@@ -252,6 +254,7 @@ def read_run(directory: str | Path) -> Run:
         search=optional(directory / "records" / "search.npz", read_arrays, _search) or {},
         claims=optional(directory / "claims.json", read_json, _claims) or (),
         probes=optional(directory / "records" / "probes.npz", read_arrays, dict) or {},
+        explanation=optional(directory / "explanation.json", read_json, Explanation.from_json),
     )
 
 

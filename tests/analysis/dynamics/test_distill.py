@@ -156,7 +156,8 @@ def test_a_clipped_momentum_is_distilled_to_itself():
     assert result.gains["everything"].share == pytest.approx(1.0, abs=1e-3)
     assert result.gains["baseline"].gain == 0
     assert result.gains["distilled"].share > 0.97
-    assert result.gains["without momentum"].share < result.gains["distilled"].share
+    # Its momentum is no good on these problems: without it the same rate does better.
+    assert result.gains["without momentum"].share > 1.2
     assert "def distilled" in result.source
     run = training.train(get("quadratic"), result.transformation, 5, key=jax.random.key(1))
     assert np.isfinite(run.losses).all()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -13,6 +14,7 @@ from optoscope.analysis.dynamics._coordinates import CoordinateMap, coordinate_m
 from optoscope.analysis.dynamics._explicit import ExplicitOptimizer
 from optoscope.analysis.dynamics._fits import fit_adaptation, fit_clipping, fit_schedule
 from optoscope.analysis.dynamics._fixed_points import FixedPoints, fixed_points
+from optoscope.analysis.dynamics._imitation import Imitation
 from optoscope.analysis.dynamics._linear_optimizer import aggregated_momentum
 from optoscope.analysis.dynamics._linearize import linearize
 from optoscope.analysis.dynamics._modes import Modes
@@ -22,15 +24,20 @@ from optoscope.tasks import Task, TaskDistribution
 from optoscope.training import train
 
 _MOST_STARTS = 500
+_MOST_EXAMPLES = 8
+_WORST = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Gain:
-    """How much better than the baseline an optimizer's mean loss is, over runs.
+    """How much better than the baseline an optimizer is, over paired runs.
+
+    Problems of one distribution differ in scale by orders of magnitude, and one run that
+    diverges would outweigh all others; so what is averaged over runs is the logarithm.
 
     Args:
-        loss: the mean over runs and steps.
-        gain: the baseline's loss less that, run by run, its mean.
+        loss: the mean loss over a run's steps, its geometric mean over runs.
+        gain: log(baseline's loss / its loss), the mean over runs.
         standard_error: of the gain.
         share: of the learned optimizer's gain.
     """
@@ -54,7 +61,8 @@ class Distillation:
         sufficient: whether it reached the share that was asked for on the problems it was chosen
             on; if not it is the best that was found.
         gains: on fresh problems: "learned", "baseline", "distilled", "everything" (all modes and
-            mechanisms), and "without …" for each part of the distilled one.
+            mechanisms as they were read off, without imitation), and "without …" for each part
+            of the distilled one.
         modes: of the learned optimizer at its fixed point.
     """
 
@@ -75,20 +83,23 @@ def _losses(
     num_runs: int,
     key: PRNGKeyArray,
 ) -> Float[np.ndarray, " runs"]:
-    losses = train(task, optimizer, num_steps, key=key, num_runs=num_runs).losses
-    # Who diverges has lost, by no more than float32 can add up.
-    return np.nan_to_num(np.asarray(losses, np.float64), nan=1e30, posinf=1e30).mean(axis=1)
+    losses = np.asarray(
+        train(task, optimizer, num_steps, key=key, num_runs=num_runs).losses, np.float64
+    )
+    # Who ends up this much worse than where it started has lost; how far it went says nothing.
+    worst = _WORST * np.abs(losses[:, 0])
+    return np.maximum(np.fmin(losses.mean(axis=1), worst), np.finfo(np.float32).tiny)
 
 
 def _gains(losses: dict[str, np.ndarray]) -> dict[str, Gain]:
     """Gains over "baseline", shares of that of "learned"; runs are paired."""
-    whole = float(np.mean(losses["baseline"] - losses["learned"]))
+    whole = float(np.mean(np.log(losses["baseline"] / losses["learned"])))
     gains = {}
     for name, values in losses.items():
-        differences = losses["baseline"] - values
-        error = differences.std(ddof=1) / len(differences) ** 0.5
-        mean = float(differences.mean())
-        gains[name] = Gain(float(values.mean()), mean, float(error), mean / whole)
+        ratios = np.log(losses["baseline"] / values)
+        error = ratios.std(ddof=1) / len(ratios) ** 0.5
+        mean = float(ratios.mean())
+        gains[name] = Gain(float(np.exp(np.log(values).mean())), mean, float(error), mean / whole)
     return gains
 
 
@@ -160,6 +171,21 @@ def _candidates(
     return sorted(found, key=lambda entry: entry[0] + len(entry[1].mechanisms))
 
 
+def _extended(
+    candidate: ExplicitOptimizer,
+    keep: int,
+    refined: dict[tuple[int, tuple[str, ...]], ExplicitOptimizer],
+) -> list[ExplicitOptimizer]:
+    """Refined programs of one mechanism less, with the candidate's reading of that one."""
+    found = []
+    for name in candidate.mechanisms:
+        rest = tuple(other for other in candidate.mechanisms if other != name)
+        if (keep, rest) in refined:
+            smaller = refined[keep, rest]
+            found.append(dataclasses.replace(smaller, **{name: getattr(candidate, name)}))
+    return found
+
+
 def distill(
     optimizer: Optimizer,
     task: Task | TaskDistribution,
@@ -170,15 +196,18 @@ def distill(
     num_steps: int = 200,
     num_runs: int = 64,
     most_modes: int = 4,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> Distillation:
     """What a learned optimizer has learned, as a short program.
 
     Its parts are read off the optimizer's map: the modes at the fixed point, soft clipping from
     the update function there, a schedule from the autonomous trajectory, and a rate that falls
     with the gradient from the fixed points of other gradients. Combinations are tried from the
-    fewest parts on; the first that keeps the share is evaluated on fresh problems, where each of
-    its parts is switched off in turn. "Without momentum" each velocity becomes its long-run
-    value at once, so that what is lost is the memory and not the rate.
+    fewest parts on, each after its numbers were refined by imitation: where a reading is only
+    local (a slope, a mode at the fixed point), least squares on the learned optimizer's updates
+    over whole runs says what serves best. The first that keeps the share is evaluated on fresh
+    problems, where each of its parts is switched off in turn. "Without momentum" each velocity
+    becomes its long-run value at once, so that what is lost is the memory and not the rate.
 
     Args:
         optimizer: component-wise, with a state.
@@ -186,9 +215,10 @@ def distill(
         baseline: tuned momentum (or another), which the gain is measured against.
         key: PRNG key; fits, choice and evaluation draw different problems.
         share: of the learned optimizer's gain over the baseline that is to be kept, at most 1.
-        num_steps: steps a run; the mean loss over them is what counts.
+        num_steps: steps a run; the mean loss over them is what counts, as in `Gain`.
         num_runs: runs, for the choice and again for the evaluation.
         most_modes: the most modes to try.
+        on_progress: called with (combinations tried, combinations in all).
 
     Raises:
         InvalidValueError: an optimizer that does not beat the baseline, that has no state or no
@@ -198,7 +228,7 @@ def distill(
     check_number("num_steps", num_steps, minimum=2)
     check_number("num_runs", num_runs, minimum=2)
     check_number("most_modes", most_modes, minimum=1)
-    fit_key, choice_key, fresh_key = jax.random.split(key, 3)
+    fit_key, imitation_key, choice_key, fresh_key = jax.random.split(key, 4)
     modes, everything = _everything(optimizer, task, num_steps, num_runs, fit_key)
 
     def measure(candidates: dict[str, Optimizer], key: PRNGKeyArray) -> dict[str, np.ndarray]:
@@ -209,13 +239,23 @@ def distill(
 
     ends: dict[str, Optimizer] = {"learned": optimizer, "baseline": baseline}
     losses = measure(ends, choice_key)
-    if losses["learned"].mean() >= losses["baseline"].mean():
+    first = _gains(losses)
+    if first["learned"].gain <= 0:
         raise InvalidValueError(
-            f"the optimizer's mean loss is {losses['learned'].mean():.4g}, the baseline's "
-            f"{losses['baseline'].mean():.4g}: there is no gain to keep a share of."
+            f"the optimizer's mean loss is {first['learned'].loss:.4g}, the baseline's "
+            f"{first['baseline'].loss:.4g} (geometric means over {num_runs} runs): there is no "
+            "gain to keep a share of."
         )
     best, sufficient = (-np.inf, 0, everything), False
-    for keep, candidate in _candidates(modes, everything, most_modes):
+    imitation = Imitation(optimizer, task, num_steps, min(num_runs, _MOST_EXAMPLES), imitation_key)
+    candidates = _candidates(modes, everything, most_modes)
+    refined: dict[tuple[int, tuple[str, ...]], ExplicitOptimizer] = {}
+    for tried, (keep, candidate) in enumerate(candidates):
+        if on_progress is not None:
+            on_progress(tried, len(candidates))
+        candidate = refined[keep, candidate.mechanisms] = imitation(
+            candidate, *_extended(candidate, keep, refined)
+        )
         gains = _gains(losses | measure({"candidate": candidate}, choice_key))
         kept = gains["candidate"].share
         if kept > best[0]:
@@ -223,6 +263,8 @@ def distill(
         if kept >= share:
             sufficient = True
             break
+    if on_progress is not None:
+        on_progress(len(candidates), len(candidates))
     _, keep, chosen = best
     rivals = ends | {"distilled": chosen, "everything": everything}
     for name in ("momentum", *chosen.mechanisms):

@@ -1,10 +1,11 @@
 """State trajectories by layer and by parameter type."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Float, PyTree
 
 from optoscope._core.errors import InvalidValueError, UnknownNameError
 from optoscope.analysis.dynamics._probes import GroupStates
@@ -31,7 +32,7 @@ class GroupTrajectories:
     gradient_edges: Float[np.ndarray, " edges"]
 
 
-def _names(params: PyTree[Array], by: str) -> list[str]:
+def _names(params: PyTree[Any], by: str) -> list[str]:
     """The group of every array: its own path, the path less its last part, or that part."""
     names = []
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
@@ -47,7 +48,7 @@ def _names(params: PyTree[Array], by: str) -> list[str]:
 
 
 def group_trajectories(
-    record: GroupStates, params: PyTree[Array], *, by: str = "array"
+    record: GroupStates, params: PyTree[Any], *, by: str = "array"
 ) -> GroupTrajectories:
     """What `GroupProbe` recorded, averaged by array, layer or parameter type.
 
@@ -57,7 +58,7 @@ def group_trajectories(
 
     Args:
         record: the probe's record, with leading axes (runs, measurements).
-        params: parameters of one run, for names and sizes.
+        params: parameters of one run, or their shapes, for names and sizes.
         by: "array" (layer and type), "layer" (what a path names before its last part) or "type"
             (the last part: weights, bias).
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import PRNGKeyArray
@@ -17,20 +16,23 @@ from optoscope import meta, optimizers, tasks, training
 from optoscope._core.files import replacing
 from optoscope._core.keys import stream
 from optoscope.optimizers import Optimizer, OptimizerModule
+from optoscope.papers._meta_trained import export, finished, outcome, restored, weights
 from optoscope.papers._parts import Arrays, Part, Workspace
 from optoscope.papers.reverse_engineering._scales import Recipe
 from optoscope.papers.reverse_engineering._setting import Setting, meta_objective
 
-_CLIP, _L2 = 5.0, 1e-5
-_DECAY, _DECAY_STEPS = 0.8, 500
+_L2 = 1e-5
+_DECAY = 0.8
 
 
 @functools.cache
-def _meta_optimizer(learning_rate: float) -> optax.GradientTransformation:
+def _meta_optimizer(
+    learning_rate: float, clip: float, decay_steps: int
+) -> optax.GradientTransformation:
     # One object for all trainings: another one, though equal, would be compiled for again.
-    schedule = optax.exponential_decay(learning_rate, _DECAY_STEPS, _DECAY, staircase=True)
+    schedule = optax.exponential_decay(learning_rate, decay_steps, _DECAY, staircase=True)
     return optax.chain(
-        meta.clip_elementwise(_CLIP), optax.add_decayed_weights(_L2), optax.adam(schedule)
+        meta.clip_elementwise(clip), optax.add_decayed_weights(_L2), optax.adam(schedule)
     )
 
 
@@ -65,10 +67,6 @@ def snapshot_steps(recipe: Recipe) -> tuple[int, ...]:
     return tuple(int(step) for step in np.unique(np.round(steps)))
 
 
-def _weights(optimizer: Any) -> dict[str, np.ndarray]:
-    return {path: np.asarray(leaf) for path, leaf in optimizers.named_leaves(optimizer)}
-
-
 def _trainer(
     setting: Setting, name: str, evaluation: HeldOutObjective
 ) -> meta.Trainer:  # fmt: skip
@@ -79,9 +77,10 @@ def _trainer(
             num_tasks=recipe.num_tasks,
             horizon=recipe.horizon,
             relative=recipe.relative,
+            second_order=recipe.second_order,
             devices=math.gcd(setting.devices, recipe.num_tasks),
         ),
-        _meta_optimizer(recipe.meta_learning_rate),
+        _meta_optimizer(recipe.meta_learning_rate, recipe.clip, recipe.decay_steps),
         evaluation=evaluation,
         evaluate_every=-(-recipe.meta_steps // recipe.evaluations),
         checkpoint_every=max(10, recipe.meta_steps // 10),
@@ -109,15 +108,15 @@ def learned(setting: Setting, name: str, meta_seed: int) -> Part:
 
         def up_to(step: int) -> meta.MetaTrainingResult:
             # A run ends where the next one goes on, so a snapshot is a run's end.
-            result = trainer.run(
-                start,
-                step,
-                key=steps_key,
-                directory=folder,
-                on_report=lambda report: workspace.report(report.step, recipe.meta_steps),
+            result = finished(
+                trainer.run(
+                    start,
+                    step,
+                    key=steps_key,
+                    directory=folder,
+                    on_report=lambda report: workspace.report(report.step, recipe.meta_steps),
+                )
             )
-            if result.interrupted:
-                raise KeyboardInterrupt
             _keep(_snapshot(folder, step), result.optimizer, evaluation(result.optimizer))
             return result
 
@@ -125,18 +124,9 @@ def learned(setting: Setting, name: str, meta_seed: int) -> Part:
             if not _snapshot(folder, step).exists():
                 up_to(step)
         result = up_to(recipe.meta_steps)
-        arrays = {f"best/{path}": leaf for path, leaf in _weights(result.best).items()}
-        # NaN, since None is no array: no evaluation was finite.
-        loss = np.nan if result.best_loss is None else result.best_loss
-        return (
-            arrays
-            | _snapshots(folder, recipe)
-            | {
-                "seconds": np.asarray(result.seconds),
-                "skipped": np.asarray(result.skipped),
-                "evaluation_loss": np.asarray(loss),
-            }
-        )
+        export(folder, result, evaluation.distribution.metadata, configuration)
+        best = {f"best/{path}": leaf for path, leaf in weights(result.best).items()}
+        return best | _snapshots(folder, recipe) | outcome(result)
 
     configuration = setting.described(
         name,
@@ -148,9 +138,10 @@ def learned(setting: Setting, name: str, meta_seed: int) -> Part:
         relative=recipe.relative,
         evaluations=[recipe.evaluations, recipe.evaluation_runs],
         snapshots=recipe.snapshots,
-        clip=_CLIP,
+        clip=recipe.clip,
         l2=_L2,
-        decay=[_DECAY, _DECAY_STEPS],
+        decay=[_DECAY, recipe.decay_steps],
+        second_order=recipe.second_order,
         kept="least held-out loss",
     )
     return Part(f"learned-{name}-seed-{meta_seed}", configuration, compute)
@@ -161,7 +152,7 @@ def _snapshot(folder: Path, step: int) -> Path:
 
 
 def _keep(path: Path, optimizer: Any, objective: float) -> None:
-    arrays = _weights(optimizer) | {"objective": np.asarray(objective)}
+    arrays = weights(optimizer) | {"objective": np.asarray(objective)}
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
 
@@ -180,16 +171,11 @@ def all_learned(setting: Setting, name: str) -> tuple[Part, ...]:
     return tuple(learned(setting, name, seed) for seed in setting.seeds(name))
 
 
-def _rebuilt(recipe: Recipe, leaves: Mapping[str, np.ndarray]) -> OptimizerModule:
-    empty = blank(recipe, jax.random.key(0))
-    values = [jnp.asarray(leaves[path]) for path, _ in optimizers.named_leaves(empty)]
-    return jax.tree.unflatten(jax.tree.structure(empty), values)
-
-
 def load_learned(arrays: Arrays, recipe: Recipe) -> OptimizerModule:
     """The optimizer from the arrays of `learned`."""
     paths = (key for key in arrays if key.startswith("best/"))
-    return _rebuilt(recipe, {key.removeprefix("best/"): arrays[key] for key in paths})
+    empty = blank(recipe, jax.random.key(0))
+    return restored(empty, {key.removeprefix("best/"): arrays[key] for key in paths})
 
 
 def load_snapshots(arrays: Arrays, recipe: Recipe) -> list[OptimizerModule]:
@@ -199,10 +185,10 @@ def load_snapshots(arrays: Arrays, recipe: Recipe) -> list[OptimizerModule]:
         for key, values in arrays.items()
         if key.startswith("snapshots/")
     }
-    count = len(stacked["steps"])
+    empty = blank(recipe, jax.random.key(0))
     return [
-        _rebuilt(recipe, {key: values[index] for key, values in stacked.items()})
-        for index in range(count)
+        restored(empty, {key: values[index] for key, values in stacked.items()})
+        for index in range(len(stacked["steps"]))
     ]
 
 

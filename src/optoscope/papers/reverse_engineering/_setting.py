@@ -1,13 +1,13 @@
 """What all parts of one reproduction share."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from optoscope import tasks
+from optoscope.papers import _setting
 from optoscope.papers.reverse_engineering._scales import Recipe, Scale
 
 TASKS = ("regression", "rosenbrock", "two-moons", "cnn")
@@ -16,20 +16,10 @@ BASELINES = ("momentum", "rmsprop", "adam")
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What all parts of one reproduction share.
-
-    Args:
-        scale: the counts.
-        seed: of everything random.
-        data_dir: where datasets lie; not part of any configuration, since data are checked.
-        devices: local devices to spread meta-training's problems over; results differ by rounding.
-    """
+class Setting(_setting.Setting):
+    """The setting of paper B."""
 
     scale: Scale
-    seed: int = 0
-    data_dir: Path | None = None
-    devices: int = 1
 
     def recipe(self, name: str) -> Recipe:
         """The counts of a task."""
@@ -40,11 +30,7 @@ class Setting:
         recipe = self.recipe(name)
         options = dict(recipe.options)
         if tasks.REGISTRY[recipe.task].dataset is not None:
-            # Nothing is held out for validation: what is meta-trained is judged on its training
-            # loss.
-            options |= {"validation_size": 0}
-            if self.data_dir is not None:
-                options["data_dir"] = self.data_dir
+            options |= self.data_options
         return tasks.as_distribution(tasks.get(recipe.task, **options))
 
     def described(self, name: str, **values: Any) -> dict[str, Any]:

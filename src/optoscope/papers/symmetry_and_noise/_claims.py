@@ -1,28 +1,12 @@
 """What paper A says, as data, and what is asked beyond it."""
 
-from collections.abc import Callable, Mapping
-from functools import partial
-
-import numpy as np
-from jaxtyping import Float
-
-from optoscope.papers._claims import Claim
+from optoscope.papers._claims import Claim, measures
 from optoscope.papers.symmetry_and_noise import _statistics as measured
 
 # The aggregate of the deviations that each protocol reads.
 DEVIATIONS = {"paper": "sum_abs", "released": "signed", "corrected": "cosine"}
 TAILS = {protocol: protocol for protocol in ("paper", "released", "corrected")}
 SPECTRA = {"paper": "top", "corrected": "relative_top"}
-
-Statistic = Callable[..., Float[np.ndarray, " repetitions"]]
-
-
-def _measures(statistic: Statistic, protocols: Mapping[str, str], *arguments: str) -> dict:
-    """The statistic for each protocol, which differ in the quantity they read."""
-    return {
-        protocol: partial(statistic, quantity, *arguments)
-        for protocol, quantity in protocols.items()
-    }
 
 
 _LOSS = {"paper": "losses"}
@@ -41,28 +25,28 @@ def _deviation_claims(figure: str, variant: str) -> tuple[Claim, ...]:
             f"A{figure}-faster-{variant}",
             figure,
             f"The learned optimizer trains faster than tuned SGD, Adam and Lion ({variant}).",
-            _measures(measured.faster, _LOSS, variant),
+            measures(measured.faster, _LOSS, variant),
             "log10(the best baseline's mean training loss / the learned optimizer's)",
         ),
         Claim(
             f"A{figure}-above-{variant}",
             figure,
             f"Learned updates break the {words} more than SGD's and Adam's.",
-            _measures(measured.above_baselines, DEVIATIONS, variant),
+            measures(measured.above_baselines, DEVIATIONS, variant),
             "log10(learned mean deviation / the larger of SGD's and Adam's)",
         ),
         Claim(
             f"A{figure}-early-{variant}",
             figure,
             f"The learned optimizer breaks the {words} most at the beginning.",
-            _measures(measured.largest_early, DEVIATIONS, variant),
+            measures(measured.largest_early, DEVIATIONS, variant),
             "log10(mean deviation in the first tenth / in the second half)",
         ),
         Claim(
             f"A{figure}-lion-grows-{variant}",
             figure,
             f"Lion breaks the {words} more and more.",
-            _measures(measured.lion_grows, DEVIATIONS, variant),
+            measures(measured.lion_grows, DEVIATIONS, variant),
             "log10(Lion's mean deviation in the second half / in the first tenth)",
         ),
     )
@@ -76,7 +60,7 @@ def _penalty_claims(figure: str, variant: str) -> tuple[Claim, ...]:
             f"A{figure}-deviation-{part}",
             figure,
             f"The stronger the penalty, the less the {words} is broken.",
-            _measures(measured.deviates_less_in_order, DEVIATIONS, part),
+            measures(measured.deviates_less_in_order, DEVIATIONS, part),
             "the least log10 decrease of the mean deviation from one β to the next",
         ),
     )
@@ -88,14 +72,14 @@ def _performance_claims(figure: str, part: str, words: str) -> tuple[Claim, ...]
             f"A{figure}-slower-{part}",
             figure,
             f"A penalty slows training ({words}).",
-            _measures(measured.slower_at_most, _LOSS, part),
+            measures(measured.slower_at_most, _LOSS, part),
             "log10(mean loss under the strongest penalty / without one)",
         ),
         Claim(
             f"A{figure}-order-{part}",
             figure,
             f"The stronger the penalty, the slower the training ({words}).",
-            _measures(measured.slower_in_order, _LOSS, part),
+            measures(measured.slower_in_order, _LOSS, part),
             "the least log10 increase of the mean loss from one β to the next",
         ),
     )
@@ -108,28 +92,28 @@ def _noise_claims(figure: str, variant: str) -> tuple[Claim, ...]:
             f"A{figure}-gradients-{variant}",
             figure,
             f"Gradient noise is heavy-tailed ({words}).",
-            _measures(measured.heavy_gradients, TAILS, variant),
+            measures(measured.heavy_gradients, TAILS, variant),
             "2 − α (corrected: the Gaussian surrogate's α − α)",
         ),
         Claim(
             f"A{figure}-attenuates-{variant}",
             figure,
             f"Learned updates are less heavy-tailed than the gradients ({words}).",
-            _measures(measured.lighter_than_gradients, TAILS, variant),
+            measures(measured.lighter_than_gradients, TAILS, variant),
             "α of updates − α of gradients",
         ),
         Claim(
             f"A{figure}-lighter-{variant}",
             figure,
             f"Learned updates are less heavy-tailed than Adam's and SGD's ({words}).",
-            _measures(measured.lighter_than_baselines, TAILS, variant),
+            measures(measured.lighter_than_baselines, TAILS, variant),
             "α of learned updates − the larger of Adam's and SGD's",
         ),
         Claim(
             f"A{figure}-spectrum-{variant}",
             figure,
             f"The top eigenvalue of the update covariance: SGD < Adam < Lion < learned ({words}).",
-            _measures(measured.spectrum_in_order, SPECTRA, variant),
+            measures(measured.spectrum_in_order, SPECTRA, variant),
             "the least log10 ratio of neighbours in that order "
             "(corrected: eigenvalue over squared mean update)",
         ),
@@ -142,14 +126,14 @@ def _noise_claims(figure: str, variant: str) -> tuple[Claim, ...]:
             f"A{figure}-late-loss-{variant}",
             figure,
             f"The learned optimizer's loss rises again late in long runs ({words}).",
-            _measures(measured.loss_rises_late, _LOSS, variant),
+            measures(measured.loss_rises_late, _LOSS, variant),
             "log10(mean loss in the last tenth / around the middle)",
         ),
         Claim(
             f"A{figure}-late-alpha-{variant}",
             figure,
             f"α of learned updates falls as that loss rises ({words}).",
-            _measures(measured.alpha_falls_late, TAILS, variant),
+            measures(measured.alpha_falls_late, TAILS, variant),
             "mean α of the first half − of the second",
         ),
     )
@@ -162,14 +146,14 @@ def _histogram_claims(figure: str, variant: str) -> tuple[Claim, ...]:
             f"A{figure}-first-{variant}",
             figure,
             f"The learned optimizer's first updates are its largest ({words}).",
-            _measures(measured.first_updates_largest, _COUNTS, variant),
+            measures(measured.first_updates_largest, _COUNTS, variant),
             "mean log10|u| of the first update − the largest of the later ones drawn",
         ),
         Claim(
             f"A{figure}-adam-{variant}",
             figure,
             f"Later, learned updates are about as large as Adam's ({words}).",
-            _measures(measured.later_near_adam, _COUNTS, variant),
+            measures(measured.later_near_adam, _COUNTS, variant),
             "half a decade − the distance of the mean log10|u| at the last step drawn",
         ),
     )
@@ -192,7 +176,7 @@ def _question_claims() -> tuple[Claim, ...]:
             "A-sweet-spot",
             "sweep-beta",
             "Some strength of the penalty trains faster than none.",
-            _measures(measured.sweet_spot, _LOSS),
+            measures(measured.sweet_spot, _LOSS),
             "log10(mean loss without penalty / with the β that is best on the other meta-seeds)",
         ),
         *(
@@ -200,7 +184,7 @@ def _question_claims() -> tuple[Claim, ...]:
                 f"A-above-{name}",
                 f"sweep-{name}",
                 f"Learned updates break symmetry more than SGD's and Adam's at all {words}.",
-                _measures(measured.above_baselines_throughout, DEVIATIONS, f"sweep-{name}"),
+                measures(measured.above_baselines_throughout, DEVIATIONS, f"sweep-{name}"),
                 "the least log10(learned mean deviation / the larger of SGD's and Adam's)",
             )
             for name, words in sweeps.items()
@@ -209,14 +193,14 @@ def _question_claims() -> tuple[Claim, ...]:
             "A-above-rnn",
             "sweep-optimizer",
             "A learned GRU breaks the rescale symmetry more than SGD and Adam do.",
-            _measures(measured.another_above_baselines, DEVIATIONS, "rnn"),
+            measures(measured.another_above_baselines, DEVIATIONS, "rnn"),
             "log10(its mean deviation / the larger of SGD's and Adam's)",
         ),
         Claim(
             "A-attenuates-rnn",
             "sweep-optimizer",
             "Updates of a learned GRU are less heavy-tailed than the gradients.",
-            _measures(measured.another_lighter_than_gradients, TAILS, "rnn"),
+            measures(measured.another_lighter_than_gradients, TAILS, "rnn"),
             "α of updates − α of gradients",
         ),
     )
@@ -241,14 +225,14 @@ CLAIMS: tuple[Claim, ...] = (
         "A7-deviation",
         "7",
         "The larger Lion's share λ in Lion–SGD, the more the translation symmetry is broken.",
-        _measures(measured.rises_with_lion, DEVIATIONS),
+        measures(measured.rises_with_lion, DEVIATIONS),
         "the least log10 increase of the mean deviation from one λ to the next",
     ),
     Claim(
         "A7-performance",
         "7",
         "The larger Lion's share λ in Lion–SGD, the faster the training.",
-        _measures(measured.improves_with_lion, _LOSS),
+        measures(measured.improves_with_lion, _LOSS),
         "the least log10 decrease of the mean loss from one λ to the next",
     ),
     *_noise_claims("8", "leaky-relu"),
@@ -260,7 +244,7 @@ CLAIMS: tuple[Claim, ...] = (
         "A11-standardized",
         "11",
         "Standardised pixels lower α of gradient noise by about 0.4.",
-        _measures(measured.standardized_is_heavier, TAILS),
+        measures(measured.standardized_is_heavier, TAILS),
         "α with pixels in [0, 1] − α with standardised ones",
         threshold=0.2,
     ),

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import PRNGKeyArray
@@ -17,6 +16,7 @@ from optoscope import bench, meta, optimizers, tasks
 from optoscope._core.keys import stream
 from optoscope.analysis.symmetry import SymmetryPenalty
 from optoscope.optimizers import Optimizer, OptimizerModule
+from optoscope.papers._meta_trained import export, finished, outcome, restored, weights
 from optoscope.papers._parts import Arrays, Part, Workspace
 from optoscope.papers.symmetry_and_noise._setting import BASELINES, SYMMETRIES, Setting
 
@@ -136,7 +136,7 @@ def learned(setting: Setting, recipe: Recipe, meta_seed: int) -> Part:
         task = setting.task(recipe.variant)
         seed = stream(setting.seed, f"meta-seed {meta_seed}")
         weights_key, steps_key, evaluation_key = jax.random.split(seed, 3)
-        distribution = tasks.fixed(task)
+        distribution, folder = tasks.fixed(task), workspace.folder()
         trainer = meta.Trainer(
             meta.TruncatedBackprop(
                 distribution,
@@ -151,24 +151,17 @@ def learned(setting: Setting, recipe: Recipe, meta_seed: int) -> Part:
             evaluate_every=-(-scale.meta_steps // scale.evaluations),
             checkpoint_every=max(10, scale.meta_steps // 5),
         )
-        result = trainer.run(
-            recipe.blank(weights_key),
-            scale.meta_steps,
-            key=steps_key,
-            directory=workspace.folder(),
-            on_report=lambda report: workspace.report(report.step, scale.meta_steps),
+        result = finished(
+            trainer.run(
+                recipe.blank(weights_key),
+                scale.meta_steps,
+                key=steps_key,
+                directory=folder,
+                on_report=lambda report: workspace.report(report.step, scale.meta_steps),
+            )
         )
-        if result.interrupted:
-            raise KeyboardInterrupt
-        arrays = {path: np.asarray(leaf) for path, leaf in optimizers.named_leaves(result.best)}
-        # NaN, since None is no array: no evaluation was finite.
-        loss = np.nan if result.best_loss is None else result.best_loss
-        return arrays | {
-            "seconds": np.asarray(result.seconds),
-            "meta_steps": np.asarray(result.step),
-            "skipped": np.asarray(result.skipped),
-            "evaluation_loss": np.asarray(loss),
-        }
+        export(folder, result, task.metadata, configuration)
+        return weights(result.best) | outcome(result) | {"meta_steps": np.asarray(result.step)}
 
     configuration = setting.described(
         recipe.variant,
@@ -185,6 +178,4 @@ def learned(setting: Setting, recipe: Recipe, meta_seed: int) -> Part:
 
 def load_learned(arrays: Arrays, recipe: Recipe) -> OptimizerModule:
     """The optimizer from the arrays of `learned`."""
-    blank = recipe.blank(jax.random.key(0))
-    leaves = [jnp.asarray(arrays[path]) for path, _ in optimizers.named_leaves(blank)]
-    return jax.tree.unflatten(jax.tree.structure(blank), leaves)
+    return restored(recipe.blank(jax.random.key(0)), arrays)

@@ -1,10 +1,10 @@
 """What all parts of one reproduction share."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from optoscope import tasks
+from optoscope.papers import _setting
 from optoscope.papers.symmetry_and_noise._scales import Scale
 
 BASELINES = ("momentum", "adam", "lion")
@@ -14,37 +14,24 @@ SYMMETRIES = {"leaky-relu": "rescale", "batch-norm": "scale", "sigmoid": "transl
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What all parts of one reproduction share.
-
-    Args:
-        scale: the counts.
-        seed: of everything random.
-        data_dir: where datasets lie; not part of any configuration, since data are checked.
-        devices: local devices to spread meta-training's problems over; results differ by rounding.
-    """
+class Setting(_setting.Setting):
+    """The setting of paper A."""
 
     scale: Scale
-    seed: int = 0
-    data_dir: Path | None = None
-    devices: int = 1
 
     def task(self, variant: str, network: str = "mlp", **options: Any) -> tasks.Classification:
         """The task of a variant ("sigmoid", "leaky-relu", "batch-norm", …).
 
-        Nothing is held out for validation: an epoch of MNIST then has the paper's 469 batches.
-        What is meta-trained is judged on its training loss.
+        As nothing is held out for validation, an epoch of MNIST has the paper's 469 batches.
 
         Args:
             variant: the activation or normalisation.
             network: "mlp", or another of the registry's networks.
             options: of the task, such as `batch_size`, `hidden` or `standardize`.
         """
-        options = {"validation_size": 0} | options
+        options = self.data_options | options
         if self.scale.image_size is not None:
             options["size"] = self.scale.image_size
-        if self.data_dir is not None:
-            options["data_dir"] = self.data_dir
         task = tasks.get(f"{self.scale.dataset}-{network}-{variant}", **options)
         assert isinstance(task, tasks.Classification)
         return task

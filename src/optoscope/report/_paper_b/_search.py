@@ -114,7 +114,8 @@ def _heat_map(axes: Axes, part: Arrays, panel: tuple[str, str, str], norm: Norma
 
 def _ticks(axes: Axes, which: str, levels: np.ndarray) -> None:
     shown = np.unique(np.linspace(0, len(levels) - 1, min(6, len(levels))).round().astype(int))
-    words = [f"{levels[index]:.4g}" for index in shown]
+    # Two digits of a rate, but what 1 − β is of a decay.
+    words = [f"{level:.2g}" if level < 0.5 else f"{level:.4g}" for level in levels[shown]]
     (axes.set_xticks if which == "x" else axes.set_yticks)(shown + 0.5, words)
     axes.tick_params(labelsize=9)
 

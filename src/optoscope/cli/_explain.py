@@ -1,0 +1,154 @@
+"""optoscope explain: what a learned optimizer has learned, as a short program."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import tyro
+
+from optoscope._core.errors import InvalidValueError, check_number
+from optoscope._core.files import write_json, write_text
+from optoscope.cli._command import RunCommand, get_task, trained_on
+from optoscope.cli._console import console, steps
+
+if TYPE_CHECKING:
+    from optoscope import report
+    from optoscope.analysis.dynamics import Distillation
+
+_LONGEST_NAME = 40
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explain(RunCommand):
+    """Distil a learned optimizer into named mechanisms, and measure what each contributes.
+
+    Tunes momentum on the task, reads modes, clipping, schedule and adaptation off the learned
+    optimizer, and looks for the fewest of them that keep the wanted share of its gain. Writes
+    distilled.py (an Optax optimizer that needs nothing else), explanation.json and a page.
+
+    Args:
+        optimizer: a run directory, a folder with a saved optimizer, or a name that
+            `optoscope list pretrained` shows. It must act on every coordinate alone.
+        task: what to run on, as `optoscope list tasks` shows it; by default what the optimizer
+            was trained on.
+        share: of its gain over tuned momentum that the mechanisms are to keep.
+        steps: steps a run; the mean training loss over them is what counts, by its geometric
+            mean over problems.
+        runs: problems for the choice, and again as many fresh ones for the table.
+        samples: settings of momentum to try.
+        most_modes: the most momentum modes to keep.
+    """
+
+    name: ClassVar[str] = "explain"
+
+    optimizer: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[OPTIMIZER]")] = (
+        None
+    )
+    task: str | None = None
+    share: float = 0.9
+    steps: int = 200
+    runs: int = 64
+    samples: int = 1000
+    most_modes: int = 4
+
+    def run(self) -> int:
+        """Tunes, distils, writes and draws."""
+        return self.configured()._work()
+
+    def _work(self) -> int:
+        check_number("--share", self.share, minimum=0, maximum=1, exclusive_minimum=True)
+        for option in ("steps", "runs", "samples"):
+            check_number(f"--{option}", getattr(self, option), minimum=2)
+        check_number("--most-modes", self.most_modes, minimum=1)
+        if self.optimizer is None:
+            raise InvalidValueError(
+                "which optimizer? For example: optoscope explain gru-regression"
+            )
+        from optoscope import optimizers, report
+        from optoscope._core.keys import stream
+        from optoscope.analysis import dynamics
+
+        learned = optimizers.load(self.optimizer)
+        # What has no map of its own for a coordinate cannot be explained this way; say so now.
+        dynamics.coordinate_map(learned)
+        task_name = self.task or trained_on(self.optimizer)
+        task = get_task(task_name, **self.task_options())
+        directory = self.new_directory(f"explain-{Path(self.optimizer).name}-{task_name}")
+        with steps() as show:
+            baseline = self._tuned_momentum(task, show)
+            found = dynamics.distill(
+                learned,
+                task,
+                baseline=optimizers.momentum(**baseline),
+                key=stream(self.seed, "distillation"),
+                share=self.share,
+                num_steps=self.steps,
+                num_runs=self.runs,
+                most_modes=self.most_modes,
+                on_progress=lambda done, total: show("distilling", done, total),
+            )
+        explanation = _explanation(self, task_name, baseline, found)
+        write_text(directory / "distilled.py", found.source)
+        write_json(directory / "explanation.json", explanation.as_json())
+        page = report.render(directory)
+        for table in report.explanation_tables(explanation):
+            console.print(table)
+            console.print()
+        console.print(report.in_words(explanation), style="bold")
+        console.print(f"Program: {directory / 'distilled.py'}")
+        console.print(f"Page:    {page}")
+        return 0
+
+    def _tuned_momentum(self, task: Any, show: Any) -> dict[str, float]:
+        import numpy as np
+
+        from optoscope import bench, optimizers
+        from optoscope._core.keys import stream
+
+        # Wide, since a learned optimizer may be for any task; five decades take no longer.
+        space = {
+            "learning_rate": bench.LogUniform(1e-6, 10.0),
+            "momentum": bench.OneMinusLogUniform(3e-3, 1.0),
+        }
+        found = bench.random_search(
+            task,
+            optimizers.momentum,
+            space,
+            self.samples,
+            num_steps=self.steps,
+            key=stream(self.seed, "tuning of momentum"),
+            num_runs=min(self.runs, 16),
+            on_progress=lambda done, total: show("tuning momentum", done, total),
+        )
+        # By the geometric mean, as `distill` measures.
+        best = int(np.argmin(np.log(found.scores).mean(axis=1)))
+        return {name: float(values[best]) for name, values in found.hyperparameters.items()}
+
+
+def _explanation(
+    command: Explain, task: str, baseline: dict[str, float], found: "Distillation"
+) -> "report.Explanation":
+    from optoscope import report
+
+    assert command.optimizer is not None
+    modes = zip(found.modes.timescales, found.modes.learning_rates, found.modes.shares, strict=True)
+    return report.Explanation(
+        optimizer=Path(command.optimizer).resolve().name[:_LONGEST_NAME],
+        task=task,
+        baseline=baseline,
+        num_steps=command.steps,
+        num_runs=command.runs,
+        wanted=command.share,
+        num_modes=found.num_modes,
+        mechanisms=found.mechanisms,
+        sufficient=found.sufficient,
+        gains={
+            name: report.Worth(**dataclasses.asdict(gain)) for name, gain in found.gains.items()
+        },
+        modes=tuple(
+            report.Mode(complex(timescale), complex(rate), float(share))
+            for timescale, rate, share in modes
+        ),
+        source=found.source,
+    )

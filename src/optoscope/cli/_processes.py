@@ -1,0 +1,99 @@
+"""One run as several processes, on one machine or many."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from optoscope._core.errors import InvalidValueError
+from optoscope.cli._command import use_devices
+
+if TYPE_CHECKING:
+    from optoscope.cli._command import RunCommand
+
+_HEARTBEAT_SECONDS = 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Processes:
+    """How a run is spread over processes.
+
+    Args:
+        coordinator: host:port of the first process; "auto" where the cluster says who is who
+            (Slurm, Open MPI, Kubernetes); empty for one process.
+        processes: how many there are.
+        process: which one this is, from 0.
+    """
+
+    coordinator: str = ""
+    processes: int = 0
+    process: int = -1
+
+    def join(self, devices: int, num_tasks: int) -> int:
+        """Sets up this process's devices, meets the others, and returns how many devices to use.
+
+        Args:
+            devices: local ones to use; 0 for as many as there are, of several processes on
+                CPUs one each.
+            num_tasks: what is spread over the devices of all processes.
+
+        Raises:
+            InvalidValueError: processes that cannot be, or devices that do not divide the tasks.
+        """
+        self._check()
+        if not self.coordinator:
+            return use_devices(devices, num_tasks)
+        import jax
+
+        # Devices must not be asked for before the processes have met; on an accelerator those
+        # that there are count, whatever is said here.
+        jax.config.update("jax_num_cpu_devices", devices or 1)
+        jax.config.update("jax_cpu_collectives_implementation", "gloo")
+        place = (
+            {}
+            if self.coordinator == "auto"
+            else {
+                "coordinator_address": self.coordinator,
+                "num_processes": self.processes,
+                "process_id": self.process,
+            }
+        )
+        jax.distributed.initialize(**place, heartbeat_timeout_seconds=_HEARTBEAT_SECONDS)
+        return len(jax.devices())
+
+    def shared_directory(self, command: "RunCommand", default: str) -> Path:
+        """The run directory: made by the first process, and there for all when this returns.
+
+        Args:
+            command: whose it is; with `out` where there are several processes.
+            default: its name under runs/ where none is given.
+        """
+        if not self.coordinator:
+            return command.new_directory(default)
+        from optoscope._core.processes import is_first, wait_for_all
+
+        if is_first():
+            command.new_directory(default)
+        wait_for_all("run directory")
+        assert command.out is not None
+        return command.out
+
+    def _check(self) -> None:
+        given = self.processes != 0 or self.process != -1
+        if self.coordinator in ("", "auto"):
+            if given:
+                raise InvalidValueError(
+                    "--processes and --process go with --coordinator HOST:PORT; "
+                    "--coordinator auto finds them out."
+                )
+            return
+        host, _, port = self.coordinator.rpartition(":")
+        if not host or not port.isdigit():
+            raise InvalidValueError(
+                f"--coordinator is {self.coordinator!r}; write HOST:PORT, for example "
+                "node0:1234, or auto."
+            )
+        if self.processes < 1 or not 0 <= self.process < self.processes:
+            raise InvalidValueError(
+                f"process {self.process} of {self.processes}: give --processes, their number, and "
+                "--process, from 0 to one less."
+            )

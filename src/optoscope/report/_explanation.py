@@ -1,0 +1,139 @@
+"""The record of `optoscope explain`."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from optoscope._core.errors import FileFormatError
+from optoscope.report._checks import as_integer, as_mapping, as_number, as_sequence
+
+EXPLANATION_FORMAT = "optoscope/explanation"
+EXPLANATION_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Worth:
+    """The mean loss of an optimizer and its gain over the baseline.
+
+    Args:
+        loss: mean over a run's steps, geometric mean over runs.
+        gain: the logarithm of the baseline's loss over that, mean over runs.
+        standard_error: of the gain, over paired runs.
+        share: of the learned optimizer's gain, a fraction.
+
+    """
+
+    loss: float
+    gain: float
+    standard_error: float
+    share: float
+
+
+@dataclass(frozen=True)
+class Mode:
+    """An eigenmode of the learned optimizer at its fixed point; complex ones come in pairs."""
+
+    timescale: complex
+    learning_rate: complex
+    share: float
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The content of `explanation.json`.
+
+    Args:
+        optimizer: what was explained.
+        task: its name.
+        baseline: tuned values of momentum, by name.
+        num_steps: steps a run.
+        num_runs: fresh problems.
+        wanted: the share of the gain that was to be kept.
+        num_modes: modes kept.
+        mechanisms: what is on beside momentum.
+        sufficient: whether the wanted share was reached when the mechanisms were chosen.
+        gains: by the names of `analysis.dynamics.Distillation.gains`.
+        modes: the one with the largest share first.
+        source: the program.
+
+    """
+
+    optimizer: str
+    task: str
+    baseline: Mapping[str, float]
+    num_steps: int
+    num_runs: int
+    wanted: float
+    num_modes: int
+    mechanisms: tuple[str, ...]
+    sufficient: bool
+    gains: Mapping[str, Worth]
+    modes: tuple[Mode, ...]
+    source: str
+
+    @classmethod
+    def from_json(cls, value: Any) -> "Explanation":
+        """Checks and converts the content of `explanation.json`.
+
+        Raises:
+            FileFormatError: it is something else, is from a newer version, or is damaged.
+
+        """
+        fields = as_mapping(value, "the content")
+        if fields.get("format") != EXPLANATION_FORMAT:
+            raise FileFormatError(
+                f"'format' is {fields.get('format')!r}; an explanation has {EXPLANATION_FORMAT!r}"
+            )
+        version = as_integer(fields.get("version"), "'version'")
+        if version > EXPLANATION_VERSION:
+            raise FileFormatError(
+                f"it has format version {version} and this optoscope reads up to "
+                f"{EXPLANATION_VERSION}; upgrade optoscope to read it"
+            )
+        gains = as_mapping(fields.get("gains"), "'gains'")
+        missing = {"learned", "baseline", "distilled"} - set(gains)
+        if missing:
+            raise FileFormatError(f"'gains' lacks {', '.join(sorted(missing))}")
+        baseline = as_mapping(fields.get("baseline"), "'baseline'")
+        return cls(
+            optimizer=str(fields.get("optimizer", "")),
+            task=str(fields.get("task", "")),
+            baseline={name: as_number(number, repr(name)) for name, number in baseline.items()},
+            num_steps=as_integer(fields.get("num_steps"), "'num_steps'"),
+            num_runs=as_integer(fields.get("num_runs"), "'num_runs'"),
+            wanted=as_number(fields.get("wanted"), "'wanted'"),
+            num_modes=as_integer(fields.get("num_modes"), "'num_modes'"),
+            mechanisms=tuple(
+                str(name) for name in as_sequence(fields.get("mechanisms"), "'mechanisms'")
+            ),
+            sufficient=bool(fields.get("sufficient")),
+            gains={name: _worth(entry) for name, entry in gains.items()},
+            modes=tuple(_mode(entry) for entry in as_sequence(fields.get("modes"), "'modes'")),
+            source=str(fields.get("source", "")),
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """The content of `explanation.json`, which `from_json` reads."""
+        fields = dataclasses.asdict(self)
+        for mode in fields["modes"]:
+            for name in ("timescale", "learning_rate"):
+                mode[name] = [mode[name].real, mode[name].imag]
+        return {"format": EXPLANATION_FORMAT, "version": EXPLANATION_VERSION, **fields}
+
+
+def _worth(entry: Any) -> Worth:
+    fields = as_mapping(entry, "a gain")
+    names = ("loss", "gain", "standard_error", "share")
+    return Worth(*(as_number(fields.get(name), repr(name)) for name in names))
+
+
+def _mode(entry: Any) -> Mode:
+    fields = as_mapping(entry, "a mode")
+    numbers = []
+    for name in ("timescale", "learning_rate"):
+        parts = [as_number(part, repr(name)) for part in as_sequence(fields.get(name), repr(name))]
+        if len(parts) != 2:
+            raise FileFormatError(f"{name!r} of a mode has {len(parts)} parts, not 2")
+        numbers.append(complex(*parts))
+    return Mode(*numbers, share=as_number(fields.get("share"), "'share'"))
