@@ -43,6 +43,7 @@ def of_paper_b(run: Path, scale: Any) -> None:
         provenance = {
             "task": {"name": recipe.task, **recipe.options},
             "meta_training": configuration,
+            "meta_steps_done": recipe.meta_steps,
             "evaluation_loss": float(arrays["evaluation_loss"]),
         }
         optimizer = reverse_engineering.load_learned(arrays, recipe)

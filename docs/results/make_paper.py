@@ -15,6 +15,8 @@ from typing import Any
 import jinja2
 import numpy as np
 
+from optoscope import report
+
 HERE = Path(__file__).parent
 IMAGES = HERE.parent / "images"
 _MARKS = {"holds": "✓ holds", "does not hold": "✗ does not hold", "inconclusive": "? inconclusive"}
@@ -71,10 +73,19 @@ class Page:
         shutil.copy(self.run / "figures" / f"{name}.png", IMAGES / image)
         return f"![{words}](../images/{image})"
 
-    def mean(self, part: str, array: str, digits: int = 3) -> str:
-        """The mean over everything of an array of a part."""
+    def mean(self, part: str, array: str, digits: int = 3, column: int | None = None) -> str:
+        """The mean over everything of an array of a part, or of one column of its sizes."""
         with np.load(self.run / "records" / f"{part}.npz", allow_pickle=False) as arrays:
-            return f"{np.nanmean(arrays[array]):.{digits}g}"
+            values = arrays[array] if column is None else np.abs(arrays[array][..., column])
+            return f"{np.nanmean(values):.{digits}g}"
+
+    def explanation(self, name: str) -> str:
+        """What `optoscope explain NAME` found, from its explanation.json in the run's explain/."""
+        path = self.run / "explain" / f"{name}.json"
+        found = report.Explanation.from_json(json.loads(path.read_text(encoding="utf-8")))
+        lines = ["| " + " | ".join(row) + " |" for row in report.worth_rows(found)]
+        head = ["| | mean loss | share of the gain, % |", "| --- | --- | --- |"]
+        return "\n".join([report.in_words(found), "", *head, *lines])
 
     def minutes(self, prefix: str) -> str:
         """Minutes that the parts of that prefix spent computing, all added up."""

@@ -2,6 +2,7 @@ import pytest
 
 from support.run_files import (
     CLAIMS,
+    EXPLANATION,
     make_losses,
     make_metrics,
     make_probes,
@@ -21,6 +22,7 @@ def full_run(tmp_path):
         metrics=make_metrics(),
         probes=make_probes(),
         claims=CLAIMS,
+        explanation=EXPLANATION,
         config={
             "command": "demo",
             "seed": 0,

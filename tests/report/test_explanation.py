@@ -9,37 +9,12 @@ from rich.console import Console
 from optoscope import report
 from optoscope._core.errors import FileFormatError, RunDirectoryError
 from optoscope._core.files import write_json
-from optoscope.report import Explanation, Mode, Worth
-
-FOUND = Explanation(
-    optimizer="gru-<b>regression</b>",
-    task="quadratic",
-    baseline={"learning_rate": 0.25, "momentum": 0.75},
-    num_steps=200,
-    num_runs=64,
-    wanted=0.9,
-    num_modes=1,
-    mechanisms=("clipping",),
-    sufficient=True,
-    gains={
-        "learned": Worth(0.05, 0.4, 0.02, 1.0),
-        "baseline": Worth(0.0746, 0.0, 0.0, 0.0),
-        "distilled": Worth(0.0511, 0.38, 0.02, 0.95),
-        "everything": Worth(0.09, -2.0, 0.5, -5.0),
-        "without clipping": Worth(0.06, 0.2, 0.02, 0.5),
-        "without momentum": Worth(0.08, -0.07, 0.03, -0.2),
-    },
-    modes=(
-        Mode(0.8 + 0j, 0.3 + 0j, 0.6),
-        Mode(0.5 + 0.1j, 0.1 - 0.02j, 0.1),
-        Mode(0.5 - 0.1j, 0.1 + 0.02j, 0.1),
-    ),
-    source="x < 1 and x > 0",
-)
+from optoscope.report import Explanation
+from support.run_files import EXPLANATION
 
 
 def test_it_is_read_back_as_it_was_written():
-    assert Explanation.from_json(FOUND.as_json()) == FOUND
+    assert Explanation.from_json(EXPLANATION.as_json()) == EXPLANATION
 
 
 @pytest.mark.parametrize(
@@ -54,20 +29,20 @@ def test_it_is_read_back_as_it_was_written():
 )
 def test_damage_is_named(change, message):
     with pytest.raises(FileFormatError, match=message):
-        Explanation.from_json(FOUND.as_json() | change)
+        Explanation.from_json(EXPLANATION.as_json() | change)
 
 
 def test_the_sentence_says_what_is_kept_and_by_what():
-    words = report.in_words(FOUND)
+    words = report.in_words(EXPLANATION)
     assert words.startswith("Momentum with one mode and clipping keep 95% of what gru")
-    poor = dataclasses.replace(FOUND, sufficient=False, mechanisms=(), num_modes=2)
+    poor = dataclasses.replace(EXPLANATION, sufficient=False, mechanisms=(), num_modes=2)
     assert "Momentum with 2 modes keeps 95%" in report.in_words(poor)
     assert report.in_words(poor).endswith("which is less than was asked for.")
 
 
 def test_the_tables_hold_every_part_and_a_pair_once():
     console = Console(width=120, record=True, file=io.StringIO())
-    for table in report.explanation_tables(FOUND):
+    for table in report.explanation_tables(EXPLANATION):
         console.print(table)
     text = console.export_text()
     assert "95 ± 5" in text
@@ -78,7 +53,7 @@ def test_the_tables_hold_every_part_and_a_pair_once():
 
 def test_the_page_shows_it_and_escapes_it(tmp_path):
     write_json(tmp_path / "config.json", {"command": "explain", "arguments": {}})
-    write_json(tmp_path / "explanation.json", FOUND.as_json())
+    write_json(tmp_path / "explanation.json", EXPLANATION.as_json())
     page = report.render(tmp_path).read_text()
     assert "x &lt; 1 and x &gt; 0" in page
     assert "<b>" not in page

@@ -48,6 +48,7 @@ def metrics(meta_loss, evaluation=None):
 def test_the_registry_names_and_describes_every_figure():
     assert {kind.name for kind in report.FIGURES} == {
         "loss_curves", "early_losses", "comparison", "search", "probes", "meta_training",
+        "mechanisms",
     }  # fmt: skip
     for kind in report.FIGURES:
         assert kind.text.title

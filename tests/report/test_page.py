@@ -19,7 +19,9 @@ from support.run_files import (
     write_run,
 )
 
-NAMES = ("loss_curves", "early_losses", "comparison", "search", "probes", "meta_training")
+NAMES = (
+    "loss_curves", "early_losses", "comparison", "search", "probes", "meta_training", "mechanisms",
+)  # fmt: skip
 VOID = {"meta", "link", "img", "br", "hr"}
 
 
@@ -80,10 +82,8 @@ def test_the_page_says_it_all(full_run):
     assert "10 runs of 200 steps each · seeds 0 to 9 · 4 min 5 s in all" in text
     assert f"optoscope demo --config {full_run / 'config.json'}" in text
     assert "optoscope 0.1.0 · jax 0.10" in text
-    assert {kind.name for kind in report.FIGURES} == {*NAMES, "mechanisms"}
+    assert {kind.name for kind in report.FIGURES} == set(NAMES)
     for kind in report.FIGURES:
-        if kind.name == "mechanisms":  # of another command; see test_explanation.py
-            continue
         assert kind.text.title in text
         assert kind.text.how_to_read in text
         assert kind.text.what_it_does_not_show in text

@@ -3,6 +3,8 @@ from pathlib import Path
 
 import numpy as np
 
+from optoscope.report import Explanation, Mode, Worth
+
 NAMES = ("lstm", "momentum", "adam", "lion")
 
 
@@ -170,7 +172,7 @@ CLAIMS = [
 
 
 def write_run(directory: Path, *, results=None, losses=None, search=None, metrics=None,
-              claims=None, config=None, probes=None) -> Path:  # fmt: skip
+              claims=None, config=None, probes=None, explanation=None) -> Path:  # fmt: skip
     directory.mkdir(parents=True, exist_ok=True)
     config = config or {"command": "demo", "seed": 0, "task": {"name": "digits-mlp-sigmoid"}}
     (directory / "config.json").write_text(json.dumps(config))
@@ -181,6 +183,8 @@ def write_run(directory: Path, *, results=None, losses=None, search=None, metric
     if metrics is not None:
         text = "".join(json.dumps(line) + "\n" for line in metrics)
         (directory / "metrics.jsonl").write_text(text)
+    if explanation is not None:
+        (directory / "explanation.json").write_text(json.dumps(explanation.as_json()))
     (directory / "records").mkdir(exist_ok=True)
     if losses is not None:
         arrays = {f"losses/{name}": value for name, value in losses.items()}
@@ -190,3 +194,30 @@ def write_run(directory: Path, *, results=None, losses=None, search=None, metric
     if probes is not None:
         np.savez(directory / "records" / "probes.npz", **probes)
     return directory
+
+
+EXPLANATION = Explanation(
+    optimizer="gru-<b>regression</b>",
+    task="quadratic",
+    baseline={"learning_rate": 0.25, "momentum": 0.75},
+    num_steps=200,
+    num_runs=64,
+    wanted=0.9,
+    num_modes=1,
+    mechanisms=("clipping",),
+    sufficient=True,
+    gains={
+        "learned": Worth(0.05, 0.4, 0.02, 1.0),
+        "baseline": Worth(0.0746, 0.0, 0.0, 0.0),
+        "distilled": Worth(0.0511, 0.38, 0.02, 0.95),
+        "everything": Worth(0.09, -2.0, 0.5, -5.0),
+        "without clipping": Worth(0.06, 0.2, 0.02, 0.5),
+        "without momentum": Worth(0.08, -0.07, 0.03, -0.2),
+    },
+    modes=(
+        Mode(0.8 + 0j, 0.3 + 0j, 0.6),
+        Mode(0.5 + 0.1j, 0.1 - 0.02j, 0.1),
+        Mode(0.5 - 0.1j, 0.1 + 0.02j, 0.1),
+    ),
+    source="x < 1 and x > 0",
+)

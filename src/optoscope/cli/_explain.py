@@ -50,7 +50,7 @@ class Explain(RunCommand):
     steps: int = 200
     runs: int = 64
     samples: int = 1000
-    most_modes: int = 4
+    most_modes: int = 2
 
     def run(self) -> int:
         """Tunes, distils, writes and draws."""

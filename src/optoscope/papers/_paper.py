@@ -51,7 +51,8 @@ class Paper:
 
     Args:
         letter: "A", "B" or "C".
-        figures: by key, in the paper's order; keys that are no numbers are open questions.
+        figures: by key, in the paper's order; keys that are no numbers ("4", of an appendix
+            "app-4") are open questions.
         claims: what it says.
         scales: the counts of "smoke", "laptop" and "paper".
         setting: makes what its parts are built from, of (scale, seed, data_dir, devices).
@@ -82,7 +83,7 @@ class Paper:
             ('4', '7')
         """
         listed = names.split(",") if isinstance(names, str) else list(names)
-        numbered = {key for key in self.figures if key[0].isdigit()}
+        numbered = {key for key in self.figures if key.removeprefix("app-")[0].isdigit()}
         groups = {
             "all": numbered,
             "questions": set(self.figures) - numbered,

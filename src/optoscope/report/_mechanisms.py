@@ -113,14 +113,14 @@ def mechanisms(explanation: Explanation) -> Figure:
         figure = Figure(figsize=(8.4, 1.6 + 0.45 * len(rows)), layout="constrained")
         axes = figure.subplots()
         low = min(-0.1, *(max(worth.share, -1.0) for worth in rows.values())) - 0.1
-        axes.set_xlim(100 * low, 125)
+        axes.set_xlim(100 * low, 150)
         for place, worth in enumerate(rows.values()):
             shown = 100 * max(worth.share, -1.0)
             error = 200 * worth.standard_error / whole
             axes.errorbar(
-                shown, place, xerr=min(error, 100.0) if math.isfinite(error) else None,
+                shown, place, xerr=error if worth.share >= -1 and math.isfinite(error) else None,
                 marker="o" if worth.share >= -1 else "<", color=colour, markersize=8,
-                elinewidth=2, clip_on=False,
+                elinewidth=2,
             )  # fmt: skip
         axes.axvline(0, color=MUTED, linewidth=1, linestyle=":")
         axes.axvline(100, color=MUTED, linewidth=1, linestyle=":")

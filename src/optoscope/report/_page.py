@@ -77,10 +77,10 @@ def _html(run: Run, pictures: Sequence[_Picture], notes: Sequence[str]) -> str:
     )
     results, explanation = run.results, run.explanation
     versions = run.config.get("versions")
-    headline = sentence(results) if results else ""
+    found = in_words(explanation) if explanation else ""
     return environment.from_string(template.read_text(encoding="utf-8")).render(
         title=_title(run),
-        headline=in_words(explanation) if explanation else headline,
+        headline=sentence(results) if results else found,
         facts=_facts(run),
         notes=[str(note) for note in notes],
         summary=summarise(results) if results else None,

@@ -195,7 +195,7 @@ def distill(
     share: float = 0.9,
     num_steps: int = 200,
     num_runs: int = 64,
-    most_modes: int = 4,
+    most_modes: int = 2,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Distillation:
     """What a learned optimizer has learned, as a short program.

@@ -143,10 +143,12 @@ def _fitted(program: ExplicitOptimizer, examples: Examples) -> ExplicitOptimizer
             np.float64,
         )
 
-    fit = least_squares(
-        evaluated(_errors), np.asarray(start), jac=evaluated(_slopes), x_scale="jac",
-        max_nfev=_EVALUATIONS,
-    )  # fmt: skip
+    # A step that goes too far is tried and taken back.
+    with np.errstate(invalid="ignore", over="ignore"):
+        fit = least_squares(
+            evaluated(_errors), np.asarray(start), jac=evaluated(_slopes), x_scale="jac",
+            max_nfev=_EVALUATIONS,
+        )  # fmt: skip
     return _with_numbers(program, unravel(jnp.asarray(fit.x, jnp.float32)))
 
 

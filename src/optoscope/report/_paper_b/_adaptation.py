@@ -112,8 +112,10 @@ def manifold(records: Records) -> Figure:
     part, fixed = records["manifold-cnn"], records["fixed-points-cnn"]
     seed = best_of(part)
     rates = part["rates"][seed]
-    norm = Normalize(*limits(rates, margin=0.0))
+    norm = Normalize(*limits(rates, margin=0.0, least=0.01 * abs(float(np.mean(rates)))))
     colours = np.array(coloured(rates, norm, LEVEL))
+    # Of points that are all one, rounding is nothing to look at.
+    visited = np.sqrt(part["places"][seed].var() / max(float(part["spread"][seed]), 1e-300))
     with style():
         figure = Figure(figsize=(10.4, 8.0), layout="constrained")
         (where, functions), (along, speed) = figure.subplots(2, 2)
@@ -137,7 +139,10 @@ def manifold(records: Records) -> Figure:
         ):
             axes.scatter(part["places"][seed], values, c=colours, s=34)
             axes.set_xlabel("place along the points' first direction")
+            axes.set_xlim(*limits(part["places"][seed], margin=0.1, least=0.02 * visited))
+            axes.locator_params("x", nbins=5)
             axes.set_ylabel(words)
+        along.set_ylim(norm.vmin, norm.vmax)
         if (part["speeds"][seed] > 0).any():
             speed.set_yscale("log")
         line = f"one direction holds {100 * part['explained'][seed]:.0f}% of the points' variance"
