@@ -5,7 +5,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from optoscope.report._paper_c_theory import (
+from optoscope.report._paper_c._theory import (
     CURVATURE_TEXT,
     EIGENVALUES_TEXT,
     VARIANCE_TEXT,

@@ -77,9 +77,10 @@ def test_against_a_naive_implementation(activation, norm):
         ((784, 40, 10), None, 31_810),
         ((784, 20, 20, 10), None, 16_330),
         ((3, 2), "batch", 8),
+        ((784, 128, 128, 10), None, 118_282),
     ],
 )
-def test_parameter_counts_of_paper_a(widths, norm, count):
+def test_parameter_counts_of_the_papers(widths, norm, count):
     assert size(jax.eval_shape(MLP(widths, "sigmoid", norm).init, jax.random.key(0))) == count
 
 
@@ -94,6 +95,24 @@ def test_initial_parameters_are_uniform_within_one_over_root_fan_in():
         standard_error = bound**2 * np.sqrt((1 / 5 - 1 / 9) / weights.size)
         assert abs(np.mean(weights**2) - bound**2 / 3) < 4 * standard_error
         assert abs(np.mean(weights)) < 4 * bound / np.sqrt(3 * weights.size)
+
+
+def test_the_uniform_start_is_the_default_and_has_not_changed():
+    # As drawn before there was a choice: results recorded with it must stay reachable.
+    layer = MLP((3, 2), "relu").init(jax.random.key(0))["layer_0"]
+    np.testing.assert_allclose(layer["bias"], [-0.4569261, -0.1801476], rtol=1e-5)
+    np.testing.assert_allclose(layer["weights"][0], [-0.2508934, 0.3326661], rtol=1e-5)
+
+
+def test_a_truncated_normal_start_has_no_biases():
+    params = MLP((400, 100, 10), initialization="truncated_normal").init(jax.random.key(0))
+    for layer, fan_in in (("layer_0", 400), ("layer_1", 100)):
+        weights = np.asarray(params[layer]["weights"], float) * fan_in**0.5
+        # Two standard deviations of a normal hold a second moment of 0.7737.
+        error = np.std(weights**2) / weights.size**0.5
+        assert abs(np.mean(weights**2) - 0.7737) < 4 * error
+        assert 1 < np.abs(weights).max() <= 2
+        assert not params[layer]["bias"].any()
 
 
 def test_layers_and_entries_are_drawn_independently():
@@ -139,3 +158,5 @@ def test_unknown_names_suggest():
         MLP((2, 1), "sigmoidal")
     with pytest.raises(UnknownNameError, match=r"unknown norm 'batchnorm'.*'batch'"):
         MLP((2, 1), "relu", "batchnorm")
+    with pytest.raises(UnknownNameError, match="unknown initialization 'normal'"):
+        MLP((2, 1), initialization="normal")

@@ -1,7 +1,8 @@
 import jax
+import jax.numpy as jnp
 import pytest
 
-from optoscope import tasks
+from optoscope import data, tasks
 from optoscope._core.errors import InvalidValueError, OptoscopeError, UnknownNameError
 
 
@@ -65,3 +66,23 @@ def test_rows_and_columns_of_the_quadratics():
     assert tasks.get("quadratic-ill-conditioned").sample(jax.random.key(0)).matrix.shape == (5, 5)
     task = tasks.get("quadratic", rows=3, columns=2).sample(jax.random.key(0))
     assert task.matrix.shape == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("shape", "network", "count"),
+    [((28, 28, 1), "mlp-128-128", 118_282), ((32, 32, 3), "cnn-mean-pool", 56_970)],
+)
+def test_the_networks_paper_c_meta_trains_on(shape, network, count, monkeypatch):
+    part = data.Split(jnp.zeros((3, *shape)), jnp.arange(3))
+    monkeypatch.setattr(
+        data, "load", lambda name, **_: data.Dataset(name, part, part, part, num_classes=10)
+    )
+    for dataset in ("fashion-mnist", "mnist", "cifar10", "digits"):
+        task = tasks.get(f"{dataset}-{network}")
+        metadata = task.metadata
+        assert metadata["num_params"] == count
+        assert metadata["batch_size"] == 128
+        assert metadata["initialization"] == "truncated_normal"
+        assert metadata["activation"] == "relu"
+    params = task.init(jax.random.key(0))
+    assert all(not entry["bias"].any() for entry in params.values())

@@ -17,6 +17,7 @@ from optoscope.report._figures import FIGURES, FigureText
 from optoscope.report._mechanisms import in_words, mode_rows, worth_rows
 from optoscope.report._paper_a import PAPER_A
 from optoscope.report._paper_b import PAPER_B
+from optoscope.report._paper_c import PAPER_C
 from optoscope.report._records import Claim, Run, read_run
 from optoscope.report._style import save
 from optoscope.report._summary import format_number, sentence, summarise
@@ -60,7 +61,7 @@ def render(directory: str | Path, *, notes: Sequence[str] = ()) -> Path:
     """
     run = read_run(directory)
     pictures = []
-    for kind in (*FIGURES, *PAPER_A, *PAPER_B):
+    for kind in (*FIGURES, *PAPER_A, *PAPER_B, *PAPER_C):
         if kind.can_draw(run):
             image, _ = save(kind.draw(run), run.directory / "figures" / kind.name)
             claims = [_claim_row(c) for c in run.claims if c.figure.replace(" ", "-") == kind.name]

@@ -19,29 +19,42 @@ class PaperFigure(FigureKind):
     """A figure that is drawn from parts: `records/<part>.npz`.
 
     Args:
-        parts: their names.
+        parts: the names of those that it cannot do without.
         picture: draws it from their arrays.
+        optional: the names of those that it also shows where they are there, as when not all
+            are measured at every scale; with no other parts it needs one of them.
 
     """
 
     parts: tuple[str, ...] = ()
     picture: Callable[[Records], Figure] | None = None
+    optional: tuple[str, ...] = ()
 
     def can_draw(self, run: Run) -> bool:
-        """Whether all parts are there."""
-        folder = run.directory / "records"
-        # The description is written last: without it the arrays belong to something unfinished.
-        return all((folder / f"{part}.json").is_file() for part in self.parts)
+        """Whether the parts are there that it cannot do without."""
+        needed = len(_present(run, self.parts)) == len(self.parts)
+        return needed and bool(self.parts or _present(run, self.optional))
+
+
+def _present(run: Run, parts: tuple[str, ...]) -> tuple[str, ...]:
+    folder = run.directory / "records"
+    # The description is written last: without it the arrays belong to something unfinished.
+    return tuple(part for part in parts if (folder / f"{part}.json").is_file())
 
 
 def paper_figure(
-    key: str, parts: tuple[str, ...], picture: Callable[[Records], Figure], text: FigureText
+    key: str,
+    parts: tuple[str, ...],
+    picture: Callable[[Records], Figure],
+    text: FigureText,
+    *,
+    optional: tuple[str, ...] = (),
 ) -> PaperFigure:
     """The figure of a paper that the key names, drawn from the arrays of its parts."""
 
     def draw(run: Run) -> Figure:
-        folder = run.directory / "records"
-        return picture({part: read_arrays(folder / f"{part}.npz") for part in parts})
+        folder, found = run.directory / "records", (*parts, *_present(run, optional))
+        return picture({part: read_arrays(folder / f"{part}.npz") for part in found})
 
     name = f"figure-{key}" if key[0].isdigit() else key
-    return PaperFigure(name, (), draw, text, parts, picture)
+    return PaperFigure(name, (), draw, text, parts, picture, optional)

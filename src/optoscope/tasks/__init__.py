@@ -1,40 +1,68 @@
 """Tasks and task distributions: what optimizers are run on."""
 
+from optoscope.tasks._autoencoder import Autoencoder, autoencoder
 from optoscope.tasks._base import Task, TaskDistribution, as_distribution, fixed
 from optoscope.tasks._classification import (
     Classification,
     LabelledBatch,
     cnn_classification,
     mlp_classification,
+    residual_classification,
 )
 from optoscope.tasks._cnn import CNN
+from optoscope.tasks._es_gradient import ESGradient, es_gradient
+from optoscope.tasks._language_model import (
+    LanguageModel,
+    recurrent_language_model,
+    transformer_language_model,
+)
 from optoscope.tasks._mlp import MLP
 from optoscope.tasks._quadratic import LeastSquares, RandomLeastSquares, RandomQuadratic
+from optoscope.tasks._recurrent import RecurrentNetwork
 from optoscope.tasks._registry import REGISTRY, TaskEntry, get, names
+from optoscope.tasks._reparametrized import Reparametrized, ReparametrizedTasks, reparametrized
+from optoscope.tasks._residual import ResidualNetwork
 from optoscope.tasks._rosenbrock import Rosenbrock
 from optoscope.tasks._symmetries import Symmetry
+from optoscope.tasks._transformer import Transformer
 from optoscope.tasks._two_moons import TwoMoons, two_moons
+from optoscope.tasks._unseen import UNSEEN
 
 __all__ = [
     "CNN",
     "MLP",
     "REGISTRY",
+    "UNSEEN",
+    "Autoencoder",
     "Classification",
+    "ESGradient",
     "LabelledBatch",
+    "LanguageModel",
     "LeastSquares",
     "RandomLeastSquares",
     "RandomQuadratic",
+    "RecurrentNetwork",
+    "Reparametrized",
+    "ReparametrizedTasks",
+    "ResidualNetwork",
     "Rosenbrock",
     "Symmetry",
     "Task",
     "TaskDistribution",
     "TaskEntry",
+    "Transformer",
     "TwoMoons",
     "as_distribution",
+    "autoencoder",
     "cnn_classification",
+    "es_gradient",
     "fixed",
     "get",
     "mlp_classification",
     "names",
+    "recurrent_language_model",
+    "reparametrized",
+    "residual_classification",
+    "transformer_language_model",
     "two_moons",
 ]

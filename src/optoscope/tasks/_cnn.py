@@ -9,29 +9,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from optoscope._core.errors import InvalidValueError, UnknownNameError
+from optoscope.tasks._layers import INITIALIZATIONS, convolve, dense, draw_layer
 from optoscope.tasks._mlp import ACTIVATIONS, MLPParams
 
 PADDINGS = ("VALID", "SAME")
 POOLINGS = ("flatten", "mean")
-INITIALIZATIONS = ("uniform", "truncated_normal")
-
-# Images are (batch, height, width, channels), kernels (height, width, inputs, outputs).
-_LAYOUT = ("NHWC", "HWIO", "NHWC")
-
-
-def _draw(
-    key: PRNGKeyArray, shape: tuple[int, ...], initialization: str
-) -> dict[str, Float[Array, "..."]]:
-    fan_in = math.prod(shape[:-1])
-    bound = fan_in**-0.5
-    if initialization == "truncated_normal":
-        weights = bound * jax.random.truncated_normal(key, -2.0, 2.0, shape)
-        return {"weights": weights, "bias": jnp.zeros(shape[-1])}
-    weights_key, bias_key = jax.random.split(key)
-    return {
-        "weights": jax.random.uniform(weights_key, shape, minval=-bound, maxval=bound),
-        "bias": jax.random.uniform(bias_key, shape[-1:], minval=-bound, maxval=bound),
-    }
 
 
 class CNN(eqx.Module):
@@ -134,10 +116,10 @@ class CNN(eqx.Module):
         inputs = (self.image_shape[2], *self.channels)
         for layer, (fan_in, fan_out) in enumerate(zip(inputs, self.channels, strict=False)):
             shape = (self.kernel_size, self.kernel_size, fan_in, fan_out)
-            params[f"conv_{layer}"] = _draw(
+            params[f"conv_{layer}"] = draw_layer(
                 jax.random.fold_in(key, layer), shape, self.initialization
             )
-        params["dense"] = _draw(
+        params["dense"] = draw_layer(
             jax.random.fold_in(key, len(self.channels)),
             (self.dense_inputs, self.num_outputs),
             self.initialization,
@@ -150,19 +132,11 @@ class CNN(eqx.Module):
         """The outputs (logits) for a batch of flat images."""
         hidden = inputs.reshape(-1, *self.image_shape)
         for layer, stride in enumerate(self._strides()):
-            entry = params[f"conv_{layer}"]
-            hidden = jax.lax.conv_general_dilated(
-                hidden,
-                entry["weights"],
-                window_strides=(stride, stride),
-                padding=self.padding,
-                dimension_numbers=_LAYOUT,
-            )
-            hidden = ACTIVATIONS[self.activation](hidden + entry["bias"])
+            hidden = convolve(params[f"conv_{layer}"], hidden, stride=stride, padding=self.padding)
+            hidden = ACTIVATIONS[self.activation](hidden)
         if self.pooling == "mean":
             hidden = jnp.mean(hidden, axis=(1, 2))
-        dense = params["dense"]
-        return hidden.reshape(hidden.shape[0], -1) @ dense["weights"] + dense["bias"]
+        return dense(params["dense"], hidden.reshape(hidden.shape[0], -1))
 
     @property
     def metadata(self) -> dict[str, Any]:

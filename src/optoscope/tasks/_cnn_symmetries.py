@@ -38,6 +38,17 @@ class _ChannelEntries:
         return [jnp.moveaxis(leaf, -1 if self.by == "output" else -2, 0) for leaf in leaves]
 
 
+def softmax_translation() -> Symmetry:
+    """One number added to all outputs of the layer "dense", by an input's weights or by the bias.
+
+    Source: paper A, equation 12.
+    """
+    return join(
+        translation(_ChannelEntries("dense", ("weights",), "input"), label="dense input"),
+        translation(_ChannelEntries("dense", ("bias",), "layer"), label="dense bias"),
+    )
+
+
 def cnn_symmetries(network: CNN) -> dict[str, Symmetry]:
     """The symmetries of a convolutional network under a softmax cross-entropy.
 
@@ -49,12 +60,7 @@ def cnn_symmetries(network: CNN) -> dict[str, Symmetry]:
 
     Source: paper A, equations 12 and 15, for networks that it does not have.
     """
-    symmetries = {
-        "translation": join(
-            translation(_ChannelEntries("dense", ("weights",), "input"), label="dense input"),
-            translation(_ChannelEntries("dense", ("bias",), "layer"), label="dense bias"),
-        )
-    }
+    symmetries = {"translation": softmax_translation()}
     if network.activation not in HOMOGENEOUS_ACTIVATIONS:
         return symmetries
     last = len(network.channels) - 1

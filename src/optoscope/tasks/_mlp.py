@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from optoscope._core.errors import InvalidValueError, UnknownNameError
+from optoscope.tasks._layers import INITIALIZATIONS, dense, draw_layer, fresh_norm, normalize
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "sigmoid": jax.nn.sigmoid,
@@ -16,18 +17,7 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "relu": jax.nn.relu,
     "leaky_relu": jax.nn.leaky_relu,
 }
-_NORM_EPSILON = 1e-5
-
 MLPParams = dict[str, dict[str, Array]]
-
-
-def _normalize(
-    pre_activations: Float[Array, "batch units"], axis: int
-) -> Float[Array, "batch units"]:
-    mean = jnp.mean(pre_activations, axis=axis, keepdims=True)
-    variance = jnp.var(pre_activations, axis=axis, keepdims=True)
-    return (pre_activations - mean) * jax.lax.rsqrt(variance + _NORM_EPSILON)
-
 
 # The axis of a (batch, units) array over which each kind of normalisation takes its statistics.
 NORM_AXES = {"batch": 0, "layer": 1}
@@ -38,25 +28,28 @@ class MLP(eqx.Module):
 
     Hidden layer l computes `activation(norm(x W_l + b_l))`, the last layer `x W + b`. A norm is
     followed by a learned scale and shift (`scale`, `shift`). Batch norm takes the statistics of
-    the batch it is given, in training and in evaluation. Weights and biases start uniform in
-    ±1/sqrt(fan_in).
+    the batch it is given, in training and in evaluation.
 
     Source: paper A, section 4 (784-20-10 with sigmoid, leaky ReLU of slope 0.01, or batch
-    normalisation followed by ReLU).
+    normalisation followed by ReLU); paper C's MLP is 784-128-128-10 with ReLU and
+    initialization "truncated_normal".
 
     Args:
         widths: units of every layer, inputs first, outputs last.
         activation: a key of `ACTIVATIONS`.
         norm: "batch", "layer" or None.
+        initialization: "uniform" in ±1/sqrt(fan_in), biases too; or "truncated_normal", a
+            standard normal cut at ±2 over sqrt(fan_in), biases zero.
 
     Raises:
         InvalidValueError: fewer than two widths, or a width below 1.
-        UnknownNameError: an unknown activation or norm.
+        UnknownNameError: an unknown activation, norm or initialization.
     """
 
     widths: tuple[int, ...] = eqx.field(static=True)
     activation: str = eqx.field(static=True, default="relu")
     norm: str | None = eqx.field(static=True, default=None)
+    initialization: str = eqx.field(static=True, default="uniform")
 
     def __check_init__(self):
         if len(self.widths) < 2 or any(width < 1 for width in self.widths):
@@ -67,26 +60,28 @@ class MLP(eqx.Module):
             raise UnknownNameError("activation", self.activation, ACTIVATIONS)
         if self.norm is not None and self.norm not in NORM_AXES:
             raise UnknownNameError("norm", self.norm, NORM_AXES)
+        if self.initialization not in INITIALIZATIONS:
+            raise UnknownNameError("initialization", self.initialization, INITIALIZATIONS)
 
     @property
     def num_layers(self) -> int:
         """The number of linear layers."""
         return len(self.widths) - 1
 
+    @property
+    def num_outputs(self) -> int:
+        """The units of the last layer."""
+        return self.widths[-1]
+
     def init(self, key: PRNGKeyArray) -> MLPParams:
         """Draws `{"layer_0": {"weights": (inputs, outputs), "bias": (outputs,)}, …}`."""
         params = {}
         for layer, (fan_in, fan_out) in enumerate(zip(self.widths, self.widths[1:], strict=False)):
-            weights_key, bias_key = jax.random.split(jax.random.fold_in(key, layer))
-            bound = fan_in**-0.5
-            entry = {
-                "weights": jax.random.uniform(
-                    weights_key, (fan_in, fan_out), minval=-bound, maxval=bound
-                ),
-                "bias": jax.random.uniform(bias_key, (fan_out,), minval=-bound, maxval=bound),
-            }
+            entry = draw_layer(
+                jax.random.fold_in(key, layer), (fan_in, fan_out), self.initialization
+            )
             if self.norm is not None and layer < self.num_layers - 1:
-                entry |= {"scale": jnp.ones(fan_out), "shift": jnp.zeros(fan_out)}
+                entry |= fresh_norm(fan_out)
             params[f"layer_{layer}"] = entry
         return params
 
@@ -97,12 +92,11 @@ class MLP(eqx.Module):
         hidden = inputs
         for layer in range(self.num_layers):
             entry = params[f"layer_{layer}"]
-            hidden = hidden @ entry["weights"] + entry["bias"]
+            hidden = dense(entry, hidden)
             if layer == self.num_layers - 1:
                 break
             if self.norm is not None:
-                hidden = _normalize(hidden, NORM_AXES[self.norm])
-                hidden = hidden * entry["scale"] + entry["shift"]
+                hidden = normalize(entry, hidden, NORM_AXES[self.norm])
             hidden = ACTIVATIONS[self.activation](hidden)
         return hidden
 
@@ -113,4 +107,5 @@ class MLP(eqx.Module):
             "widths": list(self.widths),
             "activation": self.activation,
             "norm": self.norm,
+            "initialization": self.initialization,
         }

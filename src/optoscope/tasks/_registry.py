@@ -15,6 +15,10 @@ from optoscope.tasks._classification import cnn_classification, mlp_classificati
 from optoscope.tasks._quadratic import RandomLeastSquares, RandomQuadratic
 from optoscope.tasks._rosenbrock import Rosenbrock
 from optoscope.tasks._two_moons import two_moons
+from optoscope.tasks._unseen import UNSEEN_TASKS, UnseenTask, build_unseen
+
+_TEXT_OPTIONS = ("data_dir", "verify")
+_IMAGE_OPTIONS = (*_TEXT_OPTIONS, "size", "standardize", "validation_size")
 
 
 @dataclass(frozen=True)
@@ -26,24 +30,24 @@ class TaskEntry:
         description: one line for lists.
         dataset: the dataset it needs, or None.
         options: what `build` takes besides the data's options, where its signature does not tell.
+        data_options: the options of its dataset.
     """
 
     build: Callable[..., Task | TaskDistribution]
     description: str
     dataset: str | None = None
     options: tuple[str, ...] = ()
+    data_options: tuple[str, ...] = _IMAGE_OPTIONS
 
     @property
     def known_options(self) -> frozenset[str]:
         """The names of the keyword arguments that `build` takes."""
         if self.dataset is None:
             return frozenset(inspect.signature(self.build).parameters)
-        return frozenset((*_DATA_OPTIONS, *self.options))
+        return frozenset((*self.data_options, *self.options))
 
 
 REGISTRY: Registry[TaskEntry] = Registry("task")
-
-_DATA_OPTIONS = ("data_dir", "size", "standardize", "verify", "validation_size")
 
 _ImageDataset = Literal["digits", "mnist", "fashion_mnist", "cifar10"]
 
@@ -89,6 +93,21 @@ def _build(
     return make(loaded, name=name, **(settings | options))
 
 
+def _make_options(make: Callable[..., Task]) -> tuple[str, ...]:
+    """The keyword arguments of `make`, which are a task's options."""
+    parameters = inspect.signature(make).parameters.values()
+    return tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "name")
+
+
+def _register_unseen(name: str, entry: UnseenTask) -> None:
+    options = ("scale", *_make_options(entry.make), *(entry.es or {}))
+    data_options = _TEXT_OPTIONS if entry.is_text else (*_IMAGE_OPTIONS, "dataset")
+    build = partial(build_unseen, name)
+    REGISTRY.register(
+        name, TaskEntry(build, entry.description, entry.dataset, options, data_options)
+    )
+
+
 def _register_images(
     make: Callable[..., Task],
     dataset: _ImageDataset,
@@ -96,13 +115,11 @@ def _register_images(
     settings: dict[str, Any],
     description: str,
 ) -> None:
-    """Registers a network on a dataset; its options are the keyword arguments of `make`."""
+    """Registers a network on a dataset."""
     name = f"{dataset.replace('_', '-')}-{network}"
-    parameters = inspect.signature(make).parameters.values()
-    options = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "name")
     build = partial(_build, make, dataset, name, settings)
     title = f"{_DATASETS[dataset]}, {description}"
-    REGISTRY.register(name, TaskEntry(build, title, dataset, options))
+    REGISTRY.register(name, TaskEntry(build, title, dataset, _make_options(make)))
 
 
 for _dataset in _DATASETS:
@@ -118,6 +135,27 @@ for _dataset in _DATASETS:
             )
     _register_images(
         cnn_classification, _dataset, "cnn", {}, "three 3×3 convolutions of 16 channels (paper B)"
+    )
+    _register_images(
+        mlp_classification,
+        _dataset,
+        "mlp-128-128",
+        {"hidden": (128, 128), "activation": "relu", "initialization": "truncated_normal"},
+        "MLP with hidden units 128-128, relu, truncated normal start (paper C)",
+    )
+    _register_images(
+        cnn_classification,
+        _dataset,
+        "cnn-mean-pool",
+        {
+            "channels": (32, 64, 64),
+            "strides": (2, 1, 1),
+            "padding": "SAME",
+            "pooling": "mean",
+            "initialization": "truncated_normal",
+            "batch_size": 128,
+        },
+        "three 3×3 convolutions of 32, 64 and 64 channels, mean over the plane (paper C)",
     )
 REGISTRY.register(
     "quadratic",
@@ -141,6 +179,8 @@ REGISTRY.register(
     "two-moons",
     TaskEntry(two_moons, "two moons, MLP 2-64-64-64-1 with tanh, all points at once (paper B)"),
 )
+for _name, _unseen in UNSEEN_TASKS.items():
+    _register_unseen(_name, _unseen)
 
 
 def get(name: str, **options: Any) -> Task | TaskDistribution:
@@ -150,7 +190,8 @@ def get(name: str, **options: Any) -> Task | TaskDistribution:
         name: one of `names()`.
         **options: the task's own keyword arguments: for image tasks `data_dir`, `size`,
             `standardize`, `verify`, `validation_size`, and those of `mlp_classification` or
-            `cnn_classification`.
+            `cnn_classification`; for the tasks in `UNSEEN` also `scale`: "smoke", "laptop" or
+            "paper", and for their images `dataset`.
 
     Raises:
         UnknownNameError: no such task; the message suggests the nearest names.

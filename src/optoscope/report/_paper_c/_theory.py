@@ -10,9 +10,9 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from optoscope.report._figures import FigureText
-from optoscope.report._style import INK, MUTED, logarithmic, looks, style, title
-
-Arrays = Mapping[str, np.ndarray]
+from optoscope.report._paper_figure import Arrays
+from optoscope.report._paper_marks import unit_circle
+from optoscope.report._style import INK, MUTED, Looks, logarithmic, looks, style, title
 
 _INTERVENTIONS = {
     "nominal": "(a) Nominal term",
@@ -24,7 +24,7 @@ _BEFORE, _AFTER = "#D55E00", "#0072B2"
 _SMOOTHING = 0.95
 
 EIGENVALUES_TEXT = FigureText(
-    "Interventions move the eigenvalues of the dynamics",
+    "Figure 1: interventions move the eigenvalues of the dynamics",
     "Each ring is an eigenvalue of A before the intervention, each cross one after it, the line "
     "between them its way while the intervention is turned up. Inside the shaded unit circle a "
     "direction is stable; outside it the parameters run away. Panel (d) turns all three on.",
@@ -33,7 +33,7 @@ EIGENVALUES_TEXT = FigureText(
     "forgets the start sooner and follows the noise more.",
 )
 VARIANCE_TEXT = FigureText(
-    "The nominal term tames the meta-gradient",
+    "Figure 2: the nominal term tames the meta-gradient",
     "Left: the spread of the meta-gradient over seeds, one line for each length T of the run, "
     "against the nominal step α; the upright line is 2/λ_max, the edge of stability. Lower is "
     "easier to meta-train. Middle: the sizes of the eigenvalues of A over meta-training, dotted "
@@ -88,9 +88,7 @@ def eigenvalue_figure(arrays: Arrays) -> Figure:
 
 
 def _paths(axes: Axes, path: np.ndarray) -> None:
-    angle = np.linspace(0, 2 * np.pi, 200)
-    axes.fill(np.cos(angle), np.sin(angle), color="#EEF3F8", zorder=0)
-    axes.plot(np.cos(angle), np.sin(angle), color=MUTED, linewidth=1)
+    unit_circle(axes)
     for column in path.T:
         axes.plot(column.real, column.imag, color=MUTED, linewidth=0.9, alpha=0.8)
         # The arrow's head half way: at the end it would hide the cross.
@@ -223,14 +221,17 @@ _MARKS = {
 }
 
 
-def curvature_figure(arrays: Arrays, names: Mapping[str, str]) -> Figure:
+def curvature_figure(
+    arrays: Arrays, names: Mapping[str, str], *, look: Looks | None = None
+) -> Figure:
     """Joint stability of parameter and state, one panel an optimizer.
 
     Args:
         arrays: as `analysis.quadratic.stable_curvature_arrays` makes them.
         names: the optimizers to show, with the words to show for them.
+        look: their colours; chosen from the names when not given.
     """
-    look = looks(names)
+    look = look or looks(names)
     columns = min(3, len(names))
     rows = -(-len(names) // columns)
     with style():
@@ -241,8 +242,10 @@ def curvature_figure(arrays: Arrays, names: Mapping[str, str]) -> Figure:
         for axes, (name, words) in zip(grid.flat, names.items(), strict=False):
             _radius_panel(axes, arrays, name, look[name].colour)
             axes.set_title(words, fontsize=12)
-        for axes in grid[-1]:
+        # The lowest one of each column, below which there may be nothing.
+        for axes in grid.flat[max(0, len(names) - columns) : len(names)]:
             axes.set_xlabel("curvature λ")
+            axes.tick_params(labelbottom=True)
         for axes in grid[:, 0]:
             axes.set_ylabel("spectral radius")
         for outcome in _MARKS:

@@ -1,0 +1,307 @@
+"""What paper C says, as data."""
+
+from typing import Any
+
+from optoscope.papers._claims import Claim, Statistic, measures
+from optoscope.papers.stability import _statistics as measured
+from optoscope.papers.stability._figures import COMPARED, UNSEEN_FIGURES
+from optoscope.papers.stability._setting import REFERENCE, SMALL, TASKS
+from optoscope.papers.stability._theory import MOMENTA
+
+_WORDS = {"mlp": "the MLP", "cnn": "the CNN"}
+_ONCE = {"corrected": ""}
+_SHARES = {"paper": "share", "corrected": "rise"}
+_FAR = (
+    "the share of runs that diverged (a loss that is not finite, or a smoothed loss above the "
+    "first) {} (corrected: log10 of the normalised loss there / at the horizon {})"
+)
+
+
+def _claim(
+    name: str,
+    figure: str,
+    statement: str,
+    statistic: Statistic,
+    protocols: dict[str, str],
+    counts_as: str,
+    *arguments: Any,
+) -> Claim:
+    """A claim that holds above 0; the arguments follow the protocol's quantity."""
+
+    def with_arguments(quantity: str, records: Any) -> Any:
+        return statistic(quantity, *arguments, records)
+
+    return Claim(name, figure, statement, measures(with_arguments, protocols), counts_as)
+
+
+def _quadratic_claims() -> tuple[Claim, ...]:
+    margin = "1 − the largest spectral radius of a batch of random P that meet them"
+    return (
+        _claim(
+            "C1-theorem", "1", "Theorem 1's bounds imply ρ(A) ≤ 1.", measured.within_circle,
+            {"paper": "theorem-real", "corrected": "theorem-symmetric"},
+            f"{margin} (paper: diagonalisable P with real eigenvalues; corrected: symmetric P)",
+        ),
+        _claim(
+            "C1-lemma-2", "1", "Lemma 2's bounds imply ρ(A) ≤ 1.", measured.within_circle,
+            {"corrected": "lemma-2"}, f"{margin} and are symmetric",
+        ),
+        _claim(
+            "C1-lemma-3", "1", "Lemma 3's bounds imply ρ(A) ≤ 1 for every disturbance.",
+            measured.within_circle, {"corrected": "lemma-3"}, f"{margin} and are diagonal",
+        ),
+        _claim(
+            "C1-nominal-left", "1", "A nominal term makes eigenvalues' real parts more negative.",
+            measured.moves_left, _ONCE, "the mean move to the left, an example each",
+        ),
+        _claim(
+            "C1-nominal-real", "1", "A nominal term lets eigenvalues decay toward the real line.",
+            measured.nearer_real_line, _ONCE,
+            "the share of the mean |imaginary part| that goes, an example each",
+        ),
+        _claim(
+            "C1-decay", "1", "Weight decay pulls the eigenvalues of A toward 1.",
+            measured.pulled_to_one, _ONCE, "the fall of the mean |λ − 1|, an example each",
+        ),
+        _claim(
+            "C1-all", "1", "All three interventions map all eigenvalues into the unit circle.",
+            measured.all_inside, {"paper": "mean", "corrected": "share"},
+            "1 − ρ(A), an example each (corrected: the share of examples where it is so − 0.95)",
+        ),
+        _claim(
+            "C2-variance", "2",
+            "Inside the stable range a nominal term lowers the meta-gradient's variance for all T.",
+            measured.lowers_variance, {"paper": "whole", "corrected": "worst"},
+            "log10(variance at α = 0 / at α), the least over T of the mean over 0 < α < 2/λ_max "
+            "(corrected: the least over these α)",
+        ),
+        _claim(
+            "C2-variance-half", "2",
+            "In the lower half of the stable range it lowers the variance for all T.",
+            measured.lowers_variance, {"corrected": "half"},
+            "the same up to α = 1/λ_max",
+        ),
+        _claim(
+            "C2-enters", "2", "In meta-training with a nominal term A's eigenvalues enter the "
+            "unit circle.", measured.enters_circle, {"paper": "mean", "corrected": "worst"},
+            "1 − the larger |λ(A)| at the end, the mean over α > 0 (corrected: the worst α)",
+        ),
+        _claim(
+            "C2-smaller", "2", "With a nominal term the eigenvalues are smaller.",
+            measured.smaller_eigenvalues, {"paper": "end", "corrected": "mean"},
+            "the larger |λ(A)| without − with the largest α, at the end (corrected: the mean over "
+            "meta-training)",
+        ),
+        _claim(
+            "C2-sooner", "2", "A good α reaches near-optimal loss in far fewer meta-steps.",
+            measured.sooner, {"paper": "best", "corrected": "worst"},
+            "log10(meta-steps at α = 0 / at the best α) until within a tenth of the least loss "
+            "(corrected: the worst α > 0)",
+        ),
+        _claim(
+            "C2-thousand", "2", "A good α is near-optimal in under 1000 meta-steps.",
+            measured.under_a_thousand, {"paper": ""}, "log10(1000 / those meta-steps)",
+        ),
+    )  # fmt: skip
+
+
+def _training_claims(task: str) -> tuple[Claim, ...]:
+    claims = []
+    for other in ("blackbox", "hyperparam"):
+        claims += [
+            _claim(
+                f"C3-faster-{task}-{other}", "3",
+                f"STAR meta-trains faster than {other.capitalize()} ({_WORDS[task]}).",
+                measured.trains_faster, {"paper": "meta_loss", "corrected": "held_out"},
+                "the other's mean loss over meta-training − STAR's, as meta-training saw it "
+                "(corrected: on held-out runs)",
+                task, REFERENCE, other,
+            ),
+            _claim(
+                f"C3-better-{task}-{other}", "3",
+                f"Fully trained, STAR is better than {other.capitalize()} ({_WORDS[task]}).",
+                measured.trains_better, {"paper": "last", "corrected": "least"},
+                "the other's held-out loss over the horizon − STAR's, at the end (corrected: each "
+                "at its best)",
+                task, REFERENCE, other,
+            ),
+        ]  # fmt: skip
+    return tuple(claims)
+
+
+def _far_claims(task: str) -> tuple[Claim, ...]:
+    claims = []
+    reaches = {"near": (0, "10 times"), "far": (-1, "100 (laptop: 20) times")}
+    for reach, (place, words) in reaches.items():
+        claims += [
+            _claim(
+                f"C3-blackbox-diverges-{task}-{reach}", "3",
+                f"Blackbox diverges past its horizon, by {words} of it ({_WORDS[task]}).",
+                measured.diverges, _SHARES, _FAR.format("− 0.5", "− log10(1.1)"),
+                place, task, "blackbox",
+            ),
+            *(
+                _claim(
+                    f"C3-{arm}-stays-{task}-{reach}", "3",
+                    f"{name} remains stable past its horizon, to {words} of it ({_WORDS[task]}).",
+                    measured.stays, _SHARES,
+                    "0.1 − " + _FAR.format("there", "; log10(1.1) − that"),
+                    place, task, arm,
+                )
+                for arm, name in ((REFERENCE, "STAR"), ("hyperparam", "Hyperparam"))
+            ),
+            _claim(
+                f"C3-less-loss-{task}-{reach}", "3",
+                f"At {words} its horizon STAR has less loss than Blackbox ({_WORDS[task]}).",
+                measured.less_loss, {"paper": "run", "corrected": "seed"},
+                "Blackbox's normalised loss − STAR's, a run of the first meta-seed each "
+                "(corrected: a meta-seed each)",
+                place, task, REFERENCE, "blackbox",
+            ),
+        ]  # fmt: skip
+    return tuple(claims)
+
+
+def _ablation_claims(task: str) -> tuple[Claim, ...]:
+    words = _WORDS[task]
+    units = {"paper": "run", "corrected": "seed"}
+    per = "a run of the first meta-seed each (corrected: a meta-seed each)"
+    faster = {"paper": "meta_loss", "corrected": "held_out"}
+    area = (
+        "the other's mean loss over meta-training − STAR's, as meta-training saw it "
+        "(corrected: on held-out runs)"
+    )
+    return (
+        _claim(
+            f"A1-outliers-{task}", "app-1",
+            f"Small instabilities grow over long runs: seeds come apart ({words}).",
+            measured.spread_grows, _ONCE,
+            "log10(range of losses at the end / at the horizon), an arm each",
+            task, COMPARED["app-1"],
+        ),
+        _claim(
+            f"A2-stabilizes-{task}", "app-2",
+            f"Weight decay stabilises STAR past its horizon ({words}).",
+            measured.less_loss, units, f"loss at the end with decay 0 − with 0.5, {per}",
+            -1, task, REFERENCE, "star-0",
+        ),
+        _claim(
+            f"A2-damps-{task}", "app-2",
+            f"A weight decay of 1 over-damps: it is worse at the horizon than 0.5 ({words}).",
+            measured.less_loss, units, f"loss at the horizon with decay 1 − with 0.5, {per}",
+            None, task, REFERENCE, "star-1",
+        ),
+        _claim(
+            f"A3-meta-loss-{task}", "app-3",
+            f"With preconditioning STAR reaches better meta-losses ({words}).",
+            measured.trains_better, {"paper": "last", "corrected": "least"},
+            "held-out loss without − with it, at the end (corrected: at its best)",
+            task, REFERENCE, "no-preconditioning",
+        ),
+        _claim(
+            f"A3-at-horizon-{task}", "app-3",
+            f"With preconditioning the loss at the horizon is less ({words}).",
+            measured.less_loss, units, f"loss without − with it, {per}",
+            None, task, REFERENCE, "no-preconditioning",
+        ),
+        _claim(
+            f"A4-slower-{task}", "app-4",
+            f"Without the nominal term meta-training is slower ({words}).",
+            measured.trains_faster, faster, area, task, REFERENCE, "no-nominal",
+        ),
+        _claim(
+            f"A4-worse-{task}", "app-4",
+            f"Without the nominal term meta-training ends worse ({words}).",
+            measured.trains_better, {"paper": "last", "corrected": "least"},
+            "held-out loss without − with it, at the end (corrected: at its best)",
+            task, REFERENCE, "no-nominal",
+        ),
+        _claim(
+            f"A4-at-horizon-{task}", "app-4",
+            f"With the nominal term the loss at the horizon is less ({words}).",
+            measured.less_loss, units, f"loss without − with it, {per}",
+            None, task, REFERENCE, "no-nominal",
+        ),
+    )  # fmt: skip
+
+
+def _scale_claims(task: str) -> tuple[Claim, ...]:
+    """What of figure 3 depends on β₃, the scale of the preconditioned black box."""
+    return tuple(
+        _claim(
+            f"CS-faster-{task}-{other}", "blackbox-scale",
+            f"With β₃ = 1e-5 STAR meta-trains faster than {name} ({_WORDS[task]}).",
+            measured.trains_faster, {"paper": "meta_loss", "corrected": "held_out"},
+            "the other's mean loss over meta-training − STAR's, as meta-training saw it "
+            "(corrected: on held-out runs)",
+            task, SMALL, other,
+        )
+        for other, name in (
+            ("blackbox", "Blackbox"), ("hyperparam", "Hyperparam"), (REFERENCE, "with 1e-3"),
+        )
+    )  # fmt: skip
+
+
+def _unseen_claims(figure: str) -> tuple[Claim, ...]:
+    which = "In figure 4" if figure == "4" else f"In figure App. {figure[-1]}"
+    seeds = {"paper": "best", "corrected": "mean"}
+    units = (
+        "in units of what guessing costs, a task each (paper: the best meta-seed; corrected: the "
+        "mean over meta-seeds)"
+    )
+    return (
+        _claim(
+            f"C{figure}-blackbox-diverges", figure, f"{which} Blackbox diverges.",
+            measured.unseen_diverges, _SHARES,
+            "the share of runs that diverged − 0.5, a task each (corrected: that end above their "
+            "start)",
+            figure, "blackbox",
+        ),
+        _claim(
+            f"C{figure}-star-descends", figure, f"{which} STAR continues to descend.",
+            measured.unseen_descends, _SHARES,
+            "0.1 − the share of runs that diverged, a task each (corrected: log10(loss at the "
+            "start / at the end / 1.1))",
+            figure, REFERENCE,
+        ),
+        _claim(
+            f"C{figure}-star-blackbox", figure, f"{which} STAR outperforms Blackbox.",
+            measured.unseen_better, seeds, f"Blackbox's final loss − STAR's {units}",
+            figure, REFERENCE, "blackbox",
+        ),
+        _claim(
+            f"C{figure}-star-hyperparam", figure, f"{which} STAR outperforms Hyperparam.",
+            measured.unseen_better, seeds, f"Hyperparam's final loss − STAR's {units}",
+            figure, REFERENCE, "hyperparam",
+        ),
+        *(
+            _claim(
+                f"C{figure}-near-{baseline}", figure,
+                f"{which} STAR comes near tuned {name}.",
+                measured.unseen_near, seeds, f"0.1 + {name}'s final loss − STAR's {units}",
+                figure, REFERENCE, baseline,
+            )
+            for baseline, name in (("adam", "Adam"), ("nadamw", "NAdamW"))
+        ),
+    )  # fmt: skip
+
+
+CLAIMS: tuple[Claim, ...] = (
+    *_quadratic_claims(),
+    *(
+        claim
+        for task in TASKS
+        for kind in (_training_claims, _far_claims, _ablation_claims, _scale_claims)
+        for claim in kind(task)
+    ),
+    *(claim for figure in UNSEEN_FIGURES for claim in _unseen_claims(figure)),
+    _claim(
+        "C-joint-momentum",
+        "joint-stability",
+        "Momentum gives less restrictive upper stability margins than SGD.",
+        measured.more_curvature,
+        _ONCE,
+        "momentum's largest stable curvature / SGD's − 1 at the same rate, a β each",
+        MOMENTA,
+    ),
+)

@@ -1,0 +1,89 @@
+"""What all parts of one reproduction share, and the optimizers that are compared."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from optoscope import meta, tasks
+from optoscope.papers import _setting
+from optoscope.papers.stability._scales import Recipe, Scale
+
+TASKS = ("mlp", "cnn")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A learned optimizer of the comparison.
+
+    Args:
+        words: what to call it.
+        options: arguments of `StarOptimizer.create`.
+        weight_decay: of the network's weights in meta-training, as a multiple of the rate.
+        main: whether it takes part in the main comparison, with all meta-seeds.
+    """
+
+    words: str
+    options: dict[str, Any] = field(default_factory=dict)
+    weight_decay: float = 0.0
+    main: bool = False
+
+
+REFERENCE = "star-0.5"
+# Divided by the root of v, the paper's β₃ = 1e-3 makes the untrained black box take steps that
+# are orders of magnitude above the nominal ones; the paper says that β₃ must account for it.
+SMALL = "star-small"
+ARMS = {
+    "hyperparam": Arm("Hyperparam", {"arm": "hyperparam"}, main=True),
+    "blackbox": Arm("Blackbox", {"arm": "blackbox"}, main=True),
+    "star-0": Arm("STAR, weight decay 0"),
+    "star-0.1": Arm("STAR, weight decay 0.1", weight_decay=0.1),
+    REFERENCE: Arm("STAR, weight decay 0.5", weight_decay=0.5, main=True),
+    "star-1": Arm("STAR, weight decay 1", weight_decay=1.0),
+    "blackbox-0.5": Arm("Blackbox, weight decay 0.5", {"arm": "blackbox"}, 0.5),
+    "no-preconditioning": Arm("STAR without preconditioning", {"preconditioning": False}, 0.5),
+    "no-nominal": Arm("STAR without the nominal term", {"nominal": "none"}, 0.5),
+    SMALL: Arm("STAR with β₃ = 1e-5", {"blackbox_scale": 1e-5}, 0.5),
+}
+MAIN = tuple(name for name, arm in ARMS.items() if arm.main)
+
+
+@dataclass(frozen=True)
+class Setting(_setting.Setting):
+    """The setting of paper C."""
+
+    scale: Scale
+
+    @property
+    def trained_on(self) -> tuple[str, ...]:
+        """The tasks of meta-training that are measured at this scale."""
+        return tuple(name for name in TASKS if name in self.scale.recipes)
+
+    def measured(self, arms: Sequence[str]) -> tuple[str, ...]:
+        """Those of the arms that are measured at this scale."""
+        return tuple(arm for arm in arms if not self.scale.arms or arm in self.scale.arms)
+
+    def recipe(self, name: str) -> Recipe:
+        """The counts of a task."""
+        return self.scale.recipes[name]
+
+    def task(self, name: str) -> tasks.Task:
+        """The task itself."""
+        recipe = self.recipe(name)
+        task = tasks.get(recipe.task, **self.data_options | dict(recipe.options))
+        assert isinstance(task, tasks.Task)
+        return task
+
+    def objective(self, name: str) -> meta.Objective:
+        """The meta-loss: the mean of losses inside [0, 1.5 ln C]."""
+        return meta.Objective(maximum=meta.classification_maximum(self.recipe(name).num_classes))
+
+    def described(self, name: str, **values: Any) -> dict[str, Any]:
+        """The configuration of a part on a task, for its description."""
+        recipe = self.recipe(name)
+        problem = {"task": recipe.task, "options": dict(recipe.options)}
+        return problem | {"seed": self.seed, "horizon": recipe.horizon, **values}
+
+    def seeds(self, name: str, arm: str) -> range:
+        """The meta-seeds of an arm on a task."""
+        recipe = self.recipe(name)
+        return range(recipe.meta_seeds if ARMS[arm].main else recipe.other_seeds)

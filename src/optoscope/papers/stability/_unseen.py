@@ -1,0 +1,214 @@
+"""Parts that run meta-trained optimizers on unseen tasks, beside tuned Adam and NAdamW."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from optoscope import bench, optimizers, tasks, training
+from optoscope._core.keys import stream
+from optoscope.optimizers import Optimizer
+from optoscope.papers._parts import Arrays, Part, Workspace
+from optoscope.papers.stability._far import diverged, kept_steps, smoothed
+from optoscope.papers.stability._learn import learned, load_learned
+from optoscope.papers.stability._setting import MAIN, Setting
+
+# Those that the paper draws in its figure 4.
+FIGURE_4 = (
+    "layer-norm-mlp", "residual-network", "lstm-language-model", "transformer-language-model",
+)  # fmt: skip
+TUNED = ("adam", "nadamw")
+_TRAINED_ON = "mlp"
+_ADAM_RATES = (1e-7, 1.0)
+# The paper says which hyper-parameters are drawn and how; the ranges past the rate's are ours.
+_NADAMW = {
+    "learning_rate": bench.LogUniform(1e-5, 1.0),
+    "b1": bench.OneMinusLogUniform(1e-3, 1.0),
+    "b2": bench.OneMinusLogUniform(1e-5, 1.0),
+    "eps": bench.LogUniform(1e-8, 1.0),
+    "weight_decay": bench.LogUniform(1e-6, 0.1),
+    "warmup": bench.Uniform(0.0, 0.1),
+    "cosine": bench.Uniform(0.0, 1.0),
+}
+
+
+def unseen_names(setting: Setting, part: str) -> tuple[str, ...]:
+    """The tasks of a figure that are measured at this scale.
+
+    Args:
+        setting: which has the scale.
+        part: "4" for those of figure 4, "app-5" for the first half of all, "app-6" for the rest.
+    """
+    return tuple(
+        name for name in of_figure(part) if not setting.scale.unseen or name in setting.scale.unseen
+    )
+
+
+def of_figure(part: str) -> tuple[str, ...]:
+    """All tasks of "4", "app-5" or "app-6"."""
+    half = len(tasks.UNSEEN) // 2
+    return {"4": FIGURE_4, "app-5": tasks.UNSEEN[:half], "app-6": tasks.UNSEEN[half:]}[part]
+
+
+def schedule(
+    step: ArrayLike, learning_rate: ArrayLike, warmup: ArrayLike, cosine: ArrayLike, num_steps: int
+) -> Float[Array, ""]:
+    """The learning rate: a linear rise over the first share of the steps, a cosine over the last.
+
+    Example:
+        >>> [round(float(schedule(step, 1.0, 0.1, 0.5, 100)), 3) for step in (0, 9, 50, 75, 100)]
+        [0.1, 1.0, 1.0, 0.5, 0.0]
+    """
+    step, warmup, cosine = jnp.asarray(step), jnp.asarray(warmup), jnp.asarray(cosine)
+    rise = jnp.minimum(1.0, (step + 1) / jnp.maximum(warmup * num_steps, 1.0))
+    fall = jnp.clip((step / num_steps - (1 - cosine)) / jnp.maximum(cosine, 1e-6), 0.0, 1.0)
+    return jnp.asarray(learning_rate) * rise * 0.5 * (1 + jnp.cos(jnp.pi * fall))
+
+
+def _nadamw(num_steps: int, **values: Any) -> optax.GradientTransformation:
+    shape = {name: values.pop(name) for name in ("warmup", "cosine")}
+    rate = values.pop("learning_rate")
+    return optax.nadamw(
+        lambda step: schedule(step, rate, shape["warmup"], shape["cosine"], num_steps), **values
+    )
+
+
+@functools.cache
+def _builder(num_steps: int) -> Any:
+    # One object for each length: another one, though equal, would be compiled for again.
+    return functools.partial(_nadamw, num_steps)
+
+
+def scheduled_nadamw(num_steps: int, **hyperparameters: Any) -> Optimizer:
+    """NAdamW with warm-up and a cosine decay; see `schedule`.
+
+    Args:
+        num_steps: of the run.
+        hyperparameters: `learning_rate`, `b1`, `b2`, `eps`, `weight_decay`, `warmup`, `cosine`.
+    """
+    arrays = {name: jnp.asarray(value, jnp.float32) for name, value in hyperparameters.items()}
+    return optimizers.OptaxOptimizer(_builder(num_steps), arrays, "scheduled-nadamw")
+
+
+def _tuned(
+    setting: Setting, task: tasks.Task, name: str
+) -> tuple[dict[str, Optimizer], dict[str, Any]]:
+    """The best Adam and NAdamW by their mean loss, and the arrays of their searches."""
+    scale = setting.scale
+    counts: dict[str, Any] = {
+        "num_steps": scale.unseen_steps,
+        "num_runs": scale.tuning_runs,
+        "key": stream(setting.seed, f"{name} tuning"),
+    }
+    create = functools.partial(scheduled_nadamw, scale.unseen_steps)
+    rates = {"learning_rate": np.geomspace(*_ADAM_RATES, scale.adam_points)}
+    searches = {
+        "adam": bench.evaluate_configurations(task, optimizers.adam, rates, **counts),
+        "nadamw": bench.random_search(task, create, _NADAMW, scale.nadamw_samples, **counts),
+    }
+    makers = {"adam": optimizers.adam, "nadamw": create}
+    arrays: dict[str, Any] = {}
+    for label, search in searches.items():
+        arrays |= {f"{label}/{key}": values for key, values in search.hyperparameters.items()}
+        arrays |= {f"{label}/best/{key}": value for key, value in search.best.items()}
+        arrays[f"{label}/score"] = search.score
+    return {label: makers[label](**searches[label].best) for label in TUNED}, arrays
+
+
+def _measured(
+    setting: Setting, task: tasks.Task, name: str, contenders: Sequence[Optimizer]
+) -> dict[str, np.ndarray]:
+    """Runs of some optimizers; arrays with leading axes (optimizers, runs)."""
+    scale = setting.scale
+    losses = np.stack(
+        [
+            training.train(
+                task,
+                optimizer,
+                scale.unseen_steps,
+                key=stream(setting.seed, f"{name} comparison"),
+                num_runs=scale.unseen_runs,
+            ).losses
+            for optimizer in contenders
+        ]
+    )
+    average, last = smoothed(losses), max(1, scale.unseen_steps // 10)
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        found = values.astype(np.float64).mean(axis=-1)
+        return np.where(np.isfinite(found), found, np.inf)
+
+    return {
+        "smoothed": average[..., kept_steps(scale.unseen_steps, scale.records)],
+        "mean": mean(losses),
+        "final": mean(losses[..., -last:]),
+        "diverged": diverged(losses, average),
+        "initial": losses[..., 0],
+    }
+
+
+def unseen(setting: Setting, name: str) -> Part:
+    """The main arms on a task that they were not meta-trained on, beside tuned baselines.
+
+    For each contestant arrays with leading axes (meta-seeds or 1, runs): `smoothed` at `steps`,
+    `mean` and `final` losses (of all steps, of the last tenth; infinite if not finite) and
+    `diverged`; the searches as `adam/…` and `nadamw/…`.
+    """
+    scale = setting.scale
+    trained = {
+        arm: tuple(
+            learned(setting, _TRAINED_ON, arm, seed)
+            for seed in setting.seeds(_TRAINED_ON, arm)[: scale.unseen_seeds]
+        )
+        for arm in MAIN
+    }
+
+    def compute(needed: Mapping[str, Arrays], workspace: Workspace) -> Arrays:
+        task = tasks.get(name, scale=scale.unseen_size, **_data_options(setting, name))
+        assert isinstance(task, tasks.Task)
+        baselines, arrays = _tuned(setting, task, name)
+        contenders: dict[str, Sequence[Optimizer]] = {
+            label: [optimizer] for label, optimizer in baselines.items()
+        }
+        for arm, parts in trained.items():
+            contenders[arm] = [load_learned(needed[part.name], arm) for part in parts]
+        for index, (label, found) in enumerate(contenders.items()):
+            measured = _measured(setting, task, name, found)
+            # All meet the same start.
+            arrays["initial"] = measured.pop("initial")[0]
+            arrays |= {f"{label}/{key}": values for key, values in measured.items()}
+            workspace.report(index + 1, len(contenders))
+        arrays |= {
+            "steps": kept_steps(scale.unseen_steps, scale.records),
+            "num_steps": scale.unseen_steps,
+            "num_params": task.metadata["num_params"],
+            "guess": task.metadata["guessing_loss"],
+            "description": tasks.REGISTRY[name].description,
+        }
+        return {key: np.asarray(value) for key, value in arrays.items()}
+
+    configuration = {
+        "task": name,
+        "size": scale.unseen_size,
+        "seed": setting.seed,
+        "steps": scale.unseen_steps,
+        "runs": scale.unseen_runs,
+        "records": scale.records,
+        "adam": [*_ADAM_RATES, scale.adam_points],
+        "nadamw": {key: [type(d).__name__, d.low, d.high] for key, d in _NADAMW.items()},
+        "tuning": [scale.nadamw_samples, scale.tuning_runs],
+    }
+    needs = tuple(part for parts in trained.values() for part in parts)
+    return Part(f"unseen-{name}", configuration, compute, needs)
+
+
+def _data_options(setting: Setting, name: str) -> dict[str, Any]:
+    options = setting.data_options
+    # Text has no validation split to leave out.
+    known = tasks.REGISTRY[name].known_options
+    return {key: value for key, value in options.items() if key in known}

@@ -1,0 +1,153 @@
+"""Tasks whose gradient is an evolution-strategies estimate."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree, UInt32
+
+from optoscope._core.errors import check_number
+from optoscope.tasks._base import Params, Task
+
+
+class PerturbedBatch(eqx.Module):
+    """A batch, and the key data that its perturbations are drawn from."""
+
+    batch: PyTree[Array]
+    key_data: UInt32[Array, " words"]
+
+
+def antithetic_gradient(
+    task: Task, params: Params, batch: PerturbedBatch, num_pairs: int, std: float
+) -> Params:
+    """ĝ = mean over pairs of (ℓ(θ + σε) − ℓ(θ − σε))/(2σ) · ε with ε ~ N(0, I).
+
+    Its mean is the gradient of the loss smoothed by N(0, σ²I). One pair after the other: a pair
+    then needs the memory of two evaluations however many pairs there are.
+    """
+
+    def add_pair(total: Params, key: PRNGKeyArray) -> tuple[Params, None]:
+        noise = optax.tree.random_like(key, params)
+        ahead, behind = (
+            task.loss(
+                jax.tree.map(lambda p, e, s=sign: p + s * std * e, params, noise), batch.batch
+            )
+            for sign in (1, -1)
+        )
+        slope = (ahead - behind) / (2 * std * num_pairs)
+        return jax.tree.map(lambda t, e: t + slope * e, total, noise), None
+
+    keys = jax.random.split(jax.random.wrap_key_data(batch.key_data), num_pairs)
+    return jax.lax.scan(add_pair, jax.tree.map(jnp.zeros_like, params), keys)[0]
+
+
+@eqx.filter_custom_jvp
+def _estimated(
+    params: Params, task: Task, batch: PerturbedBatch, num_pairs: int, std: float
+) -> Float[Array, ""]:
+    del num_pairs, std
+    return task.loss(params, batch.batch)
+
+
+@_estimated.def_jvp
+def _estimated_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    params, task, batch, num_pairs, std = primals
+    loss = task.loss(params, batch.batch)
+    if tangents[0] is None:
+        return loss, jnp.zeros_like(loss)
+    # A leaf that nobody differentiates has no tangent.
+    moves = jax.tree.map(lambda p, t: jnp.zeros_like(p) if t is None else t, params, tangents[0])
+    slopes = antithetic_gradient(task, params, batch, num_pairs, std)
+    products = jax.tree.map(lambda g, t: jnp.sum(g * t), slopes, moves)
+    return loss, sum(jax.tree.leaves(products), start=jnp.zeros_like(loss))
+
+
+class ESGradient(Task):
+    """A task whose loss is another task's, and whose gradient an antithetic ES estimate of it.
+
+    `jax.grad(task.loss)` is what an optimizer receives: noisy, and made of losses alone. The
+    value of the loss is exact, at the unperturbed parameters. The batch holds the key of the
+    perturbations: the same batch gives the same estimate. Only derivatives by the parameters are
+    replaced; those of the estimate itself (a meta-gradient through the optimizer's input) are
+    exact. Symmetries of the loss hold only on average for such a gradient, so none is declared.
+
+    Math: see `es_gradient`.
+
+    Args:
+        task: the task.
+        num_pairs: antithetic pairs a gradient; it costs twice as many losses.
+        std: σ, the standard deviation of the perturbations.
+        name: how reports call the task.
+
+    Raises:
+        InvalidValueError: fewer than one pair, or σ not positive.
+    """
+
+    task: Task
+    num_pairs: int = eqx.field(static=True, default=8)
+    std: float = eqx.field(static=True, default=0.01)
+    name: str | None = eqx.field(static=True, default=None)
+
+    def __check_init__(self):
+        check_number("num_pairs", self.num_pairs, minimum=1)
+        check_number("std", self.std, minimum=0, exclusive_minimum=True)
+
+    def init(self, key: PRNGKeyArray) -> Params:
+        """Draws the task's initial parameters."""
+        return self.task.init(key)
+
+    def sample_batch(self, key: PRNGKeyArray) -> PerturbedBatch:
+        """Draws a batch of the task and the key of its perturbations."""
+        batch_key, noise_key = jax.random.split(key)
+        return PerturbedBatch(self.task.sample_batch(batch_key), jax.random.key_data(noise_key))
+
+    def loss(self, params: Params, batch: PerturbedBatch) -> Float[Array, ""]:
+        """The task's loss; its derivative is the estimate."""
+        return _estimated(params, self.task, batch, self.num_pairs, self.std)
+
+    def accuracy(self, params: Params, split: str = "test") -> Float[Array, ""] | None:
+        """The task's."""
+        return self.task.accuracy(params, split)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The task's, and how the gradient is estimated."""
+        metadata = self.task.metadata
+        if self.name is not None:
+            metadata = metadata | {"name": self.name}
+        return metadata | {"gradient": "es", "num_pairs": self.num_pairs, "std": self.std}
+
+
+def es_gradient(
+    task: Task, *, num_pairs: int = 8, std: float = 0.01, name: str | None = None
+) -> ESGradient:
+    """The same task, but an optimizer receives evolution-strategies estimates of its gradient.
+
+    Use it to see how an optimizer copes with very noisy gradients. The noise grows with the
+    number of parameters P: a gradient's signal is about the share num_pairs/P of its energy.
+
+    Math: ĝ = mean over pairs of (ℓ(θ + σε) − ℓ(θ − σε))/(2σ) · ε with ε ~ N(0, I), which is the
+    gradient of the loss smoothed by N(0, σ²I) on average.
+
+    Source: Salimans et al. (2017), antithetic; paper C, section 5, names "training models with
+    ES gradients" and gives neither pairs nor σ.
+
+    Args:
+        task: any task.
+        num_pairs: antithetic pairs a gradient, at least 1.
+        std: σ, above 0.
+        name: how reports call the task; the task's own name if not given.
+
+    Raises:
+        InvalidValueError: fewer than one pair, or σ not positive.
+
+    Example:
+        >>> from optoscope.tasks import Rosenbrock
+        >>> task, start = es_gradient(Rosenbrock(), num_pairs=2000), jnp.array([0.0, 1.0])
+        >>> grads = jax.grad(task.loss)(start, task.sample_batch(jax.random.key(0)))
+        >>> bool(jnp.allclose(grads, jnp.array([-2.0, 200.0]), atol=40.0))
+        True
+    """
+    return ESGradient(task, num_pairs, float(std), name)

@@ -1,0 +1,178 @@
+"""Character language models: what comes next, by softmax cross-entropy."""
+
+import math
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+
+from optoscope._core.errors import InvalidValueError, UnknownNameError, check_number
+from optoscope._core.trees import size
+from optoscope.data import TextDataset
+from optoscope.tasks._base import Task
+from optoscope.tasks._cnn_symmetries import softmax_translation
+from optoscope.tasks._layers import Layer
+from optoscope.tasks._recurrent import RecurrentNetwork
+from optoscope.tasks._symmetries import Symmetry
+from optoscope.tasks._transformer import Transformer
+
+# Windows that are evaluated side by side.
+_WINDOWS = 64
+
+
+class LanguageModel(Task):
+    """A network trained to predict the next character of a text.
+
+    A batch is `batch_size` windows of `length` + 1 characters that start anywhere in the
+    training split, drawn with replacement, by index, on the device. A recurrent network starts
+    every window from a zero state.
+
+    Args:
+        network: maps (params, tokens) to the logits of the next token at every position.
+        splits: tokens in reading order by split name: "train", "validation", "test".
+        batch_size: windows a batch.
+        length: characters predicted a window.
+        name: how reports call the task.
+
+    Raises:
+        InvalidValueError: a batch size or length below 1, or a split shorter than a window.
+    """
+
+    network: RecurrentNetwork | Transformer
+    splits: dict[str, Int[Array, " tokens"]]
+    batch_size: int = eqx.field(static=True)
+    length: int = eqx.field(static=True)
+    name: str = eqx.field(static=True, default="language-model")
+
+    def __check_init__(self):
+        check_number("batch_size", self.batch_size, minimum=1)
+        check_number("length", self.length, minimum=1)
+        shortest = min(len(tokens) for tokens in self.splits.values())
+        if shortest <= self.length:
+            raise InvalidValueError(
+                f"length is {self.length}, but a split has {shortest} characters, and a window "
+                f"needs one more than its length; take a length of at most {shortest - 1}."
+            )
+
+    def init(self, key: PRNGKeyArray) -> dict[str, Layer]:
+        """Draws the network's initial parameters."""
+        return self.network.init(key)
+
+    def sample_batch(self, key: PRNGKeyArray) -> Int[Array, "batch window"]:
+        """Draws windows of `length` + 1 characters of the training split."""
+        train = self.splits["train"]
+        starts = jax.random.randint(key, (self.batch_size, 1), 0, len(train) - self.length)
+        return train[starts + jnp.arange(self.length + 1)]
+
+    def loss(self, params: dict[str, Layer], batch: Int[Array, "batch window"]) -> Float[Array, ""]:
+        """The mean cross-entropy of a character, in nats."""
+        logits = self.network(params, batch[:, :-1])
+        return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, batch[:, 1:]))
+
+    def accuracy(self, params: dict[str, Layer], split: str = "test") -> Float[Array, ""] | None:
+        """The share of a split's characters that are predicted, in windows one after the other.
+
+        What is left over at the end of the split is not counted.
+        """
+        if split not in self.splits:
+            raise UnknownNameError("split", split, self.splits)
+        tokens = self.splits[split]
+        num_windows = (len(tokens) - 1) // self.length
+        predicted = num_windows * self.length
+        shape = (num_windows, self.length)
+
+        def num_right(window: tuple[Array, Array]) -> Array:
+            inputs, targets = window
+            logits = self.network(params, inputs[None])[0]
+            return jnp.sum(jnp.argmax(logits, axis=-1) == targets)
+
+        windows = (tokens[:predicted].reshape(shape), tokens[1 : predicted + 1].reshape(shape))
+        right = jax.lax.map(num_right, windows, batch_size=min(_WINDOWS, num_windows))
+        return jnp.sum(right) / predicted
+
+    def symmetries(self, params: PyTree) -> dict[str, Symmetry]:
+        """Those of the last layer under the softmax; see `analysis.symmetry`."""
+        del params
+        return {"translation": softmax_translation()}
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """As for `Classification`: the classes are the characters."""
+        num_classes = self.network.vocabulary_size
+        return {
+            "name": self.name,
+            **self.network.metadata,
+            "num_params": size(jax.eval_shape(self.init, jax.random.key(0))),
+            "batch_size": self.batch_size,
+            "length": self.length,
+            "num_classes": num_classes,
+            "guessing_loss": math.log(num_classes),
+            "split_sizes": {name: len(tokens) for name, tokens in self.splits.items()},
+        }
+
+
+def _text_splits(text: TextDataset) -> dict[str, Int[Array, " tokens"]]:
+    return {"train": text.train, "validation": text.validation, "test": text.test}
+
+
+def recurrent_language_model(
+    text: TextDataset,
+    *,
+    cell: str = "lstm",
+    units: int = 256,
+    embedding_size: int = 64,
+    batch_size: int = 32,
+    length: int = 64,
+    name: str | None = None,
+) -> LanguageModel:
+    """A recurrent network that predicts the next character of `text`.
+
+    Args:
+        text: as `data.load` gives it.
+        cell: "vanilla", "gru" or "lstm".
+        units: hidden units.
+        embedding_size: numbers a character is embedded in.
+        batch_size: windows a batch.
+        length: characters predicted a window.
+        name: how reports call the task.
+
+    Raises:
+        InvalidValueError: a size below 1, or a text shorter than a window.
+        UnknownNameError: an unknown cell.
+    """
+    network = RecurrentNetwork(len(text.vocabulary), cell, units, embedding_size)
+    name = name or f"{text.name}-{cell}"
+    return LanguageModel(network, _text_splits(text), batch_size, length, name)
+
+
+def transformer_language_model(
+    text: TextDataset,
+    *,
+    num_layers: int = 5,
+    width: int = 256,
+    num_heads: int = 8,
+    batch_size: int = 32,
+    length: int = 64,
+    name: str | None = None,
+) -> LanguageModel:
+    """A decoder-only transformer that predicts the next character of `text`.
+
+    Args:
+        text: as `data.load` gives it.
+        num_layers: blocks.
+        width: of the residual stream.
+        num_heads: attention heads; must divide the width.
+        batch_size: windows a batch.
+        length: characters predicted a window.
+        name: how reports call the task.
+
+    Raises:
+        InvalidValueError: a size below 1, heads that do not divide the width, or a text shorter
+            than a window.
+    """
+    network = Transformer(len(text.vocabulary), length, num_layers, width, num_heads)
+    name = name or f"{text.name}-transformer"
+    return LanguageModel(network, _text_splits(text), batch_size, length, name)

@@ -1,0 +1,108 @@
+"""Tasks in other units: the parameters multiplied by a random scale."""
+
+import math
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from optoscope._core.errors import check_number
+from optoscope.tasks._base import Batch, Params, Task, TaskDistribution, as_distribution
+
+
+class Reparametrized(Task):
+    """A task whose parameters φ are trained as φ' = φ/s. Draw one with `reparametrized`.
+
+    Args:
+        task: the task in φ.
+        scale: s.
+    """
+
+    task: Task
+    scale: Float[Array, ""]
+
+    def original(self, params: Params) -> Params:
+        """φ = s·φ': the parameters in the task's own units."""
+        return jax.tree.map(lambda leaf: self.scale.astype(leaf.dtype) * leaf, params)
+
+    def init(self, key: PRNGKeyArray) -> Params:
+        """The task's initial parameters over s."""
+        start = self.task.init(key)
+        return jax.tree.map(lambda leaf: leaf / self.scale.astype(leaf.dtype), start)
+
+    def sample_batch(self, key: PRNGKeyArray) -> Batch:
+        """The task's."""
+        return self.task.sample_batch(key)
+
+    def loss(self, params: Params, batch: Batch) -> Float[Array, ""]:
+        """The task's loss at s·φ'."""
+        return self.task.loss(self.original(params), batch)
+
+    def accuracy(self, params: Params, split: str = "test") -> Float[Array, ""] | None:
+        """The task's, at s·φ'."""
+        return self.task.accuracy(self.original(params), split)
+
+
+class ReparametrizedTasks(TaskDistribution):
+    """Tasks of a distribution, each in units of its own. Make it with `reparametrized`.
+
+    Args:
+        tasks: the distribution.
+        low: the smallest scale.
+        high: the largest scale.
+    """
+
+    tasks: TaskDistribution
+    low: float = eqx.field(static=True, default=1e-3)
+    high: float = eqx.field(static=True, default=1e3)
+
+    def __check_init__(self):
+        check_number("low", self.low, minimum=0, exclusive_minimum=True)
+        check_number("high", self.high, minimum=self.low)
+
+    def sample(self, key: PRNGKeyArray) -> Reparametrized:
+        """Draws a task and its scale."""
+        task_key, scale_key = jax.random.split(key)
+        logarithm = jax.random.uniform(
+            scale_key, minval=math.log(self.low), maxval=math.log(self.high)
+        )
+        return Reparametrized(self.tasks.sample(task_key), jnp.exp(logarithm))
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The distribution's, and the bounds of the scale."""
+        return {**self.tasks.metadata, "reparametrized": [self.low, self.high]}
+
+
+def reparametrized(
+    task: Task | TaskDistribution, low: float | int = 1e-3, high: float | int = 1e3
+) -> ReparametrizedTasks:
+    """The same problems in random units: an optimizer must cope with gradients of any size.
+
+    An augmentation for meta-training: every problem draws one scale s for all its parameters,
+    log-uniform in [low, high], and φ' = φ/s is trained. Losses are those of the task at the same
+    φ, gradients are s times as large and parameters s times as small. SGD with rate α is then
+    SGD with rate α·s² on the task; Adam's rate α is α·s. `low` = `high` = 1 is the task itself.
+
+    Math: ℓ'(φ') = ℓ(s·φ'), φ'₀ = φ₀/s, ∇ℓ'(φ') = s·∇ℓ(s·φ').
+
+    Source: Metz et al. (2022), reparametrised weights, here with one scale for all tensors.
+    Symmetries are not declared for it.
+
+    Args:
+        task: a task or a distribution of tasks.
+        low: the smallest scale, above 0.
+        high: the largest scale, at least `low`.
+
+    Raises:
+        InvalidValueError: bounds that are not positive or run backwards.
+
+    Example:
+        >>> from optoscope.tasks import Rosenbrock
+        >>> task = reparametrized(Rosenbrock(), 0.1, 0.1).sample(jax.random.key(0))
+        >>> round(float(task.loss(jnp.array([0.0, 20.0]), None)), 2)  # Rosenbrock at (0, 2)
+        401.0
+    """
+    return ReparametrizedTasks(as_distribution(task), float(low), float(high))

@@ -1,0 +1,405 @@
+"""Paper C at smoke scale; everything is measured once, in one directory."""
+
+import dataclasses
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from optoscope import bench, meta, optimizers, tasks, training
+from optoscope.analysis import quadratic
+from optoscope.papers import stability as paper
+from optoscope.papers._claims import judge, measured_claims
+from optoscope.papers._meta_trained import weights
+from optoscope.papers._parts import Store, Workspace
+from optoscope.papers.stability import _statistics as statistics
+from optoscope.papers.stability._far import diverged, kept_steps, smoothed, summary
+from optoscope.papers.stability._learn import blank, learned, load_learned, meta_optimizer
+from optoscope.papers.stability._setting import ARMS, MAIN, REFERENCE, Setting
+from optoscope.papers.stability._theory import lowered_up_to, stable_curvature
+from optoscope.papers.stability._unseen import (
+    FIGURE_4,
+    of_figure,
+    schedule,
+    scheduled_nadamw,
+    unseen,
+    unseen_names,
+)
+
+
+def test_every_claim_names_a_figure_and_is_unique():
+    ids = [claim.id for claim in paper.CLAIMS]
+    assert len(set(ids)) == len(ids)
+    assert {claim.figure for claim in paper.CLAIMS} <= set(paper.FIGURES)
+    assert all(claim.measures for claim in paper.CLAIMS)
+
+
+def test_all_of_the_papers_figures_have_a_name():
+    numbered = {str(number) for number in range(1, 5)}
+    appendix = {f"app-{number}" for number in range(1, 7)}
+    assert set(paper.FIGURES) == numbered | appendix | {"joint-stability", "blackbox-scale"}
+
+
+def test_the_paper_scale_has_the_papers_counts():
+    scale = paper.SCALES["paper"]
+    assert set(scale.recipes) == {"mlp", "cnn"}
+    for recipe in scale.recipes.values():
+        counts = (recipe.truncation, recipe.std, recipe.horizon, recipe.meta_learning_rate)
+        assert counts == (50, 0.01, 2000, 1e-4)
+        assert recipe.clip == 1.0
+    assert (scale.nadamw_samples, scale.adam_points, scale.variance_seeds) == (1000, 15, 500)
+    assert scale.multiples == (10, 100)
+    laptop = paper.SCALES["laptop"]
+    assert (laptop.recipes["mlp"].horizon, laptop.multiples) == (2000, (10, 20))
+
+
+def test_another_count_is_another_part():
+    scale = paper.SCALES["smoke"]
+    first = learned(Setting(scale), "mlp", "star-0", 0)
+    slower = dataclasses.replace(scale.recipes["mlp"], meta_learning_rate=1e-4)
+    changed = dataclasses.replace(scale, recipes={"mlp": slower})
+    others = [
+        learned(Setting(paper.SCALES["laptop"]), "mlp", "star-0", 0),
+        learned(Setting(scale, seed=1), "mlp", "star-0", 0),
+        learned(Setting(scale), "mlp", "star-0", 1),
+        learned(Setting(scale), "mlp", "star-1", 0),
+        learned(Setting(scale), "mlp", "blackbox", 0),
+        learned(Setting(changed), "mlp", "star-0", 0),
+    ]
+    assert all(part.description() != first.description() for part in others)
+    moved = learned(Setting(scale, data_dir=Path("/x")), "mlp", "star-0", 0)
+    assert moved.description() == first.description()
+
+
+def test_arms_have_the_terms_that_their_names_say():
+    def terms(arm: str) -> tuple[bool, bool, bool]:
+        found = blank(arm, jax.random.key(0))
+        return found.blackbox, found.nominal != "none", found.preconditioning
+
+    assert terms("hyperparam") == (False, True, False)
+    assert terms("blackbox") == terms("blackbox-0.5") == (True, False, False)
+    assert terms(REFERENCE) == terms("star-0") == (True, True, True)
+    assert terms("no-preconditioning") == (True, True, False)
+    assert terms("no-nominal") == (True, False, True)
+    decays = {arm.weight_decay for name, arm in ARMS.items() if "star-" in name}
+    assert decays == {0.0, 0.1, 0.5, 1.0}
+    assert MAIN == ("hyperparam", "blackbox", REFERENCE)
+
+
+def test_meta_optimizer_is_adamw_that_clips_and_decays_the_weights_alone():
+    recipe = dataclasses.replace(paper.SCALES["paper"].recipes["mlp"], meta_learning_rate=0.1)
+    params = {"weights": jnp.full((2, 2), 3.0), "bias": jnp.full(2, 3.0), "decay": jnp.array(3.0)}
+    ours, plain = meta_optimizer(recipe, 0.5), optax.adam(0.1)
+    state, reference = ours.init(params), plain.init(params)
+    for size in (100.0, 0.5, -7.0):
+        grads = jax.tree.map(lambda leaf, size=size: jnp.full_like(leaf, size), params)
+        clipped = jax.tree.map(lambda leaf: jnp.clip(leaf, -1, 1), grads)
+        updates, state = ours.update(grads, state, params)
+        moves, reference = plain.update(clipped, reference, params)
+        decayed = {"weights": 0.1 * 0.5 * params["weights"], "bias": 0.0, "decay": 0.0}
+        expected = jax.tree.map(jnp.subtract, moves, decayed)
+        assert eqx.tree_equal(updates, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_weight_decays_share_one_program():
+    recipe = paper.SCALES["smoke"].recipes["mlp"]
+    first, second = (jax.tree.structure(meta_optimizer(recipe, decay)) for decay in (0.0, 1.0))
+    assert first == second
+    other = meta_optimizer(dataclasses.replace(recipe, clip=2.0), 0.0)
+    assert jax.tree.structure(other) == first
+
+
+def test_smoothing_is_an_average_that_starts_at_the_first_value():
+    losses = np.random.default_rng(0).normal(size=(2, 50))
+    expected = losses.copy()
+    for index in range(1, 50):
+        expected[:, index] = 0.98 * expected[:, index - 1] + 0.02 * losses[:, index]
+    np.testing.assert_allclose(smoothed(losses), expected, rtol=1e-12)
+    losses[0, 10] = np.inf
+    assert np.isfinite(smoothed(losses)).sum(axis=1).tolist() == [10, 50]
+
+
+def test_kept_steps_reach_both_ends_in_bounded_number():
+    steps = kept_steps(40_000, 300)
+    assert steps[0] == 0
+    assert steps[-1] == 39_999
+    assert len(steps) <= 302
+    assert np.all(np.diff(steps) > 0)
+    assert kept_steps(1, 5).tolist() == [0]
+
+
+def test_divergence_and_what_is_kept_past_the_horizon():
+    steps, horizon = 400, 20
+    falling = np.linspace(2.0, 1.0, steps)
+    rising = np.linspace(2.0, 4.0, steps)
+    lost = falling.copy()
+    lost[100:] = np.nan
+    losses = np.stack([falling, rising, lost])
+    assert diverged(losses, smoothed(losses)).tolist() == [False, True, True]
+    found = summary(losses, horizon, (2, 20), 50, meta.Objective(maximum=3.0))
+    assert found["diverged"].tolist() == [[False, False], [True, True], [False, True]]
+    assert found["lost_at"].tolist() == [np.inf, np.inf, 100]
+    np.testing.assert_allclose(found["at_horizon"], losses[:, 18:20].mean(axis=1), 1e-5)
+    # Clipped to the maximum, as in meta-training, and so is what is not finite.
+    np.testing.assert_allclose(found["at_multiples"][1:, 1], 3.0)
+    assert found["worst"][0, 1] <= 2.0
+    assert found["worst"][2].tolist() == [found["worst"][0, 0], np.inf]
+    assert found["smoothed"].shape == (3, len(kept_steps(steps, 50)))
+
+
+def test_unseen_tasks_fall_into_two_halves():
+    assert of_figure("app-5") + of_figure("app-6") == tasks.UNSEEN
+    assert set(FIGURE_4) < set(tasks.UNSEEN)
+    for name in ("laptop", "paper"):
+        assert len(unseen_names(Setting(paper.SCALES[name]), "4")) == 4
+    smoke = Setting(paper.SCALES["smoke"])
+    assert all(unseen_names(smoke, key) for key in ("4", "app-5", "app-6"))
+
+
+def test_learning_rate_rises_holds_and_falls():
+    rates = [float(schedule(s, 2.0, 0.2, 0.4, 50)) for s in range(51)]
+    assert rates[0] == pytest.approx(0.2)
+    assert rates[9:31] == pytest.approx([2.0] * 22)
+    assert rates[40] == pytest.approx(1.0)
+    assert rates[50] == pytest.approx(0.0, abs=1e-6)
+    # Neither a warm-up nor a decay is a constant rate.
+    flat = [float(schedule(s, 2.0, 0.0, 0.0, 50)) for s in range(50)]
+    assert flat == pytest.approx([2.0] * 50)
+
+
+def test_scheduled_nadamw_is_optax_nadamw():
+    values = {"b1": 0.8, "b2": 0.9, "eps": 1e-3, "weight_decay": 0.01}
+    ours = scheduled_nadamw(20, learning_rate=0.1, warmup=0.0, cosine=0.0, **values)
+    theirs = optax.nadamw(0.1, 0.8, 0.9, 1e-3, weight_decay=0.01)
+    params = jnp.array([1.0, -2.0])
+    state, other = ours.init(params), theirs.init(params)
+    for gradient in ([1.0, 2.0], [-1.0, 0.5], [0.1, 0.1]):
+        updates, state = ours.update(jnp.array(gradient), state, params)
+        expected, other = theirs.update(jnp.array(gradient), other, params)
+        assert eqx.tree_equal(updates, expected, rtol=1e-5, atol=1e-7)
+
+
+def _far_part(at_horizon: list[float], later: list[float], lost: list[bool]) -> dict:
+    return {
+        "at_horizon": np.array(at_horizon)[:, None],
+        "at_multiples": np.array(later)[:, None, None],
+        "diverged": np.array(lost)[:, None, None],
+    }
+
+
+def test_statistics_of_runs_past_the_horizon():
+    records = {
+        "far-mlp-a": _far_part([0.1, 0.1], [3.0, 3.0], [True, True]),
+        "far-mlp-b": _far_part([0.1, 0.2], [0.1, 0.2], [False, False]),
+        "far-mlp-one": _far_part([0.1], [0.5], [False]),
+    }
+    assert statistics.diverges("share", 0, "mlp", "a", records).tolist() == [0.5, 0.5]
+    assert judge(statistics.diverges("rise", 0, "mlp", "a", records)).verdict == "holds"
+    assert statistics.stays("share", 0, "mlp", "b", records).tolist() == [0.1, 0.1]
+    assert judge(statistics.stays("share", 0, "mlp", "a", records)).verdict == "does not hold"
+    np.testing.assert_allclose(
+        statistics.stays("rise", 0, "mlp", "b", records), [statistics.TENTH] * 2
+    )
+    np.testing.assert_allclose(
+        statistics.less_loss("seed", 0, "mlp", "b", "a", records), [2.9, 2.8]
+    )
+    # An arm of fewer meta-seeds is paired as far as it goes.
+    np.testing.assert_allclose(statistics.less_loss("seed", 0, "mlp", "b", "one", records), [0.4])
+    assert statistics.less_loss("seed", 0, "cnn", "b", "a", records).size == 0
+    assert statistics.diverges("share", 0, "cnn", "a", records).size == 0
+
+
+def test_statistics_of_meta_training():
+    def part(held_out: list[list[float]]) -> dict:
+        return {"steps": np.array([0, 1, 2]), "held_out": np.array(held_out), "maximum": 3.0}
+
+    records = {
+        "training-mlp-a": part([[2.0, 1.0, 1.0], [2.0, 1.0, 0.0]]),
+        "training-mlp-b": part([[2.0, 2.0, 1.0], [2.0, np.nan, 2.0]]),
+    }
+    found = statistics.trains_faster("held_out", "mlp", "a", "b", records)
+    np.testing.assert_allclose(found, [0.5, 1.5])
+    found = statistics.trains_better("last", "mlp", "a", "b", records)
+    np.testing.assert_allclose(found, [0.0, 2.0])
+
+
+def test_statistics_of_unseen_tasks():
+    part = {"guess": np.array(2.0), "initial": np.array([2.0])}
+    for label, final in (("blackbox", [[np.inf], [8.0]]), (REFERENCE, [[0.2], [0.6]]),
+                         ("adam", [[0.4]])):  # fmt: skip
+        part |= {f"{label}/final": np.array(final), f"{label}/diverged": np.array(final) > 2}
+    records = {f"unseen-{FIGURE_4[0]}": part}
+    assert statistics.unseen_diverges("share", "4", "blackbox", records).tolist() == [0.5]
+    assert statistics.unseen_descends("share", "4", REFERENCE, records).tolist() == [0.1]
+    np.testing.assert_allclose(
+        statistics.unseen_better("mean", "4", REFERENCE, "blackbox", records), [1.3]
+    )
+    np.testing.assert_allclose(statistics.unseen_near("mean", "4", REFERENCE, "adam", records), 0.1)
+    np.testing.assert_allclose(statistics.unseen_near("best", "4", REFERENCE, "adam", records), 0.2)
+    assert statistics.unseen_near("best", "app-6", REFERENCE, "adam", records).size == 0
+
+
+def test_statistics_of_the_quadratic_model():
+    part = {
+        "nominals": np.array([0.0, 0.25, 0.5, 1.0]),
+        "limit": np.array(1.0),
+        "trace_variance": np.array([[1.0, 10.0], [0.5, 1.0], [0.1, np.nan], [0.2, np.inf]]),
+    }
+    np.testing.assert_allclose(lowered_up_to(part), [1.0, 0.25])
+    part["repeats/trace_variance"] = np.array([[[1.0], [0.1], [0.01], [100.0]]] * 2)
+    records = {"meta-gradient-variance": part}
+    # The end of the range is on the edge of stability: it is outside.
+    np.testing.assert_allclose(statistics.lowers_variance("half", records), [1.5, 1.5])
+    np.testing.assert_allclose(statistics.lowers_variance("worst", records), [1.0, 1.0])
+    losses = np.array([[[9.0, 8.0, 7.0]], [[9.0, 1.05, 1.0]]])
+    training = {
+        "expected_loss": losses,
+        "steps": np.array([0, 100, 1000]),
+        "magnitudes": np.array([[[[1.0, 0.5]] * 3], [[[0.9, 0.5]] * 3]]),
+    }
+    records = {"quadratic-meta-training": training}
+    np.testing.assert_allclose(statistics.sooner("best", records), [1.0])
+    np.testing.assert_allclose(statistics.under_a_thousand("", records), [1.0])
+    np.testing.assert_allclose(statistics.enters_circle("worst", records), [0.1])
+    np.testing.assert_allclose(statistics.smaller_eigenvalues("end", records), [0.1])
+
+
+def _untrained(setting: Setting) -> dict[str, dict[str, np.ndarray]]:
+    """What the parts of the main arms would hold, had nothing been meta-trained."""
+    return {
+        learned(setting, "mlp", arm, seed).name: {
+            f"best/{path}": leaf for path, leaf in weights(blank(arm, jax.random.key(seed))).items()
+        }
+        for arm in MAIN
+        for seed in setting.seeds("mlp", arm)
+    }
+
+
+def test_an_unseen_task_is_met_by_all_main_arms_and_both_baselines(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    scale = dataclasses.replace(paper.SCALES["smoke"], unseen_seeds=2, unseen_runs=3)
+    setting, met = Setting(scale), []
+
+    def train(task, optimizer, num_steps, *, key, num_runs):
+        met.append(optimizer)
+        return SimpleNamespace(losses=np.full((num_runs, num_steps), 2.0, np.float32))
+
+    def search(task, create, space, *_, **__):
+        values = {name: np.full(2, 0.5, np.float32) for name in space}
+        return bench.SearchResult(values, np.ones((2, 1)), ())
+
+    monkeypatch.setattr(training, "train", train)
+    monkeypatch.setattr(bench, "evaluate_configurations", search)
+    monkeypatch.setattr(bench, "random_search", search)
+    part = unseen(setting, "autoencoder")
+    arrays = part.compute(_untrained(setting), Workspace(tmp_path, {}, lambda *_: None))
+    assert len(met) == 2 + 2 * len(MAIN)
+    assert arrays["initial"].tolist() == [2.0] * 3
+    assert arrays["nadamw/best/cosine"] == 0.5
+    for label, seeds in (("adam", 1), ("nadamw", 1), *((arm, 2) for arm in MAIN)):
+        assert arrays[f"{label}/final"].tolist() == [[2.0] * 3] * seeds
+        assert not arrays[f"{label}/diverged"].any()
+        assert arrays[f"{label}/smoothed"].shape == (seeds, 3, len(arrays["steps"]))
+
+
+def test_joint_stability_is_of_the_first_seeds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    setting = Setting(paper.SCALES["smoke"])
+
+    def arrays(contenders, num_steps):
+        return {name: np.asarray(num_steps) for name in contenders}
+
+    monkeypatch.setattr(quadratic, "stable_curvature_arrays", arrays)
+    part = stable_curvature(setting)
+    assert {need.name for need in part.needs} == {f"learned-mlp-{arm}-seed-0" for arm in MAIN}
+    found = part.compute(_untrained(setting), Workspace(tmp_path, {}, lambda *_: None))
+    assert set(found) >= {"sgd", "adam", "momentum-0.5", *MAIN}
+
+
+def test_every_arm_is_compared_somewhere():
+    parts = {
+        part.name
+        for figure in paper.FIGURES.values()
+        for part in figure.parts(Setting(paper.SCALES["laptop"]))
+    }
+    assert parts >= {f"{kind}-mlp-{arm}" for kind in ("training", "far") for arm in ARMS}
+    assert parts >= {f"unseen-{name}" for name in tasks.UNSEEN}
+    smoke = Setting(paper.SCALES["smoke"])
+    assert set(MAIN) <= set(smoke.measured(tuple(ARMS))) < set(ARMS)
+
+
+def test_a_claim_about_what_a_scale_leaves_out_is_inconclusive():
+    claim = next(one for one in paper.CLAIMS if one.id == "C3-faster-cnn-blackbox")
+    for entry in measured_claims(claim, {}, "C", "laptop"):
+        assert (entry["verdict"], entry["measured"]) == ("inconclusive", None)
+
+
+def test_figure_1_needs_no_meta_training(tmp_path: Path):
+    result = paper.reproduce("1", "smoke", tmp_path)
+    assert result.computed == ("eigenvalues", "bounds")
+    verdicts = {claim["id"]: claim["verdict"] for claim in result.claims}
+    assert verdicts["C1-theorem/paper"] == "does not hold"
+    assert verdicts["C1-theorem/corrected"] == "holds"
+    assert verdicts["C1-lemma-2/corrected"] == verdicts["C1-lemma-3/corrected"] == "holds"
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("papers") / "C"
+    before = jax.config.read("jax_disable_most_optimizations")
+    # As the command does: hardly anything is computed, nearly all of the time is compilation.
+    jax.config.update("jax_disable_most_optimizations", True)
+    try:
+        paper.reproduce("everything", "smoke", directory)
+    finally:
+        jax.config.update("jax_disable_most_optimizations", before)
+    return directory
+
+
+@pytest.mark.slow
+def test_every_claim_is_judged(everything: Path):
+    claims = json.loads((everything / "claims.json").read_text())
+    assert {claim["id"].split("/")[0] for claim in claims} == {c.id for c in paper.CLAIMS}
+
+
+@pytest.mark.slow
+def test_a_second_call_computes_nothing(everything: Path):
+    assert paper.reproduce("everything", "smoke", everything).computed == ()
+
+
+@pytest.mark.slow
+def test_the_measurements_make_sense(everything: Path):
+    records = everything / "records"
+    with np.load(records / f"far-mlp-{REFERENCE}.npz") as star:
+        assert star["smoothed"].shape == (2, 2, len(star["steps"]))
+        np.testing.assert_array_equal(star["smoothed"][..., 0], star["initial"].astype(float))
+        with np.load(records / "far-mlp-blackbox.npz") as other:
+            # All optimizers meet the same problems.
+            np.testing.assert_allclose(star["initial"], other["initial"], rtol=1e-6)
+    with np.load(records / f"training-mlp-{REFERENCE}.npz") as part:
+        assert part["steps"].tolist() == [0, 10]
+        assert part["held_out"].shape == (2, 2)
+    for name in paper.SCALES["smoke"].unseen:
+        with np.load(records / f"unseen-{name}.npz") as part:
+            for label in (*MAIN, "adam", "nadamw"):
+                first = part[f"{label}/smoothed"][..., 0]
+                expected = np.broadcast_to(part["initial"], first.shape)
+                np.testing.assert_allclose(first, expected, rtol=1e-5)
+            assert part["nadamw/score"].shape == part["nadamw/cosine"].shape
+
+
+@pytest.mark.slow
+def test_a_meta_trained_optimizer_comes_back(everything: Path):
+    store = Store(everything)
+    arrays = store.get(learned(Setting(paper.SCALES["smoke"]), "mlp", "blackbox", 0))
+    assert store.computed == []
+    for which in ("best", "final"):
+        for path, leaf in optimizers.named_leaves(load_learned(arrays, "blackbox", which)):
+            np.testing.assert_array_equal(np.asarray(leaf), arrays[f"{which}/{path}"])
+    assert arrays["held_out"][1:].min() == pytest.approx(float(arrays["evaluation_loss"]), rel=1e-5)

@@ -1,0 +1,425 @@
+"""Paper C's figures draw from arrays of the shapes that its parts have."""
+
+import json
+import warnings
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from optoscope import report
+from optoscope.report._paper_c import PAPER_C
+from optoscope.report._paper_c._marks import ALWAYS, LOOKS, Runs, draw_runs, loss_axis
+from optoscope.report._paper_c._unseen import FIGURE_4, UNSEEN
+from optoscope.report._records import read_run
+
+FIGURES = {kind.name.removeprefix("figure-"): kind for kind in PAPER_C}
+ARMS = ("hyperparam", "blackbox", "star-0", "star-0.1", "star-0.5", "star-1", "blackbox-0.5",
+        "no-preconditioning", "no-nominal")  # fmt: skip
+MAIN = ("hyperparam", "blackbox", "star-0.5")
+INTERVENTIONS = ("nominal", "weight decay", "preconditioning", "all")
+GUESS = np.log(10)
+
+
+def generator(name):
+    return np.random.default_rng([ord(letter) for letter in name])
+
+
+def kept(num_steps, count=60):
+    return np.unique(np.geomspace(1, num_steps, count).round().astype(int)) - 1
+
+
+def lives(name, shape, steps, start, *, lost_at=None, speed=1.0):
+    """Smoothed losses that fall by a power; the first run of the first seed may be lost."""
+    draw = generator(name)
+    start = start * draw.uniform(0.97, 1.03, shape)
+    power = speed * draw.uniform(0.4, 0.7, shape)[..., None]
+    losses = start[..., None] * (1 + steps / 60) ** -power
+    losses = losses * np.exp(0.04 * draw.normal(size=losses.shape))
+    losses[..., 0] = start
+    if lost_at is not None:
+        after = steps > lost_at
+        losses[0, 0, after] *= np.exp(np.minimum((steps[after] - lost_at) / (0.1 * lost_at), 400))
+        losses[0, 0, steps > 2 * lost_at] = np.nan
+        losses[-1, -1, after] *= 50 * (steps[after] / lost_at) ** 0.8
+    diverged = ~(losses[..., -1] <= start)
+    return losses, start, diverged
+
+
+def training(name, seeds, evaluations, reports):
+    draw, longest = generator(name), 10 * (evaluations - 1)
+    steps = np.arange(evaluations) * 10
+    first = 1.5 * GUESS if "hyperparam" not in name else 2.2
+    level = 0.3 + 0.1 * draw.random((seeds, 1))
+    held_out = level + (first - level) * np.exp(-steps / (0.15 * longest + 1))
+    held_out += 0.02 * draw.normal(size=held_out.shape) * (steps > 0)
+    report_steps = np.linspace(1, longest, reports).round().astype(int)
+    seen = np.stack([np.interp(report_steps, steps, row) for row in held_out])
+    return {
+        "steps": steps,
+        "held_out": np.minimum(held_out, 1.5 * GUESS),
+        "report_steps": report_steps,
+        "meta_loss": np.abs(seen + 0.1 * draw.normal(size=seen.shape)),
+        "gradient_norm": draw.uniform(0, 5, seen.shape),
+        "non_finite": np.zeros(seen.shape),
+        "skipped": np.zeros(seeds),
+        "best_step": steps[held_out.argmin(axis=1)],
+        "seconds": np.full(seeds, 60.0),
+        "weight_decay": np.array(0.5),
+        "learning_rate": np.array(1e-3),
+        "maximum": np.array(1.5 * GUESS),
+    }
+
+
+def far(name, seeds, runs, horizon, multiples):
+    steps = kept(horizon * multiples[-1])
+    speed = 1.8 if "star" in name else 1.0
+    lost_at = 3 * horizon if "blackbox" in name or name.endswith("star-0") else None
+    losses, start, diverged = lives(name, (seeds, runs), steps, GUESS, lost_at=lost_at, speed=speed)
+    broken = ~np.isfinite(losses)
+    each = [1] * len(multiples)
+    return {
+        "steps": steps,
+        "smoothed": losses,
+        "initial": start,
+        "horizon": np.array(horizon),
+        "multiples": np.array(multiples),
+        "diverged": np.stack([diverged for _ in each], axis=-1),
+        "worst": np.stack([np.max(losses, axis=-1) for _ in each], axis=-1),
+        "lost_at": np.where(broken.any(axis=-1), steps[broken.argmax(axis=-1)], np.inf),
+        "at_horizon": 0.1 * start,
+        "at_multiples": np.stack([0.05 * start for _ in each], axis=-1),
+        "maximum": np.array(1.5 * GUESS),
+    }
+
+
+def unseen(name, seeds, runs, num_steps):
+    steps = kept(num_steps)
+    text = "language" in name
+    start = np.log(65) if text else 0.1 if name.endswith("autoencoder") else GUESS
+    arrays = {}
+    for index, contestant in enumerate((*MAIN, "adam", "nadamw")):
+        lost_at = num_steps / 5 if contestant == "blackbox" else None
+        shape = (1 if index > 2 else seeds, runs)
+        speed = (0.3 if text else 0.9) * (0.6 + 0.2 * index)
+        losses, _, diverged = lives(
+            contestant + name, shape, steps, start, lost_at=lost_at, speed=speed
+        )
+        losses[..., 0] = start
+        arrays |= {
+            f"{contestant}/smoothed": losses,
+            f"{contestant}/mean": losses.mean(axis=-1),
+            f"{contestant}/final": losses[..., -1],
+            f"{contestant}/diverged": diverged,
+            "initial": np.full(runs, start),
+        }
+    return arrays | {
+        "steps": steps,
+        "num_steps": np.array(num_steps),
+        "num_params": np.array(118_282),
+        "guess": np.array(np.log(65) if text else GUESS if "auto" not in name else 0.07),
+        "description": np.array("what it is"),
+    }
+
+
+def stable_curvature():
+    names = ("sgd", "momentum-0.5", "momentum-0.7", "momentum-0.9", "adam", *MAIN)
+    grid, runs = np.geomspace(1e-3, 1e4, 50), 10.0 ** np.arange(-2, 3.5, 0.5)
+    arrays = {"run_curvatures": runs}
+    outcomes = np.where(runs < 20, "converges", "diverges")
+    for index, name in enumerate(names):
+        told = name != "adam"
+        arrays |= {
+            f"{name}/curvatures": grid,
+            f"{name}/spectral_radii": np.abs(1 - 0.1 * grid / (1 + index)),
+            f"{name}/intervals": np.array([[0.0, 20.0 * (1 + index)]]) if told
+            else np.zeros((0, 2)),
+            f"{name}/outcomes": outcomes if told else np.full(len(runs), "limit cycle"),
+            f"{name}/informative": np.array(told),
+        }  # fmt: skip
+    return arrays
+
+
+def theory(name):
+    draw = generator(name)
+    if name == "eigenvalues":
+        way = np.linspace(1, 0.4, 9)[:, None]
+        path = way * (draw.normal(size=6) + 1j * draw.normal(size=6))
+        return {f"{one}/eigenvalues": path for one in INTERVENTIONS}
+    if name == "meta-gradient-variance":
+        return {
+            "nominals": np.linspace(0, 1.4, 12),
+            "horizons": np.array([1, 2, 5, 10, 100, 1000]),
+            "trace_variance": 10 ** draw.uniform(0, 12, (12, 6)),
+            "limit": np.array(1.4),
+            "num_seeds": np.array(500),
+        }
+    if name == "quadratic-meta-training":
+        return {
+            "nominals": np.array([0.0, 0.2, 0.4]),
+            "steps": 10 * np.arange(40),
+            "magnitudes": draw.uniform(0, 1, (3, 3, 40, 2)),
+            "expected_loss": draw.uniform(1, 20, (3, 3, 40)),
+        }
+    return stable_curvature()
+
+
+def part(name, *, small=False):
+    """The arrays of a part; `small` as at smoke scale."""
+    kind, _, rest = name.partition("-")
+    main = any(rest.endswith(f"-{arm}") for arm in MAIN)
+    seeds = (2 if main else 1) if small else (5 if main else 2)
+    if kind == "training":
+        return training(name, seeds, 2 if small else 21, 1 if small else 900)
+    if kind == "far":
+        return far(
+            name, seeds, 2 if small else 4, 20 if small else 2000, (2, 3) if small else (10, 100)
+        )
+    if kind == "unseen":
+        return unseen(rest, 1 if small else 5, 1 if small else 3, 20 if small else 10_000)
+    return theory(name)
+
+
+# Words that a reader needs to know what is on the axes.
+_COMPARED = ("Meta-training, MLP", "Far past the horizon, MLP", "meta-step", "inner step",
+             "horizon", "mean normalised loss", "STAR, weight decay 0.5")  # fmt: skip
+_UNSEEN = ("inner step", "loss, smoothed", "Adam, tuned", "NAdamW, tuned", "Hyperparam", "STAR",
+           "guessing", "118,282 parameters", "Blackbox: 2 of 15 diverged")  # fmt: skip
+LABELS = {
+    "1": ("(d) All three", "real part", "before"),
+    "2": ("500 seeds", "nominal step α", "(c) Meta-loss"),
+    "3": (*_COMPARED, "Far past the horizon, CNN", "Blackbox\n(2 of 20 diverged)", "10×"),
+    "4": (*_UNSEEN, *(UNSEEN[name] for name in FIGURE_4)),
+    "app-1": ("meta-seed 4", "the one kept", "2 of 20 diverged", "CNN: inner loss, smoothed"),
+    "app-2": (*_COMPARED, "STAR, weight decay 0\n(1 of 8 diverged)", "STAR, weight decay 1"),
+    "app-3": (*_COMPARED, "STAR without preconditioning"),
+    "app-4": (*_COMPARED, "STAR without the nominal term"),
+    "app-5": (*_UNSEEN, *list(UNSEEN.values())[:8]),
+    "app-6": (*_UNSEEN, *list(UNSEEN.values())[8:]),
+    "blackbox-scale": (*_COMPARED, "STAR with β₃ = 1e-5"),
+    "joint-stability": ("Momentum 0.7", "Adam", "STAR, weight decay 0.5", "curvature λ"),
+}
+MEASURED = [key for key in FIGURES if key not in ("1", "2", "joint-stability")]
+SMOKE = ("unseen-layer-norm-mlp", "unseen-autoencoder")
+
+
+@pytest.fixture(scope="module")
+def parts():
+    return {name: part(name) for kind in PAPER_C for name in (*kind.parts, *kind.optional)}
+
+
+def records_of(key, parts):
+    """The records of a figure, in copies that a test may spoil."""
+    kind = FIGURES[key]
+    return {
+        name: {k: np.array(v) for k, v in parts[name].items()}
+        for name in (*kind.parts, *kind.optional)
+    }
+
+
+def words(figure):
+    return "\n".join(t.get_text() for t in figure.findobj(Text) if t.get_visible())
+
+
+def test_the_registry_names_and_describes_every_figure():
+    assert sorted(FIGURES) == sorted(LABELS)
+    for kind in PAPER_C:
+        assert kind.text.title
+        assert len(kind.text.how_to_read) > 80
+        assert len(kind.text.what_it_does_not_show) > 80
+
+
+def test_the_figures_are_drawn_from_the_parts_of_the_paper():
+    # Here and not at the top: the report needs none of it, and it imports jax.
+    from optoscope import tasks
+    from optoscope.papers.stability import SCALES, _figures, _setting, _unseen
+
+    assert list(_figures.FIGURES) == list(FIGURES)
+    assert tuple(UNSEEN) == tasks.UNSEEN
+    assert set(_setting.ARMS) <= set(LOOKS)
+    assert set(ALWAYS) <= set(SCALES["smoke"].arms)
+    drawn = {key: {*kind.parts, *kind.optional} for key, kind in FIGURES.items()}
+    for key, arms in _figures.COMPARED.items():
+        assert drawn[key] == {
+            f"{kind}-{task}-{arm}"
+            for kind in ("training", "far")
+            for task in _setting.TASKS
+            for arm in arms
+        }
+    for key in _figures.UNSEEN_FIGURES:
+        assert drawn[key] == {f"unseen-{name}" for name in _unseen.of_figure(key)}
+
+
+@pytest.mark.parametrize("key", FIGURES)
+def test_every_figure_is_drawn_and_labelled(key, parts):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = FIGURES[key].picture(records_of(key, parts))
+    assert isinstance(figure, Figure)
+    text = words(figure)
+    for expected in LABELS[key]:
+        assert expected in text
+    sizes = [t.get_fontsize() for t in figure.findobj(Text) if t.get_text()]
+    assert min(sizes) >= 9
+
+
+@pytest.mark.parametrize("key", ["4", "app-3"])
+def test_figures_can_be_laid_out(key, parts):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        FIGURES[key].picture(records_of(key, parts)).draw_without_rendering()
+
+
+@pytest.mark.parametrize("key", MEASURED)
+def test_records_of_smoke_scale_are_drawn(key):
+    kind = FIGURES[key]
+    names = kind.parts or [name for name in kind.optional if name in SMOKE]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = kind.picture({name: part(name, small=True) for name in names})
+    missing = [name for name in kind.optional if name.startswith("training-mlp")]
+    assert words(figure).count("not measured") == bool(missing)
+    assert "CNN" not in words(figure).replace("Deep CNN", "")
+
+
+def nothing_finite(arrays):
+    for key, values in arrays.items():
+        if key.endswith(("smoothed", "held_out", "meta_loss")):
+            arrays[key] = np.full_like(values, np.nan)
+        if key.endswith("diverged"):
+            arrays[key] = np.ones_like(values)
+
+
+def many_decades(arrays):
+    for key, values in arrays.items():
+        if key.endswith("smoothed"):
+            values[0] *= np.geomspace(1, 1e-30, values.shape[-1])
+            values[-1, -1] *= np.geomspace(1, 1e300, values.shape[-1])
+
+
+def nothing_lost(arrays):
+    for key, values in arrays.items():
+        if key.endswith("smoothed"):
+            arrays[key] = np.ones_like(values)
+        if key.endswith("diverged"):
+            arrays[key] = np.zeros_like(values)
+
+
+@pytest.fixture(scope="module")
+def small_parts():
+    return {
+        name: part(name, small=True)
+        for key in ("4", "app-1", "app-3")
+        for name in (*FIGURES[key].parts, *FIGURES[key].optional)
+    }
+
+
+@pytest.mark.parametrize("spoil", [nothing_finite, many_decades, nothing_lost])
+@pytest.mark.parametrize("key", ["4", "app-1", "app-3"])
+def test_degenerate_records_are_drawn(key, spoil, small_parts):
+    records = records_of(key, small_parts)
+    for arrays in records.values():
+        spoil(arrays)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        text = words(FIGURES[key].picture(records))
+    lost = [np.any(v) for arrays in records.values() for k, v in arrays.items()
+            if k.endswith("diverged")]  # fmt: skip
+    assert (" of " in text) == any(lost)
+
+
+def drawn(losses, start, diverged):
+    axes, steps = Figure().subplots(), np.arange(losses.shape[-1])
+    runs = Runs(losses, start, diverged)
+    loss_axis(axes, [losses], list(start.ravel()), always_log=True)
+    draw_runs(axes, steps, runs, LOOKS["blackbox"], "median")
+    crosses = [tuple(line.get_xydata()[0]) for line in axes.lines if line.get_marker() == "x"]
+    (middle,) = [line.get_ydata() for line in axes.lines if line.get_label() == "median"]
+    return crosses, middle
+
+
+def test_a_cross_is_where_a_diverged_run_was_last_below_its_start():
+    runs = [[2, 1, 1.5, 3, 8, np.nan], [2, 1, 0.9, 0.8, 0.7, 0.6], [2, 3, 4, 5, 6, 7],
+            [2, 1, 0.5, np.nan, np.nan, np.nan]]  # fmt: skip
+    losses = np.array(runs).reshape(2, 2, 6)
+    diverged = np.array([[True, False], [True, True]])
+    crosses, middle = drawn(losses, np.full((2, 2), 2.0), diverged)
+    # Steps are counted from 1 on a logarithmic axis.
+    assert sorted(crosses) == [(1, 2.0), (3, 0.5), (3, 1.5)]
+    # A lost run counts as infinitely bad: none is left once half are lost.
+    np.testing.assert_allclose(middle, [2, 1, 1.2, 4, 7, np.nan])
+
+
+def test_crosses_stay_inside_the_axes():
+    losses = np.array([[[1.0, 1e-30, np.nan], [1.0, 0.5, 0.3]]])
+    crosses, _ = drawn(losses, np.ones((1, 2)), np.array([[True, False]]))
+    assert crosses[0][0] == 2
+    assert 0.1 < crosses[0][1] < 0.3
+
+
+def test_runs_past_the_horizon_are_counted_at_the_end():
+    arrays = part("far-mlp-star-0.5")
+    arrays["diverged"][..., 0] = True
+    arrays["diverged"][1, 2, 1] = True
+    assert Runs.of(arrays).note == "1 of 20 diverged"
+
+
+def test_meta_training_is_a_mean_over_seeds_with_its_standard_error(parts):
+    records = records_of("3", parts)
+    panel = FIGURES["3"].picture(records).axes[0]
+    held_out = records["training-mlp-star-0.5"]["held_out"]
+    look = LOOKS["star-0.5"]
+    thick = [line for line in panel.lines if line.get_linewidth() == look.width]
+    (line,) = [line for line in thick if line.get_color() == look.colour]
+    np.testing.assert_allclose(line.get_ydata(), held_out.mean(axis=0))
+    band = panel.collections[3].get_paths()[0].vertices
+    error = np.std(held_out[:, 0], ddof=1) / len(held_out) ** 0.5
+    np.testing.assert_allclose(np.ptp(band[band[:, 0] == 0, 1]), 2 * error, atol=1e-12)
+
+
+def test_the_axes_are_not_stretched_by_a_failed_run():
+    axes = Figure().subplots()
+    loss_axis(axes, [np.array([2.0, 1.0, 0.01]), np.array([2.0, 1e30, np.inf])], [2.0, 2.0])
+    low, high = axes.get_ylim()
+    assert (low < 0.01, high < 10, axes.get_yscale()) == (True, True, "log")
+    axes = Figure().subplots()
+    loss_axis(axes, [np.array([4.0, 3.0]), np.array([4.0, 1e30])], [4.0])
+    assert (axes.get_ylim()[1] < 6, axes.get_yscale()) == (True, "linear")
+
+
+def saved(directory, names):
+    folder = directory / "records"
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        np.savez(folder / f"{name}.npz", **part(name, small=True))
+        (folder / f"{name}.json").write_text(json.dumps({}))
+    (directory / "config.json").write_text(json.dumps({"command": "reproduce"}))
+
+
+def test_the_page_shows_what_the_records_allow(tmp_path):
+    saved(tmp_path, ("far-mlp-star-0.5", "training-cnn-star-0.5", "unseen-autoencoder"))
+    page = report.render(tmp_path).read_text()
+    assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"app-6"}
+    assert FIGURES["app-6"].text.title in page
+    assert FIGURES["app-3"].text.title not in page
+
+
+def test_a_figure_of_optional_parts_needs_one_of_them(tmp_path):
+    saved(tmp_path, ("unseen-deep-cnn", "eigenvalues"))
+    run = read_run(tmp_path)
+    assert [key for key, kind in FIGURES.items() if kind.can_draw(run)] == ["1", "app-5"]
+    assert len(FIGURES["app-5"].draw(run).axes) == 1
+
+
+def test_arms_and_tasks_are_drawn_when_they_are_there(tmp_path):
+    kind = FIGURES["app-4"]
+    assert kind.parts == ("training-mlp-star-0.5", "far-mlp-star-0.5")
+    saved(tmp_path, (*kind.parts, "training-mlp-no-nominal", "training-cnn-star-0.5"))
+    text = words(kind.draw(read_run(tmp_path)))
+    assert "not measured: STAR without the nominal term" in text
+    assert "CNN" not in text
+    saved(tmp_path, kind.optional)
+    text = words(kind.draw(read_run(tmp_path)))
+    assert "not measured" not in text
+    assert "Far past the horizon, CNN" in text
