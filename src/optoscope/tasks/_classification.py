@@ -205,7 +205,7 @@ def residual_classification(
     Example:
         >>> from optoscope import data
         >>> residual_classification(data.load("digits")).metadata["num_params"]
-        307690
+        308362
     """
     network = ResidualNetwork(dataset.input_shape, channels, strides, dataset.num_classes)
     name = name or f"{dataset.name}-residual-network"

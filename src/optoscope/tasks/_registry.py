@@ -141,7 +141,7 @@ for _dataset in _DATASETS:
         _dataset,
         "mlp-128-128",
         {"hidden": (128, 128), "activation": "relu", "initialization": "truncated_normal"},
-        "MLP with hidden units 128-128, relu, truncated normal start (paper C)",
+        "MLP with hidden units 128-128, relu (paper C)",
     )
     _register_images(
         cnn_classification,
@@ -155,7 +155,7 @@ for _dataset in _DATASETS:
             "initialization": "truncated_normal",
             "batch_size": 128,
         },
-        "three 3×3 convolutions of 32, 64 and 64 channels, mean over the plane (paper C)",
+        "3×3 convolutions of 32-64-64, mean pooling (paper C)",
     )
 REGISTRY.register(
     "quadratic",
