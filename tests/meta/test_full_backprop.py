@@ -119,6 +119,41 @@ def test_it_is_the_gradient_of_a_plain_unrolled_program(second_order):
     assert relative_difference(got.gradient, other) > 0.005
 
 
+def adjoint_gradient(task, rate, start, largest):
+    """d(mean loss)/d(rate) of gradient descent, by the adjoint recursion with a bounded adjoint."""
+    curvature = np.asarray(task.matrix.T @ task.matrix)
+    x, slopes = np.asarray(start), []
+    for _ in range(HORIZON):
+        slopes.append(curvature @ x - np.asarray(task.matrix.T @ task.target))
+        x = x - rate * slopes[-1]
+    adjoint, total = np.zeros_like(x), 0.0
+    for slope in reversed(slopes):
+        total -= adjoint @ slope
+        adjoint = slope / HORIZON + adjoint - rate * curvature @ adjoint
+        adjoint *= min(1.0, largest / np.linalg.norm(adjoint))
+    return total
+
+
+@pytest.mark.parametrize("estimator", [FullBackprop, TruncatedBackprop])
+@pytest.mark.parametrize("largest", [1e9, 0.3])
+def test_a_clipped_backward_pass_is_the_bounded_adjoint_recursion(estimator, largest):
+    lengths = {"horizon": HORIZON, "second_order": True, "backward_clip": largest}
+    if estimator is TruncatedBackprop:
+        lengths["truncation"] = HORIZON
+    task = Bowls().sample(KEY)
+    # So fast that the run and its plain meta-gradient explode.
+    rate = 10.0 / float(jnp.linalg.norm(task.matrix, 2)) ** 2
+    chosen = estimator(tasks.fixed(task), num_tasks=1, **lengths)
+    got, _ = estimate(chosen, optimizers.sgd(rate))
+    expected = adjoint_gradient(task, rate, task.start, largest)
+    slope = got.gradient.hyperparameters["learning_rate"]
+    np.testing.assert_allclose(slope, expected, rtol=1e-6)  # rates are float32
+    # Power: the bound matters here.
+    assert abs(adjoint_gradient(task, rate, task.start, 1e9)) > 100 * abs(
+        adjoint_gradient(task, rate, task.start, 0.3)
+    )
+
+
 def test_it_is_the_finite_difference():
     estimator = FullBackprop(Bowls(), num_tasks=3, horizon=HORIZON, objective=Objective("log_sum"))
     optimizer = gru()
@@ -256,6 +291,7 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(tmp_path):
         ({"horizon": 0}, "horizon is 0"),
         ({"horizon": 30, "objective": Objective("sum", np.ones(20))}, "20 weights for 30"),
         ({"num_tasks": 3, "devices": 2}, "3 tasks cannot be spread evenly over 2"),
+        ({"backward_clip": 0.0}, "backward_clip is 0"),
     ],
 )
 def test_counts_that_do_not_fit_are_refused(settings, message):

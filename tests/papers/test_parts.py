@@ -1,5 +1,6 @@
 """Parts are computed once, and again exactly when something they depend on has changed."""
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -100,3 +101,47 @@ def test_a_workspace_survives_an_interruption_but_not_another_configuration(tmp_
         except KeyboardInterrupt:
             assert interrupted
     assert seen == [["part.json"], ["checkpoint", "part.json"], ["part.json"]]
+
+
+def slow(name: str, events: list, *needs: Part, programs: str = "") -> Part:
+    def compute(needed: Mapping[str, Arrays], _: Workspace) -> Arrays:
+        events.append(("begins", name))
+        time.sleep(0.05)
+        events.append(("ends", name))
+        return {"sum": 1 + sum(arrays["sum"] for arrays in needed.values())}
+
+    return Part(name, {}, compute, needs, programs)
+
+
+def test_several_at_once_give_the_same_and_wait_for_what_they_need(tmp_path: Path):
+    events: list = []
+    a, b = slow("a", events), slow("b", events)
+    c = slow("c", events, a, b)
+    found = Store(tmp_path).get_all([c, a, slow("d", events, c)], at_once=2)
+    assert list(found) == ["c", "a", "d"]
+    assert [int(found[name]["sum"]) for name in "acd"] == [1, 3, 4]
+    assert {name for _, name in events[:2]} == {"a", "b"}
+    assert [name for _, name in events[4:]] == ["c", "c", "d", "d"]
+    store = Store(tmp_path)
+    store.get_all([c], at_once=2)
+    assert store.computed == []
+
+
+def test_parts_that_share_programs_never_run_at_once(tmp_path: Path):
+    events: list = []
+    parts = [slow(name, events, programs="same") for name in "ab"]
+    Store(tmp_path).get_all([*parts, slow("c", events)], at_once=2)
+    order = [event for event in events if event[1] != "c"]
+    assert order == [("begins", "a"), ("ends", "a"), ("begins", "b"), ("ends", "b")]
+    assert events.index(("begins", "c")) < events.index(("ends", "a"))
+
+
+def test_the_first_failure_is_reported_and_nothing_more_begins(tmp_path: Path):
+    def fail(needed: Mapping[str, Arrays], space: Workspace) -> Arrays:
+        raise ValueError("broken part")
+
+    events: list = []
+    broken = Part("broken", {}, fail)
+    with pytest.raises(ValueError, match="broken part"):
+        Store(tmp_path).get_all([slow("a", events, broken), slow("b", events, broken)], at_once=2)
+    assert events == []

@@ -17,7 +17,8 @@ from optoscope.report._records import read_run
 FIGURES = {kind.name.removeprefix("figure-"): kind for kind in PAPER_C}
 ARMS = ("hyperparam", "blackbox", "star-0", "star-0.1", "star-0.5", "star-1", "blackbox-0.5",
         "no-preconditioning", "no-nominal")  # fmt: skip
-MAIN = ("hyperparam", "blackbox", "star-0.5")
+# The last is not there at smoke scale.
+MAIN = ("hyperparam", "blackbox", "star-0.5", "star-small")
 INTERVENTIONS = ("nominal", "weight decay", "preconditioning", "all")
 GUESS = np.log(10)
 
@@ -99,9 +100,10 @@ def unseen(name, seeds, runs, num_steps):
     text = "language" in name
     start = np.log(65) if text else 0.1 if name.endswith("autoencoder") else GUESS
     arrays = {}
-    for index, contestant in enumerate((*MAIN, "adam", "nadamw")):
+    learned = MAIN if seeds > 1 else MAIN[:-1]
+    for index, contestant in enumerate((*learned, "adam", "nadamw")):
         lost_at = num_steps / 5 if contestant == "blackbox" else None
-        shape = (1 if index > 2 else seeds, runs)
+        shape = (seeds if contestant in MAIN else 1, runs)
         speed = (0.3 if text else 0.9) * (0.6 + 0.2 * index)
         losses, _, diverged = lives(
             contestant + name, shape, steps, start, lost_at=lost_at, speed=speed
@@ -123,8 +125,8 @@ def unseen(name, seeds, runs, num_steps):
     }
 
 
-def stable_curvature():
-    names = ("sgd", "momentum-0.5", "momentum-0.7", "momentum-0.9", "adam", *MAIN)
+def stable_curvature(learned):
+    names = ("sgd", "momentum-0.5", "momentum-0.7", "momentum-0.9", "adam", *learned)
     grid, runs = np.geomspace(1e-3, 1e4, 50), 10.0 ** np.arange(-2, 3.5, 0.5)
     arrays = {"run_curvatures": runs}
     outcomes = np.where(runs < 20, "converges", "diverges")
@@ -141,7 +143,7 @@ def stable_curvature():
     return arrays
 
 
-def theory(name):
+def theory(name, learned=MAIN):
     draw = generator(name)
     if name == "eigenvalues":
         way = np.linspace(1, 0.4, 9)[:, None]
@@ -162,7 +164,7 @@ def theory(name):
             "magnitudes": draw.uniform(0, 1, (3, 3, 40, 2)),
             "expected_loss": draw.uniform(1, 20, (3, 3, 40)),
         }
-    return stable_curvature()
+    return stable_curvature(learned)
 
 
 def part(name, *, small=False):
@@ -178,7 +180,7 @@ def part(name, *, small=False):
         )
     if kind == "unseen":
         return unseen(rest, 1 if small else 5, 1 if small else 3, 20 if small else 10_000)
-    return theory(name)
+    return theory(name, MAIN[:-1] if small else MAIN)
 
 
 # Words that a reader needs to know what is on the axes.

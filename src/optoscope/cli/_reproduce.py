@@ -26,8 +26,9 @@ class Reproduce(RunCommand):
     parts are reused.
 
     Args:
-        paper: A (symmetry breaking, noise and update sizes of learned optimizers) or B (reverse
-            engineering them: momentum, clipping, schedules, adaptation).
+        paper: A (symmetry breaking, noise and update sizes of learned optimizers), B (reverse
+            engineering them: momentum, clipping, schedules, adaptation) or C (stability past the
+            horizon, evolution strategies, unseen tasks).
         figure: its number, several separated by commas, all (of the paper), questions (what it
             leaves open), or everything.
         scale: smoke (bundled digits, minutes), laptop (MNIST, reduced), or paper.
@@ -62,12 +63,13 @@ class Reproduce(RunCommand):
         keys = paper.figure_keys((*wanted, *before))
         command = dataclasses.replace(command, figure=",".join(keys))
         command._write_config(directory)
-        devices = use_devices(self.devices, scale.num_tasks)
+        devices, at_once = use_devices(self.devices, scale.num_tasks), 1
         if self.scale == "smoke":
             import jax
 
             # Hardly anything is computed there: nearly all of the time goes into compiling.
             jax.config.update("jax_disable_most_optimizations", True)
+            at_once = 2
         console.print(f"Reproducing paper {command.paper}, figures {command.figure}: {directory}")
         with steps() as show:
             try:
@@ -78,6 +80,7 @@ class Reproduce(RunCommand):
                     seed=self.seed,
                     data_dir=self.data_dir,
                     devices=devices,
+                    at_once=at_once,
                     on_progress=show,
                 )
             except KeyboardInterrupt:

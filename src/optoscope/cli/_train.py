@@ -34,6 +34,8 @@ class MetaTraining:
         meta_learning_rate: of Adam on the optimizer's weights.
         schedule: of the meta learning rate: constant, or a cosine down to zero.
         clip: largest norm of the meta-gradient; 0 does not clip.
+        backward_clip: of backpropagation: largest norm of what flows back from a step to the one
+            before it, against meta-gradients that explode; 0 does not clip.
         second_order: whether the gradient flows through the optimizer's input too.
         stagger: start the problems at different places in the horizon.
         evaluate_every: meta-steps between evaluations; the best optimizer seen is kept.
@@ -53,6 +55,7 @@ class MetaTraining:
     meta_learning_rate: float = 1e-3
     schedule: Literal["constant", "cosine"] = "constant"
     clip: float = 0.0
+    backward_clip: float = 0.0
     second_order: bool = False
     stagger: bool = False
     evaluate_every: int = 200
@@ -75,7 +78,11 @@ def _make_estimator(settings: MetaTraining, distribution: Any) -> "Estimator":
     }
     truncated = {"truncation": settings.truncation, "stagger": settings.stagger}
     evolution = {"num_particles": settings.num_tasks, "std": settings.std}
-    backprop = {"num_tasks": settings.num_tasks, "second_order": settings.second_order}
+    backprop = {
+        "num_tasks": settings.num_tasks,
+        "second_order": settings.second_order,
+        "backward_clip": settings.backward_clip or None,
+    }
     kinds = {
         "truncated-backprop": (meta.TruncatedBackprop, backprop | truncated),
         "full-backprop": (meta.FullBackprop, backprop),
@@ -98,6 +105,7 @@ def make_trainer(settings: MetaTraining, task: Any, seed: int) -> "Trainer":
     rate = settings.meta_learning_rate
     check_number("--meta-learning-rate", rate, minimum=0, exclusive_minimum=True)
     check_number("--clip", settings.clip, minimum=0)
+    check_number("--backward-clip", settings.backward_clip, minimum=0)
     distribution = tasks.as_distribution(task)
     estimator = _make_estimator(settings, distribution)
     schedules = {

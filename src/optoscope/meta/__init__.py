@@ -1,7 +1,7 @@
 """Meta-training: meta-gradient estimators, the meta-objective and the meta-trainer."""
 
 from optoscope.meta._checkpoints import Checkpoints
-from optoscope.meta._clip import ClipState, clip_elementwise
+from optoscope.meta._clip import ClipState, clip_backward, clip_elementwise
 from optoscope.meta._estimator import Estimator, MetaGradient, Worker
 from optoscope.meta._full_backprop import FullBackprop
 from optoscope.meta._full_es import FullES
@@ -32,5 +32,6 @@ __all__ = [
     "TruncatedES",
     "Worker",
     "classification_maximum",
+    "clip_backward",
     "clip_elementwise",
 ]

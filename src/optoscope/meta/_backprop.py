@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import check_number
 from optoscope._core.trees import all_finite, select
+from optoscope.meta._clip import clip_backward
 from optoscope.meta._estimator import MetaGradient, check_spread
 from optoscope.meta._objective import Objective
 from optoscope.optimizers import Optimizer
@@ -47,12 +48,16 @@ class TaskOutcome(eqx.Module):
     carry: PyTree[Array]
 
 
-def check_counts(num_tasks: int, horizon: int, objective: Objective, devices: int) -> None:
+def check_counts(
+    num_tasks: int, horizon: int, objective: Objective, devices: int, backward_clip: float | None
+) -> None:
     """Raises InvalidValueError for counts, weights or devices that do not fit together."""
     check_number("num_tasks", num_tasks, minimum=1)
     check_number("horizon", horizon, minimum=1)
     objective.check_horizon(horizon)
     check_spread(num_tasks, "tasks", devices)
+    if backward_clip is not None:
+        check_number("backward_clip", backward_clip, minimum=0, exclusive_minimum=True)
 
 
 def unroll(
@@ -64,6 +69,7 @@ def unroll(
     *,
     objective: Objective,
     second_order: bool,
+    backward_clip: float | None = None,
     stop_at: int | None = None,
 ) -> Unrolled:
     """Unrolls `num_steps` inner steps, each rematerialised when it is differentiated.
@@ -76,11 +82,14 @@ def unroll(
         batch_key: draws the batches; step i of the unroll uses fold_in(batch_key, i).
         objective: gives the penalties.
         second_order: see `training.inner_step`.
+        backward_clip: see `clip_backward`; applied before every step.
         stop_at: from this step on the state stands still, so that it cannot diverge.
     """
 
     @jax.checkpoint
     def step(inner: InnerState, index: Array) -> tuple[InnerState, tuple[Array, Array]]:
+        if backward_clip is not None:
+            inner = clip_backward(inner, backward_clip)
         key = jax.random.fold_in(batch_key, index)
         after, record = inner_step(task, optimizer, inner, key, second_order=second_order)
         if stop_at is not None:

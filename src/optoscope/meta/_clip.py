@@ -1,13 +1,16 @@
-"""Clipping of meta-gradients that survives what is not finite."""
+"""Clipping of meta-gradients, after they are taken or on their way back through an unroll."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int, PyTree
 
 from optoscope._core.errors import check_number
+from optoscope._core.trees import global_norm, select
 
 
 class ClipState(NamedTuple):
@@ -59,3 +62,46 @@ def clip_elementwise(bound: float | int) -> optax.GradientTransformation:
         return clipped, ClipState(state.non_finite + sum(broken, jnp.zeros((), jnp.int32)))
 
     return optax.GradientTransformation(init, update)
+
+
+def clip_backward(tree: PyTree, largest: float) -> PyTree:
+    """The tree itself, but what flows back through it is no longer than `largest`.
+
+    On the carry of every step of an unroll this keeps meta-gradients from exploding: what a step
+    has to say about the steps before it is bounded, however many of them there are, while what
+    it says about its own update is whole. What is not finite is dropped.
+
+    Source: Graves (2013), "Generating sequences with recurrent neural networks", section 3, who
+    clips each entry; here the direction is kept.
+
+    Args:
+        tree: any tree; leaves that are no inexact arrays pass.
+        largest: Euclidean norm, over all leaves, of the gradient that leaves it backwards.
+
+    Example:
+        >>> value, slope = jax.value_and_grad(lambda x: 100 * clip_backward(x, 3.0))(1.0)
+        >>> float(value), float(slope)
+        (100.0, 3.0)
+    """
+    arrays, rest = eqx.partition(tree, eqx.is_inexact_array)
+    return eqx.combine(_clipped_backward(largest, arrays), rest)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _clipped_backward(largest: float, tree: PyTree[Array]) -> PyTree[Array]:
+    return tree
+
+
+def _forward(largest: float, tree: PyTree[Array]) -> tuple[PyTree[Array], None]:
+    return tree, None
+
+
+def _backward(largest: float, _: None, gradient: PyTree[Array]) -> tuple[PyTree[Array]]:
+    norm = global_norm(gradient)
+    factor = largest / jnp.maximum(norm, largest)
+    shortened = jax.tree.map(lambda leaf: (leaf * factor).astype(leaf.dtype), gradient)
+    nothing = jax.tree.map(jnp.zeros_like, gradient)
+    return (select(jnp.isfinite(norm), shortened, nothing),)
+
+
+_clipped_backward.defvjp(_forward, _backward)

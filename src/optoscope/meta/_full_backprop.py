@@ -45,6 +45,9 @@ class FullBackprop(Estimator):
         second_order: whether the gradient flows through the optimizer's input too.
         relative: divide a task's inner losses by its first one, so that problems of very
             different scale count alike; `inner_loss` stays as it is.
+        backward_clip: the largest norm of what flows back from a step to the one before it, so
+            that chaotic unrolls do not make the meta-gradient explode; None does not clip. See
+            `clip_backward`.
         devices: over how many devices the tasks are spread; must divide `num_tasks`.
 
     Raises:
@@ -67,10 +70,11 @@ class FullBackprop(Estimator):
     objective: Objective = Objective()
     second_order: bool = eqx.field(static=True, default=True)
     relative: bool = eqx.field(static=True, default=False)
+    backward_clip: float | None = eqx.field(static=True, default=None)
     devices: int = eqx.field(static=True, default=1)
 
     def __check_init__(self):
-        check_counts(self.num_tasks, self.horizon, self.objective, self.devices)
+        check_counts(self.num_tasks, self.horizon, self.objective, self.devices, self.backward_clip)
 
     def init(self, optimizer: Optimizer, key: PRNGKeyArray) -> Worker:
         """Workers that have nothing to go on from: no parameters and no optimizer state."""
@@ -91,6 +95,7 @@ class FullBackprop(Estimator):
             batch_key,
             objective=self.objective,
             second_order=self.second_order,
+            backward_clip=self.backward_clip,
         )
         losses = unrolled.losses
         if self.relative:

@@ -42,6 +42,9 @@ class TruncatedBackprop(Estimator):
         second_order: whether the gradient flows through the optimizer's input too.
         stagger: start the tasks at different places in the horizon, so that they do not all
             restart together.
+        backward_clip: the largest norm of what flows back from a step to the one before it, so
+            that chaotic unrolls do not make the meta-gradient explode; None does not clip. See
+            `clip_backward`.
         devices: over how many devices the tasks are spread; must divide `num_tasks`.
 
     Raises:
@@ -56,10 +59,11 @@ class TruncatedBackprop(Estimator):
     objective: Objective = Objective()
     second_order: bool = eqx.field(static=True, default=False)
     stagger: bool = eqx.field(static=True, default=False)
+    backward_clip: float | None = eqx.field(static=True, default=None)
     devices: int = eqx.field(static=True, default=1)
 
     def __check_init__(self):
-        check_counts(self.num_tasks, self.horizon, self.objective, self.devices)
+        check_counts(self.num_tasks, self.horizon, self.objective, self.devices, self.backward_clip)
         check_number("truncation", self.truncation, minimum=1)
         if self.truncation > self.horizon:
             raise InvalidValueError(
@@ -101,6 +105,7 @@ class TruncatedBackprop(Estimator):
             batch_key,
             objective=self.objective,
             second_order=self.second_order,
+            backward_clip=self.backward_clip,
             # The last unroll is cut off: what lies past the horizon must not diverge.
             stop_at=self.horizon if self.horizon % self.truncation else None,
         )

@@ -125,6 +125,7 @@ class Paper:
         seed: int = 0,
         data_dir: Path | None = None,
         devices: int = 1,
+        at_once: int = 1,
         on_progress: Progress | None = None,
     ) -> Reproduction:
         """Measures figures, judges their claims, draws them and writes the page.
@@ -140,6 +141,8 @@ class Paper:
             seed: of everything random.
             data_dir: where datasets lie.
             devices: local devices to use at most.
+            at_once: parts to compute at the same time, in threads: worth it where compiling is
+                most of the work, but an interruption waits for all that have begun.
             on_progress: called with (part, done, in all).
 
         Raises:
@@ -155,7 +158,7 @@ class Paper:
             write_json(directory / "config.json", {"command": "reproduce", "arguments": arguments})
         store = Store(directory, on_progress or (lambda *_: None))
         parts = {part.name: part for key in keys for part in self.figures[key].parts(setting)}
-        records = {name: store.get(part) for name, part in parts.items()}
+        records = store.get_all(parts.values(), at_once)
         claims = [
             entry
             for claim in self.claims

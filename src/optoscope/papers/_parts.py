@@ -3,7 +3,8 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,12 +57,15 @@ class Part:
             by themselves.
         compute: the arrays, from the arrays of the needed parts by name.
         needs: the parts whose arrays it takes.
+        programs: parts with the same name here run the same compiled programs; never two of them
+            at once, so that the second finds them compiled. Nothing is said by an empty one.
     """
 
     name: str
     configuration: Mapping[str, Any]
     compute: Callable[[Mapping[str, Arrays], Workspace], Arrays]
     needs: tuple["Part", ...] = ()
+    programs: str = ""
 
     def description(self) -> dict[str, Any]:
         """Equal for two parts exactly if they compute the same, needed parts included."""
@@ -94,12 +98,63 @@ class Store:
 
     def get(self, part: Part) -> Arrays:
         """The part's arrays: from before if they are there, else computed and kept."""
+        arrays = self._found(part)
+        if arrays is None:
+            description = part.description()
+            arrays = self._compute(part, description)
+            self._known[part.name] = (description, arrays)
+        return arrays
+
+    def get_all(self, parts: Iterable[Part], at_once: int = 1) -> dict[str, Arrays]:
+        """The arrays of many parts by name.
+
+        Args:
+            parts: which; those that they need are found by themselves.
+            at_once: how many are computed at the same time, in threads. With more than one, an
+                interruption waits for those that have begun.
+        """
+        parts = tuple(parts)
+        if at_once > 1:
+            missing: dict[str, Part] = {}
+            for part in parts:
+                self._add_missing(part, missing)
+            self._compute_at_once(missing, at_once)
+        return {part.name: self.get(part) for part in parts}
+
+    def _add_missing(self, part: Part, missing: dict[str, Part]) -> None:
+        """Adds the part and what it needs, unless they are there."""
+        if part.name not in missing and self._found(part) is None:
+            for need in part.needs:
+                self._add_missing(need, missing)
+            missing[part.name] = part
+
+    def _compute_at_once(self, missing: dict[str, Part], at_once: int) -> None:
+        waiting, running = dict(missing), dict[Future, Part]()
+
+        def begin(pool: ThreadPoolExecutor) -> None:
+            unfinished = waiting.keys() | {part.name for part in running.values()}
+            taken = {part.programs for part in running.values()} - {""}
+            for part in list(waiting.values()):
+                ready = all(need.name not in unfinished for need in part.needs)
+                if ready and part.programs not in taken and len(running) < at_once:
+                    running[pool.submit(self.get, waiting.pop(part.name))] = part
+                    taken |= {part.programs} - {""}
+
+        with ThreadPoolExecutor(at_once) as pool:
+            begin(pool)
+            while running:
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    running.pop(future)
+                    future.result()
+                begin(pool)
+
+    def _found(self, part: Part) -> Arrays | None:
         description = part.description()
         known = self._known.get(part.name)
         if known is None or known[0] != description:
             arrays = self._saved(part.name, description)
             if arrays is None:
-                arrays = self._compute(part, description)
+                return None
             known = self._known[part.name] = (description, arrays)
         return known[1]
 

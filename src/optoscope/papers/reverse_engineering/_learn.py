@@ -78,6 +78,7 @@ def _trainer(
             horizon=recipe.horizon,
             relative=recipe.relative,
             second_order=recipe.second_order,
+            backward_clip=recipe.backward_clip,
             devices=math.gcd(setting.devices, recipe.num_tasks),
         ),
         _meta_optimizer(recipe.meta_learning_rate, recipe.clip, recipe.decay_steps),
@@ -143,8 +144,11 @@ def learned(setting: Setting, name: str, meta_seed: int) -> Part:
         decay=[_DECAY, recipe.decay_steps],
         second_order=recipe.second_order,
         kept="least held-out loss",
+        **({"backward_clip": recipe.backward_clip} if recipe.backward_clip else {}),
     )
-    return Part(f"learned-{name}-seed-{meta_seed}", configuration, compute)
+    return Part(
+        f"learned-{name}-seed-{meta_seed}", configuration, compute, programs=f"learned-{name}"
+    )
 
 
 def _snapshot(folder: Path, step: int) -> Path:

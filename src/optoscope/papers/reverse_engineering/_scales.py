@@ -16,6 +16,8 @@ class Recipe:
         optimizer: arguments of `RNNOptimizer.create`.
         meta_learning_rate: Adam's at the start, for this task alone; the paper searched it.
         clip: the largest entry of a meta-gradient.
+        backward_clip: the largest norm of what flows back from a step to the one before it; the
+            paper has none.
         decay_steps: meta-steps after which the rate is multiplied by 0.8.
         second_order: whether meta-gradients flow through the gradients that an optimizer sees.
         horizon: inner steps of meta-training, of the searches and of the comparison.
@@ -38,6 +40,7 @@ class Recipe:
     optimizer: Mapping[str, Any] = field(default_factory=dict)
     meta_learning_rate: float = 3e-3
     clip: float = 5.0
+    backward_clip: float | None = None
     decay_steps: int = 500
     second_order: bool = True
     horizon: int = 200
@@ -186,6 +189,7 @@ SCALES = {
                 optimizer=_ON_CNN,
                 meta_learning_rate=1e-3,
                 clip=0.1,
+                backward_clip=0.1,
                 decay_steps=100,
                 horizon=100,
                 meta_steps=600,

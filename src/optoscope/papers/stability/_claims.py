@@ -1,15 +1,21 @@
 """What paper C says, as data."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from optoscope.papers._claims import Claim, Statistic, measures
 from optoscope.papers.stability import _statistics as measured
 from optoscope.papers.stability._figures import COMPARED, UNSEEN_FIGURES
-from optoscope.papers.stability._setting import REFERENCE, SMALL, TASKS
+from optoscope.papers.stability._setting import ARMS, REFERENCE, SMALL, TASKS
 from optoscope.papers.stability._theory import MOMENTA
 
 _WORDS = {"mlp": "the MLP", "cnn": "the CNN"}
 _ONCE = {"corrected": ""}
+_CURVES = {"paper": "meta_loss", "corrected": "held_out"}
+_AREA = (
+    "the other's mean loss over meta-training − STAR's, as meta-training saw it (corrected: on "
+    "held-out runs)"
+)
 _SHARES = {"paper": "share", "corrected": "rise"}
 _FAR = (
     "the share of runs that diverged (a loss that is not finite, or a smoothed loss above the "
@@ -105,58 +111,88 @@ def _quadratic_claims() -> tuple[Claim, ...]:
     )  # fmt: skip
 
 
-def _training_claims(task: str) -> tuple[Claim, ...]:
+@dataclass(frozen=True)
+class _Star:
+    """STAR as the paper has it, or with a smaller black box: what they say of one is asked of both.
+
+    Args:
+        prefix: of the claims' names.
+        arm: which optimizer.
+        words: what to call it.
+        figure: of what is said about meta-training and runs past the horizon.
+    """
+
+    prefix: str
+    arm: str
+    words: str
+    figure: str
+
+
+_STAR = _Star("C", REFERENCE, "STAR", "3")
+_SMALL = _Star("CS", SMALL, ARMS[SMALL].words, "blackbox-scale")
+
+
+def _training_claims(task: str, star: _Star) -> tuple[Claim, ...]:
+    others = {arm: ARMS[arm].words for arm in ("blackbox", "hyperparam")}
+    if star is not _STAR:
+        others[_STAR.arm] = "with the paper's β₃"
     claims = []
-    for other in ("blackbox", "hyperparam"):
+    for other, name in others.items():
         claims += [
             _claim(
-                f"C3-faster-{task}-{other}", "3",
-                f"STAR meta-trains faster than {other.capitalize()} ({_WORDS[task]}).",
-                measured.trains_faster, {"paper": "meta_loss", "corrected": "held_out"},
-                "the other's mean loss over meta-training − STAR's, as meta-training saw it "
-                "(corrected: on held-out runs)",
-                task, REFERENCE, other,
+                f"{star.prefix}3-faster-{task}-{other}", star.figure,
+                f"{star.words} meta-trains faster than {name} ({_WORDS[task]}).",
+                measured.trains_faster, _CURVES, _AREA, task, star.arm, other,
             ),
             _claim(
-                f"C3-better-{task}-{other}", "3",
-                f"Fully trained, STAR is better than {other.capitalize()} ({_WORDS[task]}).",
+                f"{star.prefix}3-better-{task}-{other}", star.figure,
+                f"Fully trained, {star.words} is better than {name} ({_WORDS[task]}).",
                 measured.trains_better, {"paper": "last", "corrected": "least"},
                 "the other's held-out loss over the horizon − STAR's, at the end (corrected: each "
                 "at its best)",
-                task, REFERENCE, other,
+                task, star.arm, other,
             ),
         ]  # fmt: skip
     return tuple(claims)
 
 
-def _far_claims(task: str) -> tuple[Claim, ...]:
+# Where runs past the horizon are judged: the place among the scale's multiples, and its name.
+_REACHES = {"near": (0, "10 times"), "far": (-1, "100 (laptop: 20) times")}
+
+
+def _far_claims(task: str, star: _Star) -> tuple[Claim, ...]:
     claims = []
-    reaches = {"near": (0, "10 times"), "far": (-1, "100 (laptop: 20) times")}
-    for reach, (place, words) in reaches.items():
+    for reach, (place, words) in _REACHES.items():
+        stay = {star.arm: star.words}
+        if star is _STAR:
+            stay["hyperparam"] = "Hyperparam"
+            claims.append(
+                _claim(
+                    f"C3-blackbox-diverges-{task}-{reach}", "3",
+                    f"Blackbox diverges past its horizon, by {words} of it ({_WORDS[task]}).",
+                    measured.diverges, _SHARES, _FAR.format("− 0.5", "− log10(1.1)"),
+                    place, task, "blackbox",
+                )
+            )  # fmt: skip
         claims += [
-            _claim(
-                f"C3-blackbox-diverges-{task}-{reach}", "3",
-                f"Blackbox diverges past its horizon, by {words} of it ({_WORDS[task]}).",
-                measured.diverges, _SHARES, _FAR.format("− 0.5", "− log10(1.1)"),
-                place, task, "blackbox",
-            ),
             *(
                 _claim(
-                    f"C3-{arm}-stays-{task}-{reach}", "3",
+                    f"{star.prefix}3-{arm}-stays-{task}-{reach}", star.figure,
                     f"{name} remains stable past its horizon, to {words} of it ({_WORDS[task]}).",
                     measured.stays, _SHARES,
                     "0.1 − " + _FAR.format("there", "; log10(1.1) − that"),
                     place, task, arm,
                 )
-                for arm, name in ((REFERENCE, "STAR"), ("hyperparam", "Hyperparam"))
+                for arm, name in stay.items()
             ),
             _claim(
-                f"C3-less-loss-{task}-{reach}", "3",
-                f"At {words} its horizon STAR has less loss than Blackbox ({_WORDS[task]}).",
+                f"{star.prefix}3-less-loss-{task}-{reach}", star.figure,
+                f"At {words} its horizon {star.words} has less loss than Blackbox "
+                f"({_WORDS[task]}).",
                 measured.less_loss, {"paper": "run", "corrected": "seed"},
                 "Blackbox's normalised loss − STAR's, a run of the first meta-seed each "
                 "(corrected: a meta-seed each)",
-                place, task, REFERENCE, "blackbox",
+                place, task, star.arm, "blackbox",
             ),
         ]  # fmt: skip
     return tuple(claims)
@@ -166,11 +202,6 @@ def _ablation_claims(task: str) -> tuple[Claim, ...]:
     words = _WORDS[task]
     units = {"paper": "run", "corrected": "seed"}
     per = "a run of the first meta-seed each (corrected: a meta-seed each)"
-    faster = {"paper": "meta_loss", "corrected": "held_out"}
-    area = (
-        "the other's mean loss over meta-training − STAR's, as meta-training saw it "
-        "(corrected: on held-out runs)"
-    )
     return (
         _claim(
             f"A1-outliers-{task}", "app-1",
@@ -207,7 +238,7 @@ def _ablation_claims(task: str) -> tuple[Claim, ...]:
         _claim(
             f"A4-slower-{task}", "app-4",
             f"Without the nominal term meta-training is slower ({words}).",
-            measured.trains_faster, faster, area, task, REFERENCE, "no-nominal",
+            measured.trains_faster, _CURVES, _AREA, task, REFERENCE, "no-nominal",
         ),
         _claim(
             f"A4-worse-{task}", "app-4",
@@ -225,63 +256,53 @@ def _ablation_claims(task: str) -> tuple[Claim, ...]:
     )  # fmt: skip
 
 
-def _scale_claims(task: str) -> tuple[Claim, ...]:
-    """What of figure 3 depends on β₃, the scale of the preconditioned black box."""
-    return tuple(
-        _claim(
-            f"CS-faster-{task}-{other}", "blackbox-scale",
-            f"With β₃ = 1e-5 STAR meta-trains faster than {name} ({_WORDS[task]}).",
-            measured.trains_faster, {"paper": "meta_loss", "corrected": "held_out"},
-            "the other's mean loss over meta-training − STAR's, as meta-training saw it "
-            "(corrected: on held-out runs)",
-            task, SMALL, other,
-        )
-        for other, name in (
-            ("blackbox", "Blackbox"), ("hyperparam", "Hyperparam"), (REFERENCE, "with 1e-3"),
-        )
-    )  # fmt: skip
-
-
 def _unseen_claims(figure: str) -> tuple[Claim, ...]:
     which = "In figure 4" if figure == "4" else f"In figure App. {figure[-1]}"
+    blackbox = _claim(
+        f"C{figure}-blackbox-diverges", figure, f"{which} Blackbox diverges.",
+        measured.unseen_diverges, _SHARES,
+        "the share of runs that diverged − 0.5, a task each (corrected: that end above their "
+        "start)",
+        figure, "blackbox",
+    )  # fmt: skip
+    return blackbox, *(
+        claim for star in (_STAR, _SMALL) for claim in _star_on_unseen(figure, which, star)
+    )
+
+
+def _star_on_unseen(figure: str, which: str, star: _Star) -> tuple[Claim, ...]:
     seeds = {"paper": "best", "corrected": "mean"}
     units = (
         "in units of what guessing costs, a task each (paper: the best meta-seed; corrected: the "
         "mean over meta-seeds)"
     )
+    name = f"{star.prefix}{figure}"
     return (
         _claim(
-            f"C{figure}-blackbox-diverges", figure, f"{which} Blackbox diverges.",
-            measured.unseen_diverges, _SHARES,
-            "the share of runs that diverged − 0.5, a task each (corrected: that end above their "
-            "start)",
-            figure, "blackbox",
-        ),
-        _claim(
-            f"C{figure}-star-descends", figure, f"{which} STAR continues to descend.",
+            f"{name}-star-descends", figure, f"{which} {star.words} continues to descend.",
             measured.unseen_descends, _SHARES,
             "0.1 − the share of runs that diverged, a task each (corrected: log10(loss at the "
             "start / at the end / 1.1))",
-            figure, REFERENCE,
-        ),
-        _claim(
-            f"C{figure}-star-blackbox", figure, f"{which} STAR outperforms Blackbox.",
-            measured.unseen_better, seeds, f"Blackbox's final loss − STAR's {units}",
-            figure, REFERENCE, "blackbox",
-        ),
-        _claim(
-            f"C{figure}-star-hyperparam", figure, f"{which} STAR outperforms Hyperparam.",
-            measured.unseen_better, seeds, f"Hyperparam's final loss − STAR's {units}",
-            figure, REFERENCE, "hyperparam",
+            figure, star.arm,
         ),
         *(
             _claim(
-                f"C{figure}-near-{baseline}", figure,
-                f"{which} STAR comes near tuned {name}.",
-                measured.unseen_near, seeds, f"0.1 + {name}'s final loss − STAR's {units}",
-                figure, REFERENCE, baseline,
+                f"{name}-star-{other}", figure,
+                f"{which} {star.words} outperforms {ARMS[other].words}.",
+                measured.unseen_better, seeds,
+                f"{ARMS[other].words}'s final loss − STAR's {units}",
+                figure, star.arm, other,
             )
-            for baseline, name in (("adam", "Adam"), ("nadamw", "NAdamW"))
+            for other in ("blackbox", "hyperparam")
+        ),
+        *(
+            _claim(
+                f"{name}-near-{baseline}", figure,
+                f"{which} {star.words} comes near tuned {words}.",
+                measured.unseen_near, seeds, f"0.1 + {words}'s final loss − STAR's {units}",
+                figure, star.arm, baseline,
+            )
+            for baseline, words in (("adam", "Adam"), ("nadamw", "NAdamW"))
         ),
     )  # fmt: skip
 
@@ -291,8 +312,14 @@ CLAIMS: tuple[Claim, ...] = (
     *(
         claim
         for task in TASKS
-        for kind in (_training_claims, _far_claims, _ablation_claims, _scale_claims)
-        for claim in kind(task)
+        for claims in (
+            _training_claims(task, _STAR),
+            _far_claims(task, _STAR),
+            _ablation_claims(task),
+            _training_claims(task, _SMALL),
+            _far_claims(task, _SMALL),
+        )
+        for claim in claims
     ),
     *(claim for figure in UNSEEN_FIGURES for claim in _unseen_claims(figure)),
     _claim(

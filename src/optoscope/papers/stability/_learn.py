@@ -141,7 +141,9 @@ def learned(setting: Setting, name: str, arm: str, meta_seed: int) -> Part:
         maximum=setting.objective(name).maximum,
         evaluations=[recipe.evaluations, recipe.evaluation_runs],
     )
-    return Part(f"learned-{name}-{arm}-seed-{meta_seed}", configuration, compute)
+    # Weight decay is an array of the program.
+    programs = f"learned-{name}-{configuration['optimizer']}"
+    return Part(f"learned-{name}-{arm}-seed-{meta_seed}", configuration, compute, programs=programs)
 
 
 def _curves(log: Path, at_start: float) -> dict[str, np.ndarray]:

@@ -23,7 +23,7 @@ class Recipe:
         truncation: inner steps a meta-gradient.
         horizon: inner steps of a life.
         clip: the largest entry of a meta-gradient.
-        meta_seeds: optimizers of each of the three main arms.
+        meta_seeds: optimizers of each of the main arms.
         other_seeds: optimizers of every other arm.
         evaluations: times the held-out loss is taken, the untrained optimizer's not counted.
         evaluation_runs: runs it is taken over, each as long as the horizon.
@@ -56,7 +56,8 @@ class Scale:
     Args:
         name: its name.
         recipes: by the names of `TASKS`; a task that is not there is not measured.
-        arms: optimizers that are compared; all if empty. The three main ones must be there.
+        arms: optimizers that are compared; all if empty. Hyperparam,
+            Blackbox and STAR with a decay of 0.5 must be there.
         multiples: of the horizon, where runs past it are judged; the last is how far they go.
         far_runs: runs past the horizon an optimizer.
         records: steps at which smoothed losses are kept.
@@ -155,7 +156,7 @@ SCALES = {
         curvature_steps=40,
     ),
     # Images of 14 x 14 and layers of 32: a fifteenth of the coordinates, which is what costs.
-    # A two-hundredth of the paper's meta-steps, at ten times its rate.
+    # A hundredth of the paper's meta-steps, at ten times its rate.
     "laptop": Scale(
         "laptop",
         {
@@ -163,7 +164,7 @@ SCALES = {
                 "mnist-mlp-128-128",
                 {"hidden": (32, 32), "batch_size": 64, "size": 14},
                 meta_learning_rate=1e-3,
-                meta_steps=500,
+                meta_steps=1000,
                 num_particles=8,
                 meta_seeds=3,
                 other_seeds=1,

@@ -42,7 +42,7 @@ ARMS = {
     "blackbox-0.5": Arm("Blackbox, weight decay 0.5", {"arm": "blackbox"}, 0.5),
     "no-preconditioning": Arm("STAR without preconditioning", {"preconditioning": False}, 0.5),
     "no-nominal": Arm("STAR without the nominal term", {"nominal": "none"}, 0.5),
-    SMALL: Arm("STAR with β₃ = 1e-5", {"blackbox_scale": 1e-5}, 0.5),
+    SMALL: Arm("STAR with β₃ = 1e-5", {"blackbox_scale": 1e-5}, 0.5, main=True),
 }
 MAIN = tuple(name for name, arm in ARMS.items() if arm.main)
 

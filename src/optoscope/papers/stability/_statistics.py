@@ -253,9 +253,11 @@ def spread_grows(quantity: str, task: str, arms: Sequence[str], records: Records
 # Figure 4, App. 5 and App. 6: unseen tasks. A repetition is a task.
 
 
-def _measured(figure: str, records: Records) -> list[Arrays]:
+def _measured(figure: str, records: Records, *labels: str) -> list[Arrays]:
+    """The tasks of a figure on which all these optimizers were measured."""
     names = (f"unseen-{name}" for name in of_figure(figure))
-    return [records[name] for name in names if name in records]
+    found = [records[name] for name in names if name in records]
+    return [part for part in found if all(f"{label}/final" in part for label in labels)]
 
 
 def _final(part: Arrays, label: str) -> float:
@@ -266,7 +268,7 @@ def _final(part: Arrays, label: str) -> float:
 def unseen_diverges(quantity: str, figure: str, label: str, records: Records) -> np.ndarray:
     """The share of runs that diverged less a half; or of those that end above their start."""
     found = []
-    for part in _measured(figure, records):
+    for part in _measured(figure, records, label):
         lost = part[f"{label}/diverged"]
         if quantity == "rise":
             lost = ~(part[f"{label}/final"] < part["initial"])
@@ -277,7 +279,7 @@ def unseen_diverges(quantity: str, figure: str, label: str, records: Records) ->
 def unseen_descends(quantity: str, figure: str, label: str, records: Records) -> np.ndarray:
     """A tenth less the share of runs that diverged; or decades that the loss falls, less 0.04."""
     found = []
-    for part in _measured(figure, records):
+    for part in _measured(figure, records, label):
         if quantity == "share":
             found.append(0.1 - part[f"{label}/diverged"].mean())
         else:
@@ -292,7 +294,7 @@ def unseen_better(quantity: str, figure: str, first: str, second: str, records: 
     The best meta-seed of each ("best"), or the mean over meta-seeds.
     """
     found = []
-    for part in _measured(figure, records):
+    for part in _measured(figure, records, first, second):
         if quantity == "best":
             one, other = (
                 np.minimum(part[f"{label}/final"].mean(axis=1) / float(part["guess"]), 1.5).min()

@@ -165,7 +165,7 @@ def unseen(setting: Setting, name: str) -> Part:
             learned(setting, _TRAINED_ON, arm, seed)
             for seed in setting.seeds(_TRAINED_ON, arm)[: scale.unseen_seeds]
         )
-        for arm in MAIN
+        for arm in setting.measured(MAIN)
     }
 
     def compute(needed: Mapping[str, Arrays], workspace: Workspace) -> Arrays:

@@ -173,7 +173,7 @@ def learned(setting: Setting, recipe: Recipe, meta_seed: int) -> Part:
         kept="least held-out loss",
         **counts,
     )
-    return Part(f"{recipe.name}-seed-{meta_seed}", configuration, compute)
+    return Part(f"{recipe.name}-seed-{meta_seed}", configuration, compute, programs=recipe.name)
 
 
 def load_learned(arrays: Arrays, recipe: Recipe) -> OptimizerModule:

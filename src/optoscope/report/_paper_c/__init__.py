@@ -36,7 +36,8 @@ _KNOWN = {
     "momentum-0.7": "Momentum 0.7",
     "momentum-0.9": "Momentum 0.9",
 }
-_JOINT = _KNOWN | {name: SHOWN[name] for name in ("adam", "hyperparam", "blackbox", "star-0.5")}
+_LEARNED = ("hyperparam", "blackbox", "star-0.5", "star-small")
+_JOINT = _KNOWN | {name: SHOWN[name] for name in ("adam", *_LEARNED)}
 
 
 def _eigenvalues(records: Records) -> Figure:
@@ -48,8 +49,10 @@ def _stability(records: Records) -> Figure:
 
 
 def _curvature(records: Records) -> Figure:
-    colours = {name: LOOKS.get(name, look) for name, look in looks(_JOINT).items()}
-    return curvature_figure(records["stable-curvature"], _JOINT, look=colours)
+    part = records["stable-curvature"]
+    there = {name: words for name, words in _JOINT.items() if f"{name}/intervals" in part}
+    colours = {name: LOOKS.get(name, look) for name, look in looks(there).items()}
+    return curvature_figure(part, there, look=colours)
 
 
 PAPER_C: tuple[PaperFigure, ...] = (

@@ -51,6 +51,7 @@ _CONTESTANTS = {
     "hyperparam": SHOWN["hyperparam"],
     "blackbox": SHOWN["blackbox"],
     "star-0.5": "STAR",
+    "star-small": SHOWN["star-small"],
 }
 _COLUMNS = 4
 _PANEL = (3.2, 2.9)
@@ -89,7 +90,8 @@ def unseen(names: tuple[str, ...]) -> Callable[[Records], Figure]:
 
 
 def _panel(axes: Axes, part: Arrays) -> None:
-    runs = {name: Runs.of(part, f"{name}/") for name in _CONTESTANTS}
+    there = [name for name in _CONTESTANTS if f"{name}/smoothed" in part]
+    runs = {name: Runs.of(part, f"{name}/") for name in there}
     starts = [float(start) for start in np.ravel(part["initial"])]
     loss_axis(axes, [found.losses for found in runs.values()], starts)
     inner_steps(axes, float(part["steps"][-1]) + 1)
