@@ -2,11 +2,14 @@
 
 import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
 
+from optoscope._core.errors import ProcessLostError
 from optoscope.cli import main
+from optoscope.cli._list import List
 
 CASES = {
     "command": (["trian"], "Did you mean 'train'"),
@@ -106,3 +109,16 @@ def test_a_full_disk_is_one_message(tmp_path: Path, monkeypatch, capsys):
 def test_debug_shows_the_traceback():
     with pytest.raises(LookupError, match="lstm"):
         main(["train", "lsmt", "--debug"])
+
+
+def test_a_lost_process_ends_the_others_at_once(monkeypatch: pytest.MonkeyPatch, capsys):
+    def lost(command: List) -> int:
+        raise ProcessLostError("process 0 of 2 cannot go on")
+
+    codes: list[int] = []
+    monkeypatch.setattr(List, "run", lost)
+    # JAX's own way out would wait for the process that is gone.
+    monkeypatch.setattr(os, "_exit", codes.append)
+    assert main(["list"]) == 2
+    assert codes == [2]
+    assert capsys.readouterr().err == "optoscope: process 0 of 2 cannot go on\n"

@@ -1,5 +1,6 @@
 """Parses the command line, runs one command, turns errors into one message and exit code 2."""
 
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from typing import Any
 import tyro
 
 from optoscope import __version__
-from optoscope._core.errors import OptoscopeError, UnknownNameError
+from optoscope._core.errors import OptoscopeError, ProcessLostError, UnknownNameError
 from optoscope.cli._demo import Demo
 from optoscope.cli._evaluate import Evaluate
 from optoscope.cli._explain import Explain
@@ -58,6 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if command.debug:
             raise
         print(f"optoscope: {_message(error)}", file=sys.stderr)
+        if isinstance(error, ProcessLostError):
+            # On the way out JAX would wait for the lost process, and then abort.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(2)
         return 2
 
 
