@@ -41,7 +41,7 @@ def of_paper_b(run: Path, scale: Any) -> None:
     for name, recipe in scale.recipes.items():
         arrays, configuration = best(run, name)
         provenance = {
-            "task": {"name": recipe.task, **recipe.options},
+            "task": {"name": recipe.task, "options": dict(recipe.options)},
             "meta_training": configuration,
             "meta_steps_done": recipe.meta_steps,
             "evaluation_loss": float(arrays["evaluation_loss"]),

@@ -10,6 +10,7 @@ import pytest
 
 from optoscope import optimizers
 from optoscope.cli import main
+from optoscope.cli._command import get_task_or_own
 
 TINY_TRAIN = ["--task", "quadratic", "--meta-steps", "12", "--num-tasks", "2", "--horizon", "20"]
 TINY_TRAIN += ["--truncation", "5", "--evaluate-every", "10", "--checkpoint-every", "10"]
@@ -170,3 +171,13 @@ def test_demo_runs_from_end_to_end(tmp_path: Path, capsys):
     page = (out / "index.html").read_text()
     assert "did not beat" in page
     assert "did not beat" in capsys.readouterr().out
+
+
+def test_without_a_task_it_is_the_optimizers_own_with_its_options(tmp_path: Path):
+    options = {"hidden": [4], "batch_size": 8, "gone": 1}
+    provenance = {"task": {"name": "digits-mlp-relu", "options": options}}
+    place = str(optimizers.save(tmp_path / "saved", optimizers.get("mlp"), provenance))
+    name, task = get_task_or_own(None, place)
+    assert (name, task.metadata["widths"], task.batch_size) == ("digits-mlp-relu", [64, 4, 10], 8)
+    name, task = get_task_or_own("digits-mlp-tanh", place)
+    assert (name, task.metadata["widths"]) == ("digits-mlp-tanh", [64, 20, 10])

@@ -178,18 +178,32 @@ def get_task(name: str, **options: Any) -> Any:
     return tasks.get(name, **options)
 
 
-def trained_on(place: str) -> str:
-    """The name of the task that a saved optimizer was trained on.
+def get_task_or_own(name: str | None, place: str, **options: Any) -> tuple[str, Any]:
+    """A task and its name; without a name the one that a saved optimizer was trained on.
+
+    That is built with the options it had there, as far as they are known.
+
+    Args:
+        name: of the task, or None.
+        place: of the saved optimizer.
+        options: data options.
 
     Raises:
-        InvalidValueError: it does not say.
+        InvalidValueError: neither says which task.
     """
-    from optoscope import optimizers
+    if name is not None:
+        return name, get_task(name, **options)
+    from optoscope import optimizers, tasks
 
-    task = optimizers.read_description(place)["metadata"].get("task") or {}
+    task = optimizers.read_description(place)["metadata"].get("task")
     if not isinstance(task, dict) or "name" not in task:
         raise InvalidValueError("which task? Name it with --task; see `optoscope list tasks`.")
-    return str(task["name"])
+    name, own = str(task["name"]), task.get("options") or {}
+    if name in tasks.REGISTRY:
+        known = tasks.REGISTRY[name].known_options
+        as_tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in own.items()}
+        options = {k: v for k, v in as_tuples.items() if k in known} | options
+    return name, get_task(name, **options)
 
 
 def use_devices(requested: int, num_tasks: int) -> int:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 import tyro
 
 from optoscope._core.errors import InvalidValueError, check_number
-from optoscope.cli._command import RunCommand, get_task, trained_on
+from optoscope.cli._command import RunCommand, get_task_or_own
 from optoscope.cli._console import console, steps
 
 
@@ -39,7 +39,8 @@ class Evaluate(RunCommand):
     Args:
         optimizer: a run directory, a folder with a saved optimizer, or a name that
             `optoscope list pretrained` shows. Several, separated by commas, are compared.
-        task: what to run on, as `optoscope list tasks` shows it.
+        task: what to run on, as `optoscope list tasks` shows it; by default what the first
+            optimizer was trained on, with its options.
         against: baselines to tune, separated by commas.
         steps: steps a run.
         runs: paired runs.
@@ -90,8 +91,8 @@ class Evaluate(RunCommand):
         probes = {
             name: training.PROBES[name](every=self.probe_every) for name in split_names(self.probe)
         }
-        task_name = self.task or trained_on(split_names(self.optimizer)[0])
-        task = get_task(task_name, **self.task_options())
+        first = split_names(self.optimizer)[0]
+        task_name, task = get_task_or_own(self.task, first, **self.task_options())
         directory = self.new_directory(f"evaluate-{'-'.join(learned)}-{task_name}")
         with steps() as show:
             comparison = bench.compare(

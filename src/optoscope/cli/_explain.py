@@ -9,7 +9,7 @@ import tyro
 
 from optoscope._core.errors import InvalidValueError, check_number
 from optoscope._core.files import write_json, write_text
-from optoscope.cli._command import RunCommand, get_task, trained_on
+from optoscope.cli._command import RunCommand, get_task_or_own
 from optoscope.cli._console import console, steps
 
 if TYPE_CHECKING:
@@ -72,8 +72,7 @@ class Explain(RunCommand):
         learned = optimizers.load(self.optimizer)
         # What has no map of its own for a coordinate cannot be explained this way; say so now.
         dynamics.coordinate_map(learned)
-        task_name = self.task or trained_on(self.optimizer)
-        task = get_task(task_name, **self.task_options())
+        task_name, task = get_task_or_own(self.task, self.optimizer, **self.task_options())
         directory = self.new_directory(f"explain-{Path(self.optimizer).name}-{task_name}")
         with steps() as show:
             baseline = self._tuned_momentum(task, show)

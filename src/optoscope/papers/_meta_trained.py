@@ -54,10 +54,10 @@ def export(
         folder: the part's own.
         result: of its meta-training.
         task: metadata of what it was trained on.
-        configuration: the part's.
+        configuration: the part's; its `options` are those of the task.
     """
     provenance = {
-        "task": dict(task),
+        "task": dict(task) | {"options": configuration.get("options", {})},
         "meta_training": dict(configuration),
         "meta_steps_done": result.step,
         "evaluation_loss": result.best_loss,
