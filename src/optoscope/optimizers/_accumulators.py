@@ -38,19 +38,14 @@ class Decays(eqx.Module):
         """All decays at their starting values d₀."""
         return cls(jnp.zeros(len(MOMENTUM_DECAYS)), jnp.zeros(len(FACTORED_DECAYS)), jnp.zeros(()))
 
-    def momentum_rates(self) -> tuple[Float[Array, ""], ...]:
+    def momentum_rates(self) -> Float[Array, " momenta"]:
         """1 − β of every momentum."""
-        return tuple(
-            (1 - start) * jnp.exp(_DECAY_GAIN * self.momentum[index])
-            for index, start in enumerate(MOMENTUM_DECAYS)
-        )
+        return _starting_rates(MOMENTUM_DECAYS, self.momentum) * jnp.exp(_DECAY_GAIN * self.momentum)
 
-    def factored_rates(self) -> tuple[Float[Array, ""], ...]:
+    def factored_rates(self) -> Float[Array, " averages"]:
         """1 − β of every factored average."""
-        return tuple(
-            _clipped((1 - start) * jnp.exp(_DECAY_GAIN * self.factored[index]))
-            for index, start in enumerate(FACTORED_DECAYS)
-        )
+        rates = _starting_rates(FACTORED_DECAYS, self.factored)
+        return _clipped(rates * jnp.exp(_DECAY_GAIN * self.factored))
 
     def second_moment_rate(self) -> Float[Array, ""]:
         """1 − β of the second moment."""
@@ -61,17 +56,22 @@ class Accumulators(eqx.Module):
     """The averages of one tensor; they start at zero, without bias correction.
 
     Args:
-        momenta: of the gradient, each of the tensor's shape.
-        second_moment: of the squared gradient.
+        momenta: m_k, of the gradient.
+        second_moment: v, of the squared gradient.
         rows: R_k of a tensor of rank 2 or more, with size 1 on its largest axis; D_k, of the
-            tensor's own shape, of any other.
+            tensor's own shape, of any other; stacked, for they are small and many.
         columns: C_k, with size 1 on its second largest axis; empty for rank below 2.
     """
 
     momenta: tuple[Float[Array, "*shape"], ...]
     second_moment: Float[Array, "*shape"]
-    rows: tuple[Float[Array, "..."], ...]
-    columns: tuple[Float[Array, "..."], ...]
+    rows: Float[Array, "averages ..."]
+    columns: Float[Array, "averages ..."] | tuple[()]
+
+    @property
+    def factored(self) -> bool:
+        """Whether there are averages over rows and columns."""
+        return not isinstance(self.columns, tuple)
 
 
 def factored_axes(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -92,12 +92,12 @@ def start(shape: tuple[int, ...], dtype: DTypeLike) -> Accumulators:
         second, first = factored_axes(shape)
         rows = tuple(1 if axis == first else length for axis, length in enumerate(shape))
         columns = tuple(1 if axis == second else length for axis, length in enumerate(shape))
-    count = range(len(FACTORED_DECAYS))
+    count = len(FACTORED_DECAYS)
     return Accumulators(
         tuple(jnp.zeros(shape, dtype) for _ in MOMENTUM_DECAYS),
         jnp.zeros(shape, dtype),
-        tuple(jnp.zeros(rows, dtype) for _ in count),
-        () if columns is None else tuple(jnp.zeros(columns, dtype) for _ in count),
+        jnp.zeros((count, *rows), dtype),
+        () if columns is None else jnp.zeros((count, *columns), dtype),
     )
 
 
@@ -112,8 +112,8 @@ def advance(decays: Decays, before: Accumulators, gradient: Float[Array, "*shape
     Squares are capped at 1e30, so that no finite gradient makes an average infinite.
     """
 
-    def average(rate: Array, old: Array, new: Array) -> Array:
-        return old + rate * (new - old)
+    def average(rates: Array, old: Array, new: Array) -> Array:
+        return old + rates.reshape(rates.shape + (1,) * new.ndim) * (new - old)
 
     square = jnp.minimum(gradient * gradient, _LARGEST_SQUARE)
     floored = square + _SQUARE_OFFSET
@@ -123,24 +123,22 @@ def advance(decays: Decays, before: Accumulators, gradient: Float[Array, "*shape
     )
     second_moment = average(decays.second_moment_rate(), before.second_moment, square)
     rates = decays.factored_rates()
-    if not before.columns:
-        rows = tuple(
-            average(rate, old, floored) for rate, old in zip(rates, before.rows, strict=True)
-        )
-        return Accumulators(momenta, second_moment, rows, ())
+    if not before.factored:
+        return Accumulators(momenta, second_moment, average(rates, before.rows, floored), ())
     second, first = factored_axes(gradient.shape)
     over_rows = jnp.mean(floored, axis=first, keepdims=True)
     over_columns = jnp.mean(floored, axis=second, keepdims=True)
     return Accumulators(
         momenta,
         second_moment,
-        tuple(average(rate, old, over_rows) for rate, old in zip(rates, before.rows, strict=True)),
-        tuple(
-            average(rate, old, over_columns)
-            for rate, old in zip(rates, before.columns, strict=True)
-        ),
+        average(rates, before.rows, over_rows),
+        average(rates, before.columns, over_columns),
     )
 
 
-def _clipped(rate: Float[Array, ""]) -> Float[Array, ""]:
+def _starting_rates(decays: tuple[float, ...], like: Float[Array, " decays"]) -> Array:
+    return jnp.asarray([1 - decay for decay in decays], like.dtype)
+
+
+def _clipped(rate: Float[Array, "..."]) -> Float[Array, "..."]:
     return jnp.clip(rate, 0.0, 1.0)

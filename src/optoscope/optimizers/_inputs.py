@@ -5,6 +5,7 @@ over columns are kept as one vector; the time features are eleven numbers for al
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -23,43 +24,46 @@ _AVERAGE_OFFSET = 1e-8
 _NORMALIZER_OFFSET = 1e-5
 _FACTOR_FLOOR = 1e-9
 
-# Which of the 39 inputs each whole feature stands for; a vector's D_k stands for two.
-_MATRIX_INDICES = tuple((index,) for index in (*range(13), 25, 26, 27))
-_VECTOR_INDICES = (
-    *_MATRIX_INDICES,
-    *((13 + k, 16 + k) for k in range(3)),
-    *((19 + k, 22 + k) for k in range(3)),
-)
+# Where the stacked features of rows and of columns stand among the inputs: R_k, then the roots.
+ROW_INDICES = (13, 14, 15, 19, 20, 21)
+COLUMN_INDICES = (16, 17, 18, 22, 23, 24)
 
 
-class Feature(eqx.Module):
-    """One normalised feature and the inputs it stands for.
+class Products(eqx.Module):
+    """The features that are one tensor, alone or times a partner.
 
     Args:
-        indices: which of the 39 inputs.
-        values: the feature before its normalisation; of the tensor's shape, or with size 1 on
-            the axis it repeats over.
-        scale: one over its root mean square.
+        tensor: of the tensor's own shape.
+        indices: which of the 39 inputs each feature stands for; a vector's D_k stands for two.
+        partners: what the tensor is multiplied by; None for the tensor alone.
     """
 
-    indices: tuple[int, ...] = eqx.field(static=True)
-    values: Float[Array, "..."]
-    scale: Float[Array, ""]
+    tensor: Float[Array, "*shape"]
+    indices: tuple[tuple[int, ...], ...] = eqx.field(static=True)
+    partners: tuple[Float[Array, "*shape"] | None, ...] = (None,)
+
+    def values(self) -> list[Float[Array, "*shape"]]:
+        """The features before their normalisation."""
+        return [
+            self.tensor if partner is None else self.tensor * partner for partner in self.partners
+        ]
 
 
 class Inputs(eqx.Module):
-    """The inputs of one tensor at one step.
+    """The inputs of one tensor at one step, before their normalisation.
 
     Args:
-        whole: features of the tensor's own shape.
-        rows: features that repeat over the largest axis.
-        columns: features that repeat over the second largest axis.
+        whole: the features of the tensor's own shape.
+        rows: the six that repeat over the largest axis; None for rank below 2.
+        columns: the six that repeat over the second largest axis; None for rank below 2.
+        scales: one over the root mean square of the inputs 0 to 27.
         preconditioner: (v + 1e-6)^(-1/2).
     """
 
-    whole: tuple[Feature, ...]
-    rows: tuple[Feature, ...]
-    columns: tuple[Feature, ...]
+    whole: tuple[Products, ...]
+    rows: Float[Array, "six ..."] | None
+    columns: Float[Array, "six ..."] | None
+    scales: Float[Array, " normalized"]
     preconditioner: Float[Array, "*shape"]
 
 
@@ -87,99 +91,89 @@ def measure(
         parameter: p before the update.
         accumulators: the averages that have already seen g.
     """
-    factors = _factors(accumulators)
-    tensors = (gradient, parameter, accumulators.momenta, accumulators.second_moment, factors)
-    is_vector = not accumulators.columns
-    build = _vector_features if is_vector else _matrix_features
-    squares = mean_squares(build, (*tensors, accumulators.rows if is_vector else ()))
-    values = build((*tensors, accumulators.rows if is_vector else ()))
-    indices = _VECTOR_INDICES if is_vector else _MATRIX_INDICES
-    whole = tuple(
-        Feature(index, value, _one_over_root(square))
-        for index, value, square in zip(indices, values, squares, strict=True)
-    )
-    preconditioner = values[9]
-    if is_vector:
-        return Inputs(whole, (), (), preconditioner)
-    return Inputs(
-        whole,
-        _spread(accumulators.rows, 13, 19),
-        _spread(accumulators.columns, 16, 22),
-        preconditioner,
-    )
-
-
-Tensors = tuple[Array, Array, Sequence[Array], Array, Sequence[tuple[Array, ...]], Sequence[Array]]
-
-
-def _matrix_features(tensors: Tensors) -> list[Array]:
-    """Inputs 0 to 12 and 25 to 27."""
-    gradient, parameter, momenta, second_moment, factors, _ = tensors
-    preconditioner = jax.lax.rsqrt(second_moment + _SECOND_MOMENT_OFFSET)
-    products = [row * column for row, column in factors]
-    return [
+    preconditioner = jax.lax.rsqrt(accumulators.second_moment + _SECOND_MOMENT_OFFSET)
+    tensors = (
         gradient,
         parameter,
-        *momenta,
-        second_moment,
-        *(momentum * preconditioner for momentum in momenta),
+        accumulators.momenta,
+        accumulators.second_moment,
         preconditioner,
-        *(gradient * product for product in products),
-        *(momentum * product for momentum, product in zip(momenta, products, strict=True)),
-    ]
+        _factors(accumulators),
+        [] if accumulators.factored else list(accumulators.rows),
+    )
+    squares = mean_squares(lambda tensors: _distinct(_products(tensors)), tensors)
+    whole = _products(tensors)
+    if not accumulators.factored:
+        # R_k = C_k = D_k, and so are their roots.
+        averages, roots = squares[13:16], squares[16:19]
+        squares = [squares[:13], averages, averages, roots, roots, squares[19:]]
+        scales = _one_over_root(jnp.concatenate(squares))
+        return Inputs(whole, None, None, scales, preconditioner)
+    rows, columns = _with_roots(accumulators.rows), _with_roots(accumulators.columns)
+    # Their mean squares need no spreading.
+    spread = [jnp.mean((x * x).reshape(2, 3, -1), axis=-1) for x in (rows, columns)]
+    squares = [squares[:13], jnp.stack(spread, axis=1).ravel(), squares[13:]]
+    scales = _one_over_root(jnp.concatenate(squares))
+    return Inputs(whole, rows, columns, scales, preconditioner)
 
 
-def _vector_features(tensors: Tensors) -> list[Array]:
-    """The same for rank below 2, then D_k and (D_k + 1e-8)^(-1/2)."""
-    gradient, parameter, momenta, second_moment, factors, averages = tensors
-    preconditioner = jax.lax.rsqrt(second_moment + _SECOND_MOMENT_OFFSET)
-    return [
-        gradient,
-        parameter,
-        *momenta,
-        second_moment,
-        *(momentum * preconditioner for momentum in momenta),
-        preconditioner,
-        *(gradient * for_gradient for for_gradient, _ in factors),
-        *(momentum * other for momentum, (_, other) in zip(momenta, factors, strict=True)),
-        *averages,
-        *(jax.lax.rsqrt(average + _AVERAGE_OFFSET) for average in averages),
-    ]
+Tensors = tuple[Any, ...]
 
 
-def _factors(accumulators: Accumulators) -> tuple[tuple[Array, Array], ...]:
+def _products(tensors: Tensors) -> tuple[Products, ...]:
+    """Inputs 0 to 12 and 25 to 27; for rank below 2 all of 0 to 27."""
+    gradient, parameter, momenta, second_moment, preconditioner, factors, averages = tensors
+    if averages:
+        for_gradient, for_momenta = zip(*factors, strict=True)
+    else:
+        for_gradient = for_momenta = tuple(row * column for row, column in factors)
+    return (
+        Products(gradient, ((0,), (10,), (11,), (12,)), (None, *for_gradient)),
+        Products(parameter, ((1,),)),
+        *(
+            Products(momentum, ((2 + k,), (6 + k,), (25 + k,)), (None, preconditioner, factor))
+            for k, (momentum, factor) in enumerate(zip(momenta, for_momenta, strict=True))
+        ),
+        Products(second_moment, ((5,),)),
+        Products(preconditioner, ((9,),)),
+        *(Products(average, ((13 + k, 16 + k),)) for k, average in enumerate(averages)),
+        *(Products(_root(average), ((19 + k, 22 + k),)) for k, average in enumerate(averages)),
+    )
+
+
+def _distinct(products: Sequence[Products]) -> list[Array]:
+    """The features in the order of the first input each stands for."""
+    values = {
+        indices[0]: value
+        for product in products
+        for indices, value in zip(product.indices, product.values(), strict=True)
+    }
+    return [values[index] for index in sorted(values)]
+
+
+def _factors(accumulators: Accumulators) -> list[tuple[Array, Array]]:
     """(r_k, c_k) of rank 2 or more; what g and m_k are multiplied by for lower ranks."""
-    if not accumulators.columns:
-        return tuple(
-            (
-                _floored_one_over_root(average + _FACTOR_FLOOR),
-                jax.lax.rsqrt(average + _SECOND_MOMENT_OFFSET),
-            )
-            for average in accumulators.rows
-        )
-    second, _ = factored_axes(accumulators.second_moment.shape)
-    return tuple(
-        (
-            _floored_one_over_root(
-                row / (jnp.mean(row, axis=second, keepdims=True) + _FACTOR_FLOOR)
-            ),
-            _floored_one_over_root(column),
-        )
-        for row, column in zip(accumulators.rows, accumulators.columns, strict=True)
-    )
+    rows, columns = accumulators.rows, accumulators.columns
+    if not accumulators.factored:
+        first = _floored_one_over_root(rows + _FACTOR_FLOOR)
+        second = jax.lax.rsqrt(rows + _SECOND_MOMENT_OFFSET)
+    else:
+        axis, _ = factored_axes(accumulators.second_moment.shape)
+        means = jnp.mean(rows, axis=axis + 1, keepdims=True)
+        first = _floored_one_over_root(rows / (means + _FACTOR_FLOOR))
+        second = _floored_one_over_root(columns)
+    return list(zip(first, second, strict=True))
 
 
-def _spread(averages: Sequence[Array], first: int, first_root: int) -> tuple[Feature, ...]:
-    """R_k (or C_k) and its inverse roots; their mean squares need no spreading."""
-    roots = [jax.lax.rsqrt(average + _AVERAGE_OFFSET) for average in averages]
-    return tuple(
-        Feature((start + k,), value, _one_over_root(jnp.mean(value * value)))
-        for start, values in ((first, averages), (first_root, roots))
-        for k, value in enumerate(values)
-    )
+def _with_roots(averages: Float[Array, "averages ..."]) -> Float[Array, "features ..."]:
+    return jnp.concatenate([averages, _root(averages)])
 
 
-def _one_over_root(mean_square: Float[Array, ""]) -> Float[Array, ""]:
+def _root(average: Float[Array, "..."]) -> Float[Array, "..."]:
+    return jax.lax.rsqrt(average + _AVERAGE_OFFSET)
+
+
+def _one_over_root(mean_square: Float[Array, "..."]) -> Float[Array, "..."]:
     return jax.lax.rsqrt(_NORMALIZER_OFFSET + mean_square)
 
 

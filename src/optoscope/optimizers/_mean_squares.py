@@ -7,85 +7,99 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 # Four terms a sum are unrolled and vectorised by the compiler; eight are not.
 _TERMS = 4
-# Below this many partial sums one scalar loop over all features beats a call for each.
-_FEW = 8192
+# Coordinates whose tensors and partial sums fit a core's cache together.
+_BLOCK = 4096
+
+Build = Callable[[Any], Sequence[Array]]
 
 
-def mean_squares(build: Callable[[Any], Sequence[Array]], tensors: Any) -> list[Float[Array, ""]]:
+def mean_squares(build: Build, tensors: Any) -> Float[Array, " features"]:
     """The mean square of every array that `build(tensors)` would return.
 
     No feature is written to memory: a reduction of several operands is compiled to one
     loop that reads every tensor once, where separate means are as many loops. It adds up four
-    coordinates at a time, which vectorises; what is left is a quarter of the size.
+    coordinates at a time, which vectorises; what is left is a quarter of the size. Large tensors
+    are taken in blocks, so that this quarter never leaves the cache.
 
     Args:
         build: element-wise; all its results have the tensors' common shape.
         tensors: a tree of arrays of one rank, with size 1 where they repeat.
     """
     shape = np.broadcast_shapes(*(leaf.shape for leaf in jax.tree.leaves(tensors)))
+
+    # Differentiated as plain means: the rules for loops over blocks and for reductions of
+    # several operands are far slower.
+    @jax.custom_jvp
+    def means(tensors: Any) -> Array:
+        return _sums_of_squares(build, tensors, shape) / math.prod(shape)
+
+    @means.defjvp
+    def _(primals: tuple, tangents: tuple) -> tuple:
+        values, slopes = jax.jvp(build, primals, tangents)
+        slopes = [jnp.mean(2 * value * slope) for value, slope in zip(values, slopes, strict=True)]
+        return means(*primals), jnp.stack(slopes)
+
+    return means(tensors)
+
+
+def _sums_of_squares(
+    build: Build, tensors: Any, shape: tuple[int, ...]
+) -> Float[Array, " features"]:
     axis = _axis_to_fold(shape)
-    if axis is None:
-        return [jnp.mean(value * value) for value in build(tensors)]
-    whole = shape[axis] - shape[axis] % _TERMS
 
-    def part(leaf: Array, begin: int, end: int, terms: int) -> Array:
-        if leaf.shape[axis] == 1:
-            return jnp.expand_dims(leaf, axis)
-        taken = jax.lax.slice_in_dim(leaf, begin, end, axis=axis)
-        lengths = leaf.shape
-        return taken.reshape(*lengths[:axis], terms, (end - begin) // terms, *lengths[axis + 1 :])
+    def sums(begin: int | Int[Array, ""], length: int, terms: int) -> Float[Array, " features"]:
+        """Over a part of the axis, folded into so many terms."""
 
-    folded = jax.tree.map(lambda leaf: part(leaf, 0, whole, _TERMS), tensors)
-    sums = _totals(_add_up(tuple(value * value for value in build(folded)), (axis,)))
-    if whole < shape[axis]:
-        rest = jax.tree.map(
-            lambda leaf: part(leaf, whole, shape[axis], shape[axis] - whole), tensors
-        )
-        squares = tuple(value * value for value in build(rest))
-        sums = [a + b for a, b in zip(sums, _add_up(squares, _all_axes(squares)), strict=True)]
-    return [total / math.prod(shape) for total in sums]
+        def part(leaf: Array) -> Array:
+            if leaf.shape[axis] == 1:
+                return jnp.expand_dims(leaf, axis)
+            taken = jax.lax.dynamic_slice_in_dim(leaf, begin, length, axis)
+            around = taken.shape[:axis], taken.shape[axis + 1 :]
+            return taken.reshape(*around[0], terms, length // terms, *around[1])
+
+        squares = tuple(value * value for value in build(jax.tree.map(part, tensors)))
+        # Read from memory: fused, each total would recompute all features.
+        partial = jax.lax.optimization_barrier(_add_up(squares, axis))
+        partial = jax.lax.optimization_barrier(jnp.stack([values.ravel() for values in partial]))
+        return jnp.sum(partial, axis=1)
+
+    rest = shape[axis] % _TERMS
+    whole = shape[axis] - rest
+    total = sums(whole, rest, rest) if rest else 0
+    if not whole:
+        return total
+    length = _block_length(whole, math.prod(shape) // shape[axis])
+    if length == whole:
+        return total + sums(0, whole, _TERMS)
+    blocks = jax.lax.map(lambda begin: sums(begin, length, _TERMS), jnp.arange(0, whole, length))
+    return total + jnp.sum(blocks, axis=0)
 
 
-def _axis_to_fold(shape: tuple[int, ...]) -> int | None:
-    """The first axis that four divides, the last axis spared; else the longest of at least four."""
+def _axis_to_fold(shape: tuple[int, ...]) -> int:
+    """The first axis that four divides, the last axis spared; else the longest."""
     for axis, length in enumerate(shape[:-1]):
         if length % _TERMS == 0 and length > 0:
             return axis
-    longest = max(range(len(shape)), key=lambda axis: shape[axis])
-    return longest if shape[longest] >= _TERMS else None
+    return max(range(len(shape)), key=lambda axis: shape[axis])
 
 
-def _totals(partial: tuple[Array, ...]) -> list[Array]:
-    # Read from memory: fused, each total would recompute all features.
-    partial = jax.lax.optimization_barrier(partial)
-    if partial[0].size <= _FEW:
-        return list(_add_up(partial, _all_axes(partial)))
-    return [jnp.sum(values) for values in partial]
+def _block_length(whole: int, size: int) -> int:
+    """The longest multiple of four that cuts the axis into equal blocks of the wanted size."""
+    quarters, most = whole // _TERMS, max(1, _BLOCK // (_TERMS * size))
+    longest = max(d for d in range(1, min(most, quarters) + 1) if quarters % d == 0)
+    # Blocks that are far too small cost more than they save.
+    return _TERMS * longest if 8 * longest >= most else whole
 
 
-def _all_axes(arrays: tuple[Array, ...]) -> tuple[int, ...]:
-    return tuple(range(arrays[0].ndim))
-
-
-def _add_up(arrays: tuple[Array, ...], axes: tuple[int, ...]) -> tuple[Array, ...]:
-    """Sums of several arrays over the same axes, in one loop."""
-
-    @jax.custom_jvp
-    def sums(arrays: tuple[Array, ...]) -> tuple[Array, ...]:
-        zeros = tuple(jnp.zeros((), array.dtype) for array in arrays)
-        return tuple(
-            jax.lax.reduce(
-                arrays, zeros, lambda a, b: tuple(x + y for x, y in zip(a, b, strict=True)), axes
-            )
+def _add_up(arrays: tuple[Array, ...], axis: int) -> tuple[Array, ...]:
+    """Sums of several arrays over one axis, in one loop."""
+    zeros = tuple(jnp.zeros((), array.dtype) for array in arrays)
+    return tuple(
+        jax.lax.reduce(
+            arrays, zeros, lambda a, b: tuple(x + y for x, y in zip(a, b, strict=True)), (axis,)
         )
-
-    # The general rule for reductions of several operands is far slower than that of sums.
-    @sums.defjvp
-    def _(primals: tuple, tangents: tuple) -> tuple:
-        return sums(*primals), tuple(jnp.sum(tangent, axis=axes) for tangent in tangents[0])
-
-    return sums(arrays)
+    )

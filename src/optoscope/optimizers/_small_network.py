@@ -12,8 +12,10 @@ from optoscope.optimizers._accumulators import Accumulators, Decays, advance, st
 from optoscope.optimizers._inputs import (
     NUM_INPUTS,
     NUM_NORMALIZED,
-    Feature,
+    COLUMN_INDICES,
+    ROW_INDICES,
     Inputs,
+    Products,
     measure,
     time_features,
 )
@@ -163,14 +165,16 @@ class SmallNetwork(eqx.Module):
 
     def _outputs(self, inputs: Inputs, bias: Float[Array, " hidden"]) -> tuple[Array, ...]:
         """All coordinates' outputs, head by head."""
-        hidden = []
-        for unit in range(HIDDEN):
-            column = self.input_weights[:, unit]
-            rows = _weighted_sum(inputs.rows, column, bias[unit])
-            columns = _weighted_sum(inputs.columns, column, jnp.zeros_like(bias[unit]))
-            # Vectors before they are spread, so that a coordinate costs one addition for both.
-            rows, columns = jax.lax.optimization_barrier((rows, columns))
-            hidden.append(_relu(_weighted_sum(inputs.whole, column, rows + columns)))
+        weights = self.input_weights[:NUM_NORMALIZED] * inputs.scales[:, None]
+        rows = _repeated(inputs.rows, weights, ROW_INDICES) + _along(bias, inputs.rows)
+        columns = _repeated(inputs.columns, weights, COLUMN_INDICES)
+        # Small arrays before they are spread: a coordinate costs one addition for rows, columns
+        # and bias, and the products of weights and scales are not taken again for every row.
+        weights, rows, columns = jax.lax.optimization_barrier((weights, rows, columns))
+        hidden = [
+            _relu(_weighted_sum(inputs.whole, weights[:, unit], rows[unit] + columns[unit]))
+            for unit in range(HIDDEN)
+        ]
         hidden = [
             _relu(_affine(hidden, self.hidden_weights[:, unit], self.hidden_bias[unit]))
             for unit in range(HIDDEN)
@@ -181,24 +185,47 @@ class SmallNetwork(eqx.Module):
         )
 
 
+def _repeated(
+    features: Float[Array, "features ..."] | None,
+    weights: Float[Array, "inputs hidden"],
+    indices: tuple[int, ...],
+) -> Float[Array, "hidden ..."]:
+    """What features that repeat over an axis add to every hidden unit."""
+    if features is None:
+        return jnp.zeros(weights.shape[1], weights.dtype)
+    return sum(
+        feature * _along(weights[index], feature[None])
+        for index, feature in zip(indices, features, strict=True)
+    )
+
+
+def _along(units: Float[Array, " hidden"], like: Float[Array, "..."] | None) -> Array:
+    """One number a unit, broadcast against arrays with a leading axis like another's."""
+    return units if like is None else units.reshape(-1, *(1,) * (like.ndim - 1))
+
+
 def _weighted_sum(
-    features: Sequence[Feature], weights: Float[Array, " inputs"], offset: Float[Array, "..."]
+    products: Sequence[Products], weights: Float[Array, " inputs"], offset: Float[Array, "..."]
 ) -> Float[Array, "..."]:
-    """Feature by feature, each normalised through its weight."""
+    """The partners' weights first: then a tensor costs one product, whatever its partners."""
     total = offset
-    for feature in features:
-        weight = sum(weights[index] for index in feature.indices)
-        total = total + feature.values * (weight * feature.scale)
+    for product in products:
+        terms = []
+        for indices, partner in zip(product.indices, product.partners, strict=True):
+            weight = sum((weights[index] for index in indices[1:]), weights[indices[0]])
+            terms.append(weight if partner is None else partner * weight)
+        factor = sum(terms[1:], terms[0])
+        total = total + product.tensor * factor
     return total
 
 
 def _affine(
     values: Sequence[Array], weights: Float[Array, " values"], offset: Float[Array, ""]
 ) -> Array:
-    total = offset
-    for index, value in enumerate(values):
-        total = total + value * weights[index]
-    return total
+    # In two halves, so that the processor does not wait for each addition before the next.
+    half = len(values) // 2
+    terms = [value * weight for value, weight in zip(values, weights, strict=True)]
+    return sum(terms[:half], offset) + sum(terms[half + 1 :], terms[half])
 
 
 def _relu(values: Float[Array, "..."]) -> Float[Array, "..."]:

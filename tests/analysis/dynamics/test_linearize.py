@@ -9,9 +9,9 @@ from optoscope.analysis.dynamics import (
     coordinate_map,
     fixed_points,
     joint_matrix,
+    joint_spectral_radius,
     linearize,
     modes_of,
-    spectral_radius,
 )
 from support.gru import random_gru
 
@@ -148,9 +148,9 @@ def test_where_descent_becomes_unstable():
     sgd = linearize(coordinate_map(optimizers.sgd(0.5)), np.zeros(0))
     ball = linearize(coordinate_map(optimizers.momentum(0.5, 0.875)), np.zeros(1))
     for linear, edge in ((sgd, 2 / 0.5), (ball, 2 * 1.875 / 0.5)):
-        assert spectral_radius(linear, 0.999 * edge) < 1
-        assert spectral_radius(linear, edge) == pytest.approx(1.0, abs=1e-7)
-        assert spectral_radius(linear, 1.001 * edge) > 1
+        assert joint_spectral_radius(linear, 0.999 * edge) < 1
+        assert joint_spectral_radius(linear, edge) == pytest.approx(1.0, abs=1e-7)
+        assert joint_spectral_radius(linear, 1.001 * edge) > 1
 
 
 def test_the_joint_matrix_is_one_step_on_a_parabola():

@@ -8,7 +8,7 @@ import pytest
 from optoscope import training
 from optoscope._core.errors import InvalidValueError
 from optoscope.analysis.quadratic import (
-    LinearOptimizer,
+    MatrixOptimizer,
     NoisyQuadratic,
     expected_loss_and_gradient,
     gradient_variance,
@@ -61,7 +61,7 @@ def test_forward_mode_and_backpropagation_agree_for_every_horizon():
 
         def loss(P, nominal, run_key, horizon=horizon):
             init_key, batch_key = jax.random.split(run_key)
-            optimizer = LinearOptimizer(P, nominal)
+            optimizer = MatrixOptimizer(P, nominal)
             losses, _, _ = training.run_once(QUADRATIC, optimizer, horizon + 1, init_key, batch_key)
             return jnp.mean(losses[1:])
 

@@ -8,7 +8,7 @@ import pytest
 from optoscope import training
 from optoscope._core.errors import InvalidValueError
 from optoscope.analysis.quadratic import (
-    LinearOptimizer,
+    MatrixOptimizer,
     NoisyQuadratic,
     dynamics_matrix,
     expected_loss,
@@ -59,7 +59,7 @@ def test_the_closed_form_is_the_explicit_sum(horizon):
 def sampled_losses(quadratic, P, nominal, horizon, num_runs):
     run = training.train(
         quadratic,
-        LinearOptimizer(jnp.asarray(P, jnp.float32), nominal),
+        MatrixOptimizer(jnp.asarray(P, jnp.float32), nominal),
         horizon + 1,
         key=jax.random.key(3),
         num_runs=num_runs,
@@ -81,7 +81,7 @@ def test_the_closed_form_is_what_runs_show_and_a_factor_would_be_seen():
 def test_the_covariance_is_that_of_runs():
     quadratic, P, nominal = random_case(1)
     still = NoisyQuadratic(quadratic.hessian, quadratic.noise_covariance, start_variance=0.0)
-    optimizer = LinearOptimizer(jnp.asarray(P, jnp.float32), nominal)
+    optimizer = MatrixOptimizer(jnp.asarray(P, jnp.float32), nominal)
     run = training.train(still, optimizer, 9, key=jax.random.key(4), num_runs=40_000)
     params = np.asarray(run.params, np.float64)
     products = params[:, :, None] * params[:, None, :]
@@ -140,7 +140,7 @@ def test_the_dynamics_are_what_the_optimizer_does():
     quadratic, P, nominal = random_case(6)
     phi, xi = np.random.default_rng(0).standard_normal((2, 3)).astype(np.float32)
     grads = jax.grad(quadratic.loss)(jnp.asarray(phi), jnp.asarray(xi))
-    optimizer = LinearOptimizer(jnp.asarray(P, jnp.float32), nominal)
+    optimizer = MatrixOptimizer(jnp.asarray(P, jnp.float32), nominal)
     updates, _ = optimizer.update(grads, None)
     A = dynamics_matrix(quadratic, P, nominal)
     np.testing.assert_allclose(phi + updates, A @ phi + (np.eye(3) - A) @ xi, rtol=2e-5, atol=1e-6)

@@ -7,7 +7,7 @@ import pytest
 
 from optoscope import optimizers
 from optoscope._core.errors import InvalidValueError
-from optoscope.analysis.dynamics import coordinate_map, linearize, spectral_radius
+from optoscope.analysis.dynamics import coordinate_map, joint_spectral_radius, linearize
 from optoscope.analysis.quadratic import curvature_runs, stable_curvature
 
 
@@ -43,7 +43,7 @@ def test_the_radius_is_that_of_the_joint_matrix():
     found = stable_curvature(optimizer, curvature_range=(0.1, 100.0), num_steps=8)
     linear = linearize(coordinate_map(optimizer), np.zeros(3))
     for index in (0, 40, 100):
-        expected = spectral_radius(linear, float(found.curvatures[index]))
+        expected = joint_spectral_radius(linear, float(found.curvatures[index]))
         assert found.spectral_radii[index] == pytest.approx(expected, rel=1e-9)
 
 

@@ -10,7 +10,7 @@ from optoscope.analysis.dynamics._distill import Distillation, Gain, distill
 from optoscope.analysis.dynamics._explicit import ExplicitOptimizer
 from optoscope.analysis.dynamics._fixed_points import FixedPoints, fixed_points
 from optoscope.analysis.dynamics._groups import GroupTrajectories, group_trajectories
-from optoscope.analysis.dynamics._joint import joint_matrix, spectral_radius
+from optoscope.analysis.dynamics._joint import joint_matrix, joint_spectral_radius
 from optoscope.analysis.dynamics._layout import coordinate_states
 from optoscope.analysis.dynamics._linear_optimizer import (
     LinearOptimizer,
@@ -69,10 +69,10 @@ __all__ = [
     "fixed_points",
     "group_trajectories",
     "joint_matrix",
+    "joint_spectral_radius",
     "linearize",
     "linearized_optimizer",
     "modes_of",
-    "spectral_radius",
     "state_pca",
     "total_variance",
     "track_modes",

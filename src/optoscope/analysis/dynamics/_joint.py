@@ -43,7 +43,7 @@ def joint_matrix(
     )
 
 
-def spectral_radius(linearization: Linearization, curvature: float) -> float:
+def joint_spectral_radius(linearization: Linearization, curvature: float) -> float:
     """The largest size of an eigenvalue of `joint_matrix`: below 1, the optimizer converges.
 
     SGD is stable iff λ < 2/α, heavy ball iff α λ < 2 (1 + β).
@@ -59,7 +59,7 @@ def spectral_radius(linearization: Linearization, curvature: float) -> float:
         >>> from optoscope import optimizers
         >>> from optoscope.analysis.dynamics import coordinate_map, linearize
         >>> sgd = linearize(coordinate_map(optimizers.sgd(0.5)), np.zeros(0))
-        >>> round(spectral_radius(sgd, 3.0), 12)
+        >>> round(joint_spectral_radius(sgd, 3.0), 12)
         0.5
     """
     eigenvalues = np.linalg.eigvals(joint_matrix(linearization, curvature))

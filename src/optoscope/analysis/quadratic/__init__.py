@@ -28,7 +28,7 @@ from optoscope.analysis.quadratic._meta_training import (
     paper_meta_nominals,
 )
 from optoscope.analysis.quadratic._model import (
-    LinearOptimizer,
+    MatrixOptimizer,
     NoisyQuadratic,
     dynamics_matrix,
     spectral_radius,
@@ -56,7 +56,7 @@ __all__ = [
     "ExpectedLoss",
     "Figure1Model",
     "GradientVariance",
-    "LinearOptimizer",
+    "MatrixOptimizer",
     "MetaSettings",
     "MetaTraining",
     "NoisyQuadratic",

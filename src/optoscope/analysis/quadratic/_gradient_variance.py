@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Float64, Int, Key, PRNGKeyArray
 
 from optoscope._core.errors import InvalidValueError, check_number
 from optoscope.analysis.quadratic._model import (
-    LinearOptimizer,
+    MatrixOptimizer,
     NoisyQuadratic,
     checked_square,
 )
@@ -70,7 +70,7 @@ def _sampled_gradients(
     init_key, batch_key = jax.random.split(key)
 
     def losses(P: Float[Array, "n n"]) -> Float[Array, " steps"]:
-        optimizer = LinearOptimizer(P, nominal)
+        optimizer = MatrixOptimizer(P, nominal)
         # A run records losses before its updates; equation 8 begins after the first.
         return run_once(quadratic, optimizer, longest + 1, init_key, batch_key)[0][1:]
 

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Float64, Int, Key, PRNGKeyArray
 
 from optoscope._core.errors import InvalidValueError, check_number
 from optoscope._core.trees import select
-from optoscope.analysis.quadratic._model import LinearOptimizer, NoisyQuadratic, dynamics_matrix
+from optoscope.analysis.quadratic._model import MatrixOptimizer, NoisyQuadratic, dynamics_matrix
 from optoscope.analysis.quadratic._moments import expected_losses
 from optoscope.training import run_keys, run_once
 
@@ -114,7 +114,7 @@ def _antithetic_estimate(
 
     def mean_loss(P: Float[Array, "n n"], key: PRNGKeyArray) -> Float[Array, ""]:
         init_key, batch_key = jax.random.split(key)
-        optimizer = LinearOptimizer(P, nominal)
+        optimizer = MatrixOptimizer(P, nominal)
         # The loss at φ₀ is no part of equation 8.
         losses, _, _ = run_once(quadratic, optimizer, settings.horizon + 1, init_key, batch_key)
         return jnp.mean(losses[1:])

@@ -129,7 +129,7 @@ class NoisyQuadratic(Task):
         return {"name": "noisy-quadratic", "num_params": self.size}
 
 
-class LinearOptimizer(OptimizerModule):
+class MatrixOptimizer(OptimizerModule):
     """u = −(α I + P) g: a fixed nominal step and a learned dense matrix; no state.
 
     The learned optimizer of the noisy quadratic model, with P as its meta-parameter. For a
