@@ -2,7 +2,7 @@
 
     python docs/results/export_weights.py B RUN
 
-Of every task the meta-seed with the least held-out loss.
+Of every task (of paper C: of every main arm) the meta-seed with the least held-out loss.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from optoscope import optimizers
-from optoscope.papers import reverse_engineering
+from optoscope.papers import reverse_engineering, stability
 
 PRETRAINED = Path(optimizers.__file__).parent / "pretrained"
 
@@ -36,28 +36,48 @@ def best(run: Path, name: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     return arrays, configuration
 
 
+def write(name: str, optimizer: Any, recipe: Any, found: tuple[dict, dict[str, Any]]) -> None:
+    """Saves an optimizer with what is known of its meta-training."""
+    arrays, configuration = found
+    provenance = {
+        "task": {"name": recipe.task, "options": dict(recipe.options)},
+        "meta_training": configuration,
+        "meta_steps_done": recipe.meta_steps,
+        "evaluation_loss": float(arrays["evaluation_loss"]),
+    }
+    print(optimizers.save(PRETRAINED / name, optimizer, provenance))
+
+
 def of_paper_b(run: Path, scale: Any) -> None:
     """A GRU for every task."""
     for name, recipe in scale.recipes.items():
-        arrays, configuration = best(run, name)
-        provenance = {
-            "task": {"name": recipe.task, "options": dict(recipe.options)},
-            "meta_training": configuration,
-            "meta_steps_done": recipe.meta_steps,
-            "evaluation_loss": float(arrays["evaluation_loss"]),
-        }
-        optimizer = reverse_engineering.load_learned(arrays, recipe)
-        print(optimizers.save(PRETRAINED / f"gru-{recipe.task}", optimizer, provenance))
+        found = best(run, name)
+        optimizer = reverse_engineering.load_learned(found[0], recipe)
+        write(f"gru-{recipe.task}", optimizer, recipe, found)
+
+
+def of_paper_c(run: Path, scale: Any) -> None:
+    """The main arms, by what they were meta-trained on."""
+    for task, recipe in scale.recipes.items():
+        dataset = recipe.task.split("-")[0]
+        for arm in (name for name, arm in stability.ARMS.items() if arm.main):
+            found = best(run, f"{task}-{arm}")
+            # The decay that is part of STAR's name in the comparison says little without it.
+            name = f"{arm.removesuffix('-0.5')}-{dataset}-{task}"
+            write(name, stability.load_learned(found[0], arm), recipe, found)
+
+
+EXPORTS = {"B": (reverse_engineering, of_paper_b), "C": (stability, of_paper_c)}
 
 
 def main() -> None:
     """Reads the arguments and writes the folders."""
     letter, run = sys.argv[1], Path(sys.argv[2])
     arguments = json.loads((run / "config.json").read_text(encoding="utf-8"))["arguments"]
-    if letter != "B":
+    if letter not in EXPORTS:
         raise SystemExit(f"nothing to export is known of paper {letter}")
-    scale = reverse_engineering.PAPER.get_scale(arguments["scale"])
-    of_paper_b(run, scale)
+    paper, export = EXPORTS[letter]
+    export(run, paper.PAPER.get_scale(arguments["scale"]))
 
 
 if __name__ == "__main__":

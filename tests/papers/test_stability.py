@@ -271,6 +271,11 @@ def test_statistics_of_the_quadratic_model():
     np.testing.assert_allclose(statistics.smaller_eigenvalues("end", records), [0.1])
 
 
+def test_a_bound_holds_as_long_as_hardly_any_preconditioner_leaves_the_circle():
+    records = {"bounds": {"lemma-2/share_unstable": np.array([0.0, 0.002])}}
+    np.testing.assert_allclose(statistics.within_circle("lemma-2", records), [0.001, -0.001])
+
+
 def _untrained(setting: Setting) -> dict[str, dict[str, np.ndarray]]:
     """What the parts of the main arms would hold, had nothing been meta-trained."""
     return {

@@ -213,6 +213,8 @@ def _meta_steps_axis(axes: Axes, steps: np.ndarray) -> None:
     axes.set_xlim(0, float(steps[-1]))
 
 
+# Spectral radii that are shown.
+_RADII = (0.25, 1.75)
 _MARKS = {
     "converges": ("o", "full"),
     "limit cycle": ("o", "none"),
@@ -266,16 +268,21 @@ def _mark(axes: Axes, x: list[float], y: list[float], outcome: str, label: str =
 
 def _radius_panel(axes: Axes, arrays: Arrays, name: str, colour: str) -> None:
     axes.axhline(1, color=INK, linewidth=0.8)
+    lowest, highest = _RADII
+    curvatures, words = arrays["run_curvatures"], ""
+    shown = curvatures[0] / 2, curvatures[-1] * 2
     if bool(arrays[f"{name}/informative"]):
-        axes.plot(arrays[f"{name}/curvatures"], arrays[f"{name}/spectral_radii"], color=colour)
+        at, radii = arrays[f"{name}/curvatures"], arrays[f"{name}/spectral_radii"]
+        axes.plot(at, radii, color=colour)
         for low, high in arrays[f"{name}/intervals"]:
             axes.axvspan(max(low, 1e-300), min(high, 1e300), color=colour, alpha=0.12, linewidth=0)
+        if np.all(radii[(at >= shown[0]) & (at <= shown[1])] > highest):
+            words = f"above {highest:g} everywhere:\nat the minimum it does not stay"
     else:
-        axes.text(0.5, 0.7, "linearisation says nothing", transform=axes.transAxes,
-                  ha="center", color=MUTED, fontsize=10)  # fmt: skip
-    curvatures = arrays["run_curvatures"]
+        words = "linearisation says nothing"
+    axes.text(0.5, 0.68, words, transform=axes.transAxes, ha="center", color=MUTED, fontsize=10)
     for curvature, outcome in zip(curvatures, arrays[f"{name}/outcomes"], strict=True):
         _mark(axes, [curvature], [0.35], str(outcome))
     axes.set_xscale("log")
-    axes.set_ylim(0.25, 1.75)
-    axes.set_xlim(curvatures[0] / 2, curvatures[-1] * 2)
+    axes.set_ylim(lowest, highest)
+    axes.set_xlim(*shown)
