@@ -63,6 +63,7 @@ class Scale:
         records: steps at which smoothed losses are kept.
         unseen: tasks of `tasks.UNSEEN` that are measured; all if empty.
         unseen_size: at which of their sizes.
+        unseen_images: the dataset of those that have images; each task's own if empty.
         unseen_steps: steps of a run on an unseen task.
         unseen_runs: runs an optimizer on an unseen task.
         unseen_seeds: meta-trained optimizers of an arm that are run there.
@@ -88,6 +89,7 @@ class Scale:
     records: int = 500
     unseen: tuple[str, ...] = ()
     unseen_size: str = "paper"
+    unseen_images: str = ""
     unseen_steps: int = 10_000
     unseen_runs: int = 3
     unseen_seeds: int = 5
@@ -175,6 +177,8 @@ SCALES = {
         multiples=(10, 20),
         far_runs=2,
         unseen_size="laptop",
+        # Half of them are CIFAR-10's otherwise, 160 MB to fetch.
+        unseen_images="mnist",
         unseen_steps=1000,
         unseen_runs=1,
         unseen_seeds=3,

@@ -169,7 +169,7 @@ def unseen(setting: Setting, name: str) -> Part:
     }
 
     def compute(needed: Mapping[str, Arrays], workspace: Workspace) -> Arrays:
-        task = tasks.get(name, scale=scale.unseen_size, **_data_options(setting, name))
+        task = tasks.get(name, scale=scale.unseen_size, **_options(setting, name))
         assert isinstance(task, tasks.Task)
         baselines, arrays = _tuned(setting, task, name)
         contenders: dict[str, Sequence[Optimizer]] = {
@@ -195,6 +195,7 @@ def unseen(setting: Setting, name: str) -> Part:
     configuration = {
         "task": name,
         "size": scale.unseen_size,
+        "images": scale.unseen_images,
         "seed": setting.seed,
         "steps": scale.unseen_steps,
         "runs": scale.unseen_runs,
@@ -207,8 +208,10 @@ def unseen(setting: Setting, name: str) -> Part:
     return Part(f"unseen-{name}", configuration, compute, needs)
 
 
-def _data_options(setting: Setting, name: str) -> dict[str, Any]:
-    options = setting.data_options
-    # Text has no validation split to leave out.
+def _options(setting: Setting, name: str) -> dict[str, Any]:
+    options = dict(setting.data_options)
+    if setting.scale.unseen_images:
+        options["dataset"] = setting.scale.unseen_images
+    # Text has neither another dataset nor a validation split to leave out.
     known = tasks.REGISTRY[name].known_options
     return {key: value for key, value in options.items() if key in known}
