@@ -40,7 +40,9 @@ class Decays(eqx.Module):
 
     def momentum_rates(self) -> Float[Array, " momenta"]:
         """1 − β of every momentum."""
-        return _starting_rates(MOMENTUM_DECAYS, self.momentum) * jnp.exp(_DECAY_GAIN * self.momentum)
+        return _starting_rates(MOMENTUM_DECAYS, self.momentum) * jnp.exp(
+            _DECAY_GAIN * self.momentum
+        )
 
     def factored_rates(self) -> Float[Array, " averages"]:
         """1 − β of every factored average."""
@@ -60,18 +62,18 @@ class Accumulators(eqx.Module):
         second_moment: v, of the squared gradient.
         rows: R_k of a tensor of rank 2 or more, with size 1 on its largest axis; D_k, of the
             tensor's own shape, of any other; stacked, for they are small and many.
-        columns: C_k, with size 1 on its second largest axis; empty for rank below 2.
+        columns: C_k, with size 1 on its second largest axis; none of them for rank below 2.
     """
 
     momenta: tuple[Float[Array, "*shape"], ...]
     second_moment: Float[Array, "*shape"]
     rows: Float[Array, "averages ..."]
-    columns: Float[Array, "averages ..."] | tuple[()]
+    columns: Float[Array, "columns ..."]
 
     @property
     def factored(self) -> bool:
         """Whether there are averages over rows and columns."""
-        return not isinstance(self.columns, tuple)
+        return self.columns.shape[0] > 0
 
 
 def factored_axes(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -87,17 +89,17 @@ def factored_axes(shape: tuple[int, ...]) -> tuple[int, int]:
 
 def start(shape: tuple[int, ...], dtype: DTypeLike) -> Accumulators:
     """The averages before the first step, all zero."""
-    rows, columns = shape, None
+    rows, columns, num_columns = shape, shape, 0
     if len(shape) >= 2:
         second, first = factored_axes(shape)
         rows = tuple(1 if axis == first else length for axis, length in enumerate(shape))
         columns = tuple(1 if axis == second else length for axis, length in enumerate(shape))
-    count = len(FACTORED_DECAYS)
+        num_columns = len(FACTORED_DECAYS)
     return Accumulators(
         tuple(jnp.zeros(shape, dtype) for _ in MOMENTUM_DECAYS),
         jnp.zeros(shape, dtype),
-        jnp.zeros((count, *rows), dtype),
-        () if columns is None else jnp.zeros((count, *columns), dtype),
+        jnp.zeros((len(FACTORED_DECAYS), *rows), dtype),
+        jnp.zeros((num_columns, *columns), dtype),
     )
 
 
@@ -124,7 +126,8 @@ def advance(decays: Decays, before: Accumulators, gradient: Float[Array, "*shape
     second_moment = average(decays.second_moment_rate(), before.second_moment, square)
     rates = decays.factored_rates()
     if not before.factored:
-        return Accumulators(momenta, second_moment, average(rates, before.rows, floored), ())
+        rows = average(rates, before.rows, floored)
+        return Accumulators(momenta, second_moment, rows, before.columns)
     second, first = factored_axes(gradient.shape)
     over_rows = jnp.mean(floored, axis=first, keepdims=True)
     over_columns = jnp.mean(floored, axis=second, keepdims=True)

@@ -69,14 +69,15 @@ def _sums_of_squares(
 
     rest = shape[axis] % _TERMS
     whole = shape[axis] - rest
-    total = sums(whole, rest, rest) if rest else 0
     if not whole:
-        return total
+        return sums(0, rest, rest)
     length = _block_length(whole, math.prod(shape) // shape[axis])
     if length == whole:
-        return total + sums(0, whole, _TERMS)
-    blocks = jax.lax.map(lambda begin: sums(begin, length, _TERMS), jnp.arange(0, whole, length))
-    return total + jnp.sum(blocks, axis=0)
+        total = sums(0, whole, _TERMS)
+    else:
+        begins = jnp.arange(0, whole, length)
+        total = jnp.sum(jax.lax.map(lambda begin: sums(begin, length, _TERMS), begins), axis=0)
+    return total + sums(whole, rest, rest) if rest else total
 
 
 def _axis_to_fold(shape: tuple[int, ...]) -> int:

@@ -10,9 +10,9 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 from optoscope._core.errors import InvalidValueError
 from optoscope.optimizers._accumulators import Accumulators, Decays, advance, start
 from optoscope.optimizers._inputs import (
+    COLUMN_INDICES,
     NUM_INPUTS,
     NUM_NORMALIZED,
-    COLUMN_INDICES,
     ROW_INDICES,
     Inputs,
     Products,
@@ -193,10 +193,10 @@ def _repeated(
     """What features that repeat over an axis add to every hidden unit."""
     if features is None:
         return jnp.zeros(weights.shape[1], weights.dtype)
-    return sum(
-        feature * _along(weights[index], feature[None])
-        for index, feature in zip(indices, features, strict=True)
-    )
+    terms = [
+        features[place] * _along(weights[index], features) for place, index in enumerate(indices)
+    ]
+    return sum(terms[1:], terms[0])
 
 
 def _along(units: Float[Array, " hidden"], like: Float[Array, "..."] | None) -> Array:
