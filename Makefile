@@ -10,9 +10,11 @@ PYTEST := $(BIN)/python -m pytest
 demo: $(VENV)/.installed
 	$(BIN)/optoscope demo
 
+# Nearly all of the time goes into compiling: without most of XLA's optimizations it is a third less.
 test: $(VENV)/.installed-dev
-	$(PYTEST) -n 2 -m "not slow"
+	JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(PYTEST) -n 2 -m "not slow"
 
+# The slow ones too, and everything compiled as users have it.
 test-all: $(VENV)/.installed-dev
 	$(PYTEST) -n 2
 

@@ -32,7 +32,9 @@ class Page:
 
     def __init__(self, letter: str, run: Path):
         self.letter, self.run = letter, run
-        self.claims = json.loads((run / "claims.json").read_text(encoding="utf-8"))
+        claims = json.loads((run / "claims.json").read_text(encoding="utf-8"))
+        # What the scale leaves out has no verdict.
+        self.claims = [claim for claim in claims if not claim["scale"].endswith(", 0 repetitions")]
 
     def claim(self, name: str) -> str:
         """ "0.31 [0.2, 0.42], holds" for the claim called `<id>/<protocol>`."""
@@ -78,6 +80,15 @@ class Page:
         with np.load(self.run / "records" / f"{part}.npz", allow_pickle=False) as arrays:
             values = arrays[array] if column is None else np.abs(arrays[array][..., column])
             return f"{np.nanmean(values):.{digits}g}"
+
+    def percent(self, part: str, array: str) -> str:
+        """The mean of an array of shares, in percent."""
+        return f"{100 * float(self.mean(part, array)):.0f}%"
+
+    def count(self, part: str, array: str) -> int:
+        """How many entries an array of a part has."""
+        with np.load(self.run / "records" / f"{part}.npz", allow_pickle=False) as arrays:
+            return int(arrays[array].size)
 
     def explanation(self, name: str) -> str:
         """What `optoscope explain NAME` found, from its explanation.json in the run's explain/."""

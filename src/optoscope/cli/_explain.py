@@ -62,9 +62,7 @@ class Explain(RunCommand):
             check_number(f"--{option}", getattr(self, option), minimum=2)
         check_number("--most-modes", self.most_modes, minimum=1)
         if self.optimizer is None:
-            raise InvalidValueError(
-                "which optimizer? For example: optoscope explain gru-regression"
-            )
+            raise InvalidValueError("which optimizer? For example: optoscope explain gru-quadratic")
         from optoscope import optimizers, report
         from optoscope._core.keys import stream
         from optoscope.analysis import dynamics

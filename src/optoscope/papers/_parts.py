@@ -13,6 +13,7 @@ import numpy as np
 
 from optoscope._core.errors import RunDirectoryError
 from optoscope._core.files import read_json, write_json
+from optoscope._core.programs import forget_programs
 from optoscope.bench import save_records
 
 Arrays = Mapping[str, np.ndarray]
@@ -185,4 +186,5 @@ class Store:
         save_records(self.directory, part.name, arrays)
         write_json(self.directory / "records" / f"{part.name}.json", description)
         self.computed.append(part.name)
+        forget_programs()
         return arrays
