@@ -90,6 +90,15 @@ class Page:
         with np.load(self.run / "records" / f"{part}.npz", allow_pickle=False) as arrays:
             return int(arrays[array].size)
 
+    def diverged(self, optimizer: str) -> str:
+        """How many runs of an optimizer diverged, of all on the parts `unseen-…`."""
+        runs = []
+        for part in sorted((self.run / "records").glob("unseen-*.npz")):
+            with np.load(part, allow_pickle=False) as arrays:
+                runs.append(arrays[f"{optimizer}/diverged"].ravel())
+        found = np.concatenate(runs)
+        return f"{found.sum()} of {found.size}"
+
     def explanation(self, name: str) -> str:
         """What `optoscope explain NAME` found, from its explanation.json in the run's explain/."""
         path = self.run / "explain" / f"{name}.json"

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.experimental.layout import Layout, with_layout_constraint
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import InvalidValueError
@@ -153,7 +154,11 @@ class SmallNetwork(eqx.Module):
         rule: Callable[[Coordinates], Array],
     ) -> tuple[Array, Accumulators]:
         dtype, shape = self.input_weights.dtype, _shape(gradient)
-        gradient = gradient.astype(dtype).reshape(shape)
+        # A transposed product is copied into the averages' order once, instead of being read
+        # across its rows by every loop.
+        gradient = with_layout_constraint(
+            gradient.astype(dtype).reshape(shape), Layout(tuple(range(len(shape))))
+        )
         parameter = parameter.astype(dtype).reshape(shape)
         after = advance(self.decays, before, gradient)
         # The averages are written once, in place; what follows reads them.

@@ -46,10 +46,26 @@ def side_by_side(bytes_each: int, num_items: int) -> int:
 
 
 def map_chunked(function: Any, items: PyTree[Array], chunk_size: int) -> PyTree[Array]:
-    """`vmap(function)(items)`, `chunk_size` at a time; a chunk of one is not vectorised at all."""
+    """`vmap(function)(items)`, `chunk_size` at a time; a chunk of one is not vectorised at all.
+
+    What `jax.lax.map(…, batch_size=…)` does, for arrays without entries too.
+    """
     if chunk_size == 1:
         return jax.lax.map(function, items)
-    return jax.lax.map(function, items, batch_size=chunk_size)
+    count = jax.tree.leaves(items)[0].shape[0]
+    chunks, vectorised = count // chunk_size, jax.vmap(function)
+    whole = chunks * chunk_size
+
+    def reshaped(tree: PyTree[Array], *leading: int, drop: int) -> PyTree[Array]:
+        return jax.tree.map(lambda leaf: leaf.reshape(*leading, *leaf.shape[drop:]), tree)
+
+    first = jax.tree.map(lambda leaf: leaf[:whole], items)
+    done = jax.lax.map(vectorised, reshaped(first, chunks, chunk_size, drop=1))
+    done = reshaped(done, whole, drop=2)
+    if whole == count:
+        return done
+    rest = vectorised(jax.tree.map(lambda leaf: leaf[whole:], items))
+    return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), done, rest)
 
 
 def run_keys(key: PRNGKeyArray, num_runs: int) -> Key[Array, " runs"]:
