@@ -79,7 +79,7 @@ def clip_backward(tree: PyTree, largest: float) -> PyTree:
         largest: Euclidean norm, over all leaves, of the gradient that leaves it backwards.
 
     Example:
-        >>> value, slope = jax.value_and_grad(lambda x: 100 * clip_backward(x, 3.0))(1.0)
+        >>> value, slope = jax.value_and_grad(lambda x: 100 * clip_backward(x, 3.0))(jnp.ones(()))
         >>> float(value), float(slope)
         (100.0, 3.0)
     """

@@ -169,7 +169,7 @@ def _far_claims(task: str, star: _Star) -> tuple[Claim, ...]:
             claims.append(
                 _claim(
                     f"C3-blackbox-diverges-{task}-{reach}", "3",
-                    f"Blackbox diverges past its horizon, by {words} of it ({_WORDS[task]}).",
+                    f"Blackbox diverges within {words} its horizon ({_WORDS[task]}).",
                     measured.diverges, _SHARES, _FAR.format("− 0.5", "− log10(1.1)"),
                     place, task, "blackbox",
                 )
@@ -178,7 +178,7 @@ def _far_claims(task: str, star: _Star) -> tuple[Claim, ...]:
             *(
                 _claim(
                     f"{star.prefix}3-{arm}-stays-{task}-{reach}", star.figure,
-                    f"{name} remains stable past its horizon, to {words} of it ({_WORDS[task]}).",
+                    f"{name} remains stable to {words} its horizon ({_WORDS[task]}).",
                     measured.stays, _SHARES,
                     "0.1 − " + _FAR.format("there", "; log10(1.1) − that"),
                     place, task, arm,
