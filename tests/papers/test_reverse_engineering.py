@@ -5,7 +5,6 @@ import html
 import json
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 
@@ -23,6 +22,7 @@ from optoscope.papers.reverse_engineering._setting import (
     meta_objective,
 )
 from optoscope.report._paper_b import PAPER_B
+from support.reproductions import at_smoke_scale
 
 
 def test_figures_are_drawn_from_parts_that_are_measured():
@@ -174,15 +174,7 @@ def test_figure_2_needs_no_meta_training(tmp_path: Path):
 
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("papers") / "B"
-    before = jax.config.read("jax_disable_most_optimizations")
-    # As the command does: hardly anything is computed, nearly all of the time is compilation.
-    jax.config.update("jax_disable_most_optimizations", True)
-    try:
-        paper.reproduce("all", "smoke", directory)
-    finally:
-        jax.config.update("jax_disable_most_optimizations", before)
-    return directory
+    return at_smoke_scale(paper.PAPER, "all", tmp_path_factory.mktemp("papers") / "B")
 
 
 @pytest.mark.slow

@@ -31,6 +31,7 @@ from optoscope.papers.stability._unseen import (
     unseen,
     unseen_names,
 )
+from support.reproductions import at_smoke_scale
 
 
 def test_every_claim_names_a_figure_and_is_unique():
@@ -357,15 +358,7 @@ def test_figure_1_needs_no_meta_training(tmp_path: Path):
 
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("papers") / "C"
-    before = jax.config.read("jax_disable_most_optimizations")
-    # As the command does: hardly anything is computed, nearly all of the time is compilation.
-    jax.config.update("jax_disable_most_optimizations", True)
-    try:
-        paper.reproduce("everything", "smoke", directory)
-    finally:
-        jax.config.update("jax_disable_most_optimizations", before)
-    return directory
+    return at_smoke_scale(paper.PAPER, "everything", tmp_path_factory.mktemp("papers") / "C")
 
 
 @pytest.mark.slow

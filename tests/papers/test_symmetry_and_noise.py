@@ -1,10 +1,8 @@
 """Paper A at smoke scale; everything is measured once, in one directory."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 
@@ -15,6 +13,7 @@ from optoscope.papers._parts import Store
 from optoscope.papers.symmetry_and_noise._learn import Recipe, learned, load_learned
 from optoscope.papers.symmetry_and_noise._setting import Setting
 from optoscope.report._paper_a import PAPER_A
+from support.reproductions import at_smoke_scale
 
 MEASURED_FROM_NOTHING = ("2", "7")
 
@@ -76,13 +75,8 @@ def test_what_needs_no_meta_training(tmp_path: Path):
 
 
 @pytest.fixture(scope="module")
-def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    directory = tmp_path_factory.mktemp("papers") / "A"
-    # As the command does: nearly all of the time at this scale goes into compiling.
-    jax.config.update("jax_disable_most_optimizations", True)
-    paper.reproduce("everything", "smoke", directory)
-    yield directory
-    jax.config.update("jax_disable_most_optimizations", False)
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return at_smoke_scale(paper.PAPER, "everything", tmp_path_factory.mktemp("papers") / "A")
 
 
 @pytest.mark.slow

@@ -6,7 +6,6 @@ import warnings
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 
 from optoscope import report
 from optoscope.report._paper_b import PAPER_B
@@ -16,6 +15,7 @@ from optoscope.report._paper_b._search import _cells, _heat_map
 from optoscope.report._paper_marks import limits
 from optoscope.report._style import Look
 from support.paper_b_records import SEEDS, part
+from support.paper_figures import assert_drawn_and_labelled, copies, words
 
 FIGURES = {kind.name.removeprefix("figure-"): kind for kind in PAPER_B}
 LEADING_SEEDS = ("states-", "fixed-points-", "clipping-", "schedule-", "adaptation-", "groups-",
@@ -49,12 +49,7 @@ def parts():
 
 
 def records_of(key, parts):
-    """The records of a figure, in copies that a test may spoil."""
-    return {name: {k: np.array(v) for k, v in parts[name].items()} for name in FIGURES[key].parts}
-
-
-def words(figure):
-    return "\n".join(t.get_text() for t in figure.findobj(Text) if t.get_visible())
+    return copies(FIGURES[key], parts)
 
 
 def test_the_registry_names_and_describes_every_figure():
@@ -67,15 +62,7 @@ def test_the_registry_names_and_describes_every_figure():
 
 @pytest.mark.parametrize("key", FIGURES)
 def test_every_figure_is_drawn_and_labelled(key, parts):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        figure = FIGURES[key].picture(records_of(key, parts))
-    assert isinstance(figure, Figure)
-    text = words(figure)
-    for expected in LABELS[key]:
-        assert expected in text
-    sizes = [t.get_fontsize() for t in figure.findobj(Text) if t.get_text()]
-    assert min(sizes) >= 9
+    assert_drawn_and_labelled(FIGURES[key], records_of(key, parts), LABELS[key])
 
 
 @pytest.mark.parametrize("key", ["2", "7", "14", "17"])

@@ -6,13 +6,13 @@ import warnings
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 
 from optoscope import report
 from optoscope.report._paper_c import PAPER_C
 from optoscope.report._paper_c._marks import ALWAYS, LOOKS, Runs, draw_runs, loss_axis
 from optoscope.report._paper_c._unseen import FIGURE_4, UNSEEN
 from optoscope.report._records import read_run
+from support.paper_figures import assert_drawn_and_labelled, copies, words
 
 FIGURES = {kind.name.removeprefix("figure-"): kind for kind in PAPER_C}
 ARMS = ("hyperparam", "blackbox", "star-0", "star-0.1", "star-0.5", "star-1", "blackbox-0.5",
@@ -212,16 +212,7 @@ def parts():
 
 
 def records_of(key, parts):
-    """The records of a figure, in copies that a test may spoil."""
-    kind = FIGURES[key]
-    return {
-        name: {k: np.array(v) for k, v in parts[name].items()}
-        for name in (*kind.parts, *kind.optional)
-    }
-
-
-def words(figure):
-    return "\n".join(t.get_text() for t in figure.findobj(Text) if t.get_visible())
+    return copies(FIGURES[key], parts)
 
 
 def test_the_registry_names_and_describes_every_figure():
@@ -255,15 +246,7 @@ def test_the_figures_are_drawn_from_the_parts_of_the_paper():
 
 @pytest.mark.parametrize("key", FIGURES)
 def test_every_figure_is_drawn_and_labelled(key, parts):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        figure = FIGURES[key].picture(records_of(key, parts))
-    assert isinstance(figure, Figure)
-    text = words(figure)
-    for expected in LABELS[key]:
-        assert expected in text
-    sizes = [t.get_fontsize() for t in figure.findobj(Text) if t.get_text()]
-    assert min(sizes) >= 9
+    assert_drawn_and_labelled(FIGURES[key], records_of(key, parts), LABELS[key])
 
 
 @pytest.mark.parametrize("key", ["4", "app-3"])

@@ -170,12 +170,10 @@ def versions() -> dict[str, str]:
 
 
 def get_task(name: str, **options: Any) -> Any:
-    """`tasks.get`, with the data options only where the task takes them."""
+    """`tasks.get`, with those of the options that the task has."""
     from optoscope import tasks
 
-    if name in tasks.REGISTRY and tasks.REGISTRY[name].dataset is None:
-        options.pop("data_dir", None)
-    return tasks.get(name, **options)
+    return tasks.get(name, **tasks.REGISTRY[name].known(options))
 
 
 def get_task_or_own(name: str | None, place: str, **options: Any) -> tuple[str, Any]:
@@ -193,17 +191,14 @@ def get_task_or_own(name: str | None, place: str, **options: Any) -> tuple[str, 
     """
     if name is not None:
         return name, get_task(name, **options)
-    from optoscope import optimizers, tasks
+    from optoscope import optimizers
 
     task = optimizers.read_description(place)["metadata"].get("task")
     if not isinstance(task, dict) or "name" not in task:
         raise InvalidValueError("which task? Name it with --task; see `optoscope list tasks`.")
     name, own = str(task["name"]), task.get("options") or {}
-    if name in tasks.REGISTRY:
-        known = tasks.REGISTRY[name].known_options
-        as_tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in own.items()}
-        options = {k: v for k, v in as_tuples.items() if k in known} | options
-    return name, get_task(name, **options)
+    as_tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in own.items()}
+    return name, get_task(name, **as_tuples | options)
 
 
 def use_devices(requested: int, num_tasks: int) -> int:

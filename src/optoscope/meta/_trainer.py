@@ -98,20 +98,22 @@ class HeldOutLoss:
         num_steps: steps a run.
         num_runs: runs to average.
         key: draws the runs.
+        measure: what the losses of all runs, (runs, steps), are worth, if not their mean.
     """
 
     task: Task | TaskDistribution
     num_steps: int
     num_runs: int
     key: PRNGKeyArray
+    measure: Callable[[Array], Any] = jnp.mean
 
     def __call__(self, optimizer: Optimizer) -> float:
-        """The mean loss over runs and steps; infinite if it is not finite."""
+        """The mean loss over runs and steps, or their measure; infinite if it is not finite."""
         losses = train(
             self.task, optimizer, self.num_steps, key=self.key, num_runs=self.num_runs
         ).losses
-        mean = float(jnp.mean(losses))
-        return mean if np.isfinite(mean) else float("inf")
+        measured = float(self.measure(losses))
+        return measured if np.isfinite(measured) else float("inf")
 
 
 @eqx.filter_jit

@@ -11,7 +11,7 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 from scipy.special import entr
 
-from optoscope._core.errors import InvalidValueError, UnknownNameError
+from optoscope._core.errors import InvalidValueError, UnknownNameError, check_number
 from optoscope._core.trees import size
 from optoscope.data import Dataset
 from optoscope.tasks._base import Task
@@ -57,8 +57,7 @@ class Autoencoder(Task):
     name: str = eqx.field(static=True, default="autoencoder")
 
     def __check_init__(self):
-        if self.batch_size < 1:
-            raise InvalidValueError(f"batch_size is {self.batch_size}; it must be at least 1.")
+        check_number("batch_size", self.batch_size, minimum=1)
         if self.loss_name not in LOSSES:
             raise UnknownNameError("loss", self.loss_name, LOSSES)
 

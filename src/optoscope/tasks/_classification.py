@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from optoscope._core.errors import InvalidValueError, UnknownNameError
+from optoscope._core.errors import UnknownNameError, check_number
 from optoscope._core.trees import size
 from optoscope.data import Dataset
 from optoscope.tasks._base import Task
@@ -46,8 +46,7 @@ class Classification(Task):
     name: str = eqx.field(static=True, default="classification")
 
     def __check_init__(self):
-        if self.batch_size < 1:
-            raise InvalidValueError(f"batch_size is {self.batch_size}; it must be at least 1.")
+        check_number("batch_size", self.batch_size, minimum=1)
 
     def init(self, key: PRNGKeyArray) -> MLPParams:
         """Draws the network's initial parameters."""

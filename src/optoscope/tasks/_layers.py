@@ -70,17 +70,10 @@ def _patches(
     images: Float[Array, "batch height width inputs"], kernel_size: int, stride: int, padding: str
 ) -> Float[Array, "batch new_height new_width patch"]:
     """What each output of a convolution sees, in the order of a kernel's own entries."""
-    sides = images.shape[1:3]
-    if padding == "SAME":
-        sides = tuple(-(-side // stride) for side in sides)
-        surplus = [
-            max((new - 1) * stride + kernel_size - old, 0)
-            for new, old in zip(sides, images.shape[1:3], strict=True)
-        ]
-        edges = [(total // 2, total - total // 2) for total in surplus]
-        images = jnp.pad(images, [(0, 0), *edges, (0, 0)])
-    else:
-        sides = tuple((side - kernel_size) // stride + 1 for side in sides)
+    window, strides = (kernel_size,) * 2, (stride,) * 2
+    edges = jax.lax.padtype_to_pads(images.shape[1:3], window, strides, padding)
+    images = jnp.pad(images, [(0, 0), *edges, (0, 0)])
+    sides = tuple((side - kernel_size) // stride + 1 for side in images.shape[1:3])
     height, width = ((side - 1) * stride + 1 for side in sides)
     return jnp.concatenate(
         [

@@ -1,7 +1,7 @@
 """Tasks by name."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -45,6 +45,10 @@ class TaskEntry:
         if self.dataset is None:
             return frozenset(inspect.signature(self.build).parameters)
         return frozenset((*self.data_options, *self.options))
+
+    def known(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of the options that the task has."""
+        return {name: value for name, value in options.items() if name in self.known_options}
 
 
 REGISTRY: Registry[TaskEntry] = Registry("task")

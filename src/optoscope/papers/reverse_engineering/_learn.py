@@ -3,7 +3,6 @@
 import functools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,10 @@ import numpy as np
 import optax
 from jaxtyping import PRNGKeyArray
 
-from optoscope import meta, optimizers, tasks, training
+from optoscope import meta, optimizers
 from optoscope._core.files import replacing
 from optoscope._core.keys import stream
-from optoscope.optimizers import Optimizer, OptimizerModule
+from optoscope.optimizers import OptimizerModule
 from optoscope.papers._meta_trained import export, finished, outcome, restored, weights
 from optoscope.papers._parts import Arrays, Part, Workspace
 from optoscope.papers.reverse_engineering._scales import Recipe
@@ -36,24 +35,19 @@ def _meta_optimizer(
     )
 
 
-@dataclass(frozen=True)
-class HeldOutObjective:
-    """An evaluation by the meta-objective, on problems that are the same at every call."""
+def held_out(setting: Setting, name: str) -> meta.HeldOutLoss:
+    """An evaluation by the meta-objective; infinite where a problem diverged.
 
-    distribution: tasks.TaskDistribution
-    recipe: Recipe
-    key: PRNGKeyArray
-
-    def __call__(self, optimizer: Optimizer) -> float:
-        """The mean over problems; infinite where one diverged."""
-        losses = training.train(
-            self.distribution,
-            optimizer,
-            self.recipe.horizon,
-            key=self.key,
-            num_runs=self.recipe.evaluation_runs,
-        ).losses
-        return float(meta_objective(np.asarray(losses), self.recipe.relative).mean())
+    All meta-seeds are judged on the same problems, or the best of them would be luck.
+    """
+    recipe = setting.recipe(name)
+    return meta.HeldOutLoss(
+        setting.distribution(name),
+        recipe.horizon,
+        recipe.evaluation_runs,
+        stream(setting.seed, f"{name} held out"),
+        lambda losses: meta_objective(np.asarray(losses), recipe.relative).mean(),
+    )
 
 
 def blank(recipe: Recipe, key: PRNGKeyArray) -> OptimizerModule:
@@ -67,13 +61,11 @@ def snapshot_steps(recipe: Recipe) -> tuple[int, ...]:
     return tuple(int(step) for step in np.unique(np.round(steps)))
 
 
-def _trainer(
-    setting: Setting, name: str, evaluation: HeldOutObjective
-) -> meta.Trainer:  # fmt: skip
+def _trainer(setting: Setting, name: str, evaluation: meta.HeldOutLoss) -> meta.Trainer:
     recipe = setting.recipe(name)
     return meta.Trainer(
         meta.FullBackprop(
-            evaluation.distribution,
+            setting.distribution(name),
             num_tasks=recipe.num_tasks,
             horizon=recipe.horizon,
             relative=recipe.relative,
@@ -100,10 +92,7 @@ def learned(setting: Setting, name: str, meta_seed: int) -> Part:
     def compute(needed: Mapping[str, Arrays], workspace: Workspace) -> Arrays:
         seed = stream(setting.seed, f"{name} meta-seed {meta_seed}")
         weights_key, steps_key = jax.random.split(seed)
-        # All meta-seeds are judged on the same problems, or the best of them would be luck.
-        evaluation = HeldOutObjective(
-            setting.distribution(name), recipe, stream(setting.seed, f"{name} held out")
-        )
+        evaluation = held_out(setting, name)
         trainer, folder = _trainer(setting, name, evaluation), workspace.folder()
         start = blank(recipe, weights_key)
 
@@ -125,7 +114,7 @@ def learned(setting: Setting, name: str, meta_seed: int) -> Part:
             if not _snapshot(folder, step).exists():
                 up_to(step)
         result = up_to(recipe.meta_steps)
-        export(folder, result, evaluation.distribution.metadata, configuration)
+        export(folder, result, evaluation.task.metadata, configuration)
         best = {f"best/{path}": leaf for path, leaf in weights(result.best).items()}
         return best | _snapshots(folder, recipe) | outcome(result)
 

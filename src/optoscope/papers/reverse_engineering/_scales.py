@@ -55,10 +55,6 @@ class Recipe:
     finalists: int = 0
     finalist_runs: int = 16
 
-    def as_json(self) -> dict[str, Any]:
-        """All fields."""
-        return dataclasses.asdict(self)
-
 
 @dataclass(frozen=True)
 class Scale:
@@ -98,10 +94,6 @@ class Scale:
     def num_tasks(self) -> int:
         """The largest number of problems a meta-gradient, for the command line."""
         return max(recipe.num_tasks for recipe in self.recipes.values())
-
-    def as_json(self) -> dict[str, Any]:
-        """All fields."""
-        return dataclasses.asdict(self)
 
 
 # Gradients of Rosenbrock's function reach thousands. Seen as they are, or by their logarithm,

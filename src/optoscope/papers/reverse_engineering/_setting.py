@@ -28,10 +28,8 @@ class Setting(_setting.Setting):
     def distribution(self, name: str) -> tasks.TaskDistribution:
         """The problems of a task."""
         recipe = self.recipe(name)
-        options = dict(recipe.options)
-        if tasks.REGISTRY[recipe.task].dataset is not None:
-            options |= self.data_options
-        return tasks.as_distribution(tasks.get(recipe.task, **options))
+        known = tasks.REGISTRY[recipe.task].known(self.data_options)
+        return tasks.as_distribution(tasks.get(recipe.task, **dict(recipe.options) | known))
 
     def described(self, name: str, **values: Any) -> dict[str, Any]:
         """The configuration of a part on a task, for its description."""

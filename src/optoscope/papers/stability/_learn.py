@@ -3,7 +3,6 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,9 +11,9 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from optoscope import meta, optimizers, tasks, training
+from optoscope import meta, optimizers, tasks
 from optoscope._core.keys import stream
-from optoscope.optimizers import Optimizer, OptimizerModule, StarOptimizer
+from optoscope.optimizers import OptimizerModule, StarOptimizer
 from optoscope.papers._meta_trained import export, finished, outcome, restored, weights
 from optoscope.papers._parts import Arrays, Part, Workspace
 from optoscope.papers.stability._scales import Recipe
@@ -48,27 +47,6 @@ def meta_optimizer(recipe: Recipe, weight_decay: float) -> optax.GradientTransfo
     return cast(optax.GradientTransformation, optimizers.as_optax(module))
 
 
-@dataclass(frozen=True)
-class HeldOut:
-    """An evaluation by the meta-objective, on runs that are the same at every call."""
-
-    task: tasks.Task
-    recipe: Recipe
-    objective: meta.Objective
-    key: PRNGKeyArray
-
-    def __call__(self, optimizer: Optimizer) -> float:
-        """The mean normalised loss over runs and the whole horizon."""
-        losses = training.train(
-            self.task,
-            optimizer,
-            self.recipe.horizon,
-            key=self.key,
-            num_runs=self.recipe.evaluation_runs,
-        ).losses
-        return float(np.mean(self.objective.normalize(losses)))
-
-
 def blank(arm: str, key: PRNGKeyArray) -> StarOptimizer:
     """The optimizer of an arm before meta-training."""
     return StarOptimizer.create(key, **ARMS[arm].options)
@@ -91,7 +69,13 @@ def learned(setting: Setting, name: str, arm: str, meta_seed: int) -> Part:
         weights_key, steps_key = jax.random.split(seed)
         task, objective = setting.task(name), setting.objective(name)
         # All are judged on the same runs, or the best of them would be luck.
-        held_out = HeldOut(task, recipe, objective, stream(setting.seed, f"{name} held out"))
+        held_out = meta.HeldOutLoss(
+            task,
+            recipe.horizon,
+            recipe.evaluation_runs,
+            stream(setting.seed, f"{name} held out"),
+            lambda losses: jax.numpy.mean(objective.normalize(losses)),
+        )
         trainer = meta.Trainer(
             meta.PES(
                 tasks.fixed(task),

@@ -1,6 +1,5 @@
 """How much is computed: the counts of the paper, of a laptop, and of a test."""
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,10 +42,6 @@ class Recipe:
     other_seeds: int = 5
     evaluations: int = 100
     evaluation_runs: int = 8
-
-    def as_json(self) -> dict[str, Any]:
-        """All fields."""
-        return dataclasses.asdict(self)
 
 
 @dataclass(frozen=True)
@@ -110,10 +105,6 @@ class Scale:
     def num_tasks(self) -> int:
         """The largest number of particles a meta-gradient, for the command line."""
         return max(recipe.num_particles for recipe in self.recipes.values())
-
-    def as_json(self) -> dict[str, Any]:
-        """All fields."""
-        return dataclasses.asdict(self)
 
 
 SCALES = {

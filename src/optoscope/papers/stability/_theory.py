@@ -50,19 +50,22 @@ def eigenvalues(setting: Setting) -> Part:
 
 
 def _random_quadratic(draw: np.random.Generator) -> quadratic.NoisyQuadratic:
-    basis, _ = np.linalg.qr(draw.standard_normal((_SIZE, _SIZE)))
-    hessian = (basis * np.exp(draw.uniform(np.log(0.1), np.log(10.0), _SIZE))) @ basis.T
-    return quadratic.NoisyQuadratic((hessian + hessian.T) / 2)
+    basis = _basis(draw)
+    curvatures = np.exp(draw.uniform(np.log(0.1), np.log(10.0), _SIZE))
+    return quadratic.NoisyQuadratic(_symmetric(basis, curvatures))
 
 
 def _between(draw: np.random.Generator, low: float, high: float) -> np.ndarray:
     return draw.uniform(low, high, _SIZE)
 
 
-def _symmetric(draw: np.random.Generator, values: np.ndarray) -> np.ndarray:
-    basis, _ = np.linalg.qr(draw.standard_normal((_SIZE, _SIZE)))
-    P = (basis * values) @ basis.T
-    return (P + P.T) / 2
+def _basis(draw: np.random.Generator) -> np.ndarray:
+    return np.linalg.qr(draw.standard_normal((_SIZE, _SIZE)))[0]
+
+
+def _symmetric(basis: np.ndarray, values: np.ndarray) -> np.ndarray:
+    matrix = (basis * values) @ basis.T
+    return (matrix + matrix.T) / 2
 
 
 def _theorem(draw: np.random.Generator, symmetric: bool) -> quadratic.StabilityBounds:
@@ -71,7 +74,7 @@ def _theorem(draw: np.random.Generator, symmetric: bool) -> quadratic.StabilityB
     nominal = draw.uniform(0, reach)
     values = _between(draw, -nominal, reach - nominal)
     if symmetric:
-        P = _symmetric(draw, values)
+        P = _symmetric(_basis(draw), values)
     else:
         vectors = draw.standard_normal((_SIZE, _SIZE))
         P = vectors @ (values[:, None] * np.linalg.inv(vectors))
@@ -82,7 +85,8 @@ def _lemma_2(draw: np.random.Generator) -> quadratic.StabilityBounds:
     problem = _random_quadratic(draw)
     reach = 2 / problem.largest_curvature**0.5
     nominal = draw.uniform(0, reach)
-    P = _symmetric(draw, _between(draw, -nominal, reach - nominal))
+    values = _between(draw, -nominal, reach - nominal)
+    P = _symmetric(_basis(draw), values)
     return quadratic.preconditioned_bounds(problem, P, nominal)
 
 

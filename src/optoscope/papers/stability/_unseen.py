@@ -213,5 +213,4 @@ def _options(setting: Setting, name: str) -> dict[str, Any]:
     if setting.scale.unseen_images:
         options["dataset"] = setting.scale.unseen_images
     # Text has neither another dataset nor a validation split to leave out.
-    known = tasks.REGISTRY[name].known_options
-    return {key: value for key, value in options.items() if key in known}
+    return tasks.REGISTRY[name].known(options)

@@ -1,8 +1,7 @@
 """The three scales: the same program with other numbers."""
 
-import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -64,10 +63,6 @@ class Scale:
     noise_batches: int = 469
     covariance_batches: int = 93
     noise_seeds: int = 3
-
-    def as_json(self) -> dict[str, Any]:
-        """All fields."""
-        return dataclasses.asdict(self)
 
 
 SCALES = {
