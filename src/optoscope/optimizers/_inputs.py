@@ -4,17 +4,15 @@ Features that differ from coordinate to coordinate are `whole`; those that repea
 over columns are kept as one vector; the time features are eleven numbers for all coordinates.
 """
 
-from collections.abc import Sequence
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from optoscope.optimizers._accumulators import Accumulators, factored_axes
-from optoscope.optimizers._mean_squares import mean_squares
+from optoscope.optimizers._mean_squares import Factors, InverseRoot, Tensor, mean_squares
 
 TIME_SCALES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1e3, 3e3, 1e4, 3e4, 1e5)
 NUM_NORMALIZED = 28
@@ -30,23 +28,18 @@ COLUMN_INDICES = (16, 17, 18, 22, 23, 24)
 
 
 class Products(eqx.Module):
-    """The features that are one tensor, alone or times a partner.
+    """The features that are one tensor, alone or times some factors.
 
     Args:
         tensor: of the tensor's own shape.
         indices: which of the 39 inputs each feature stands for; a vector's D_k stands for two.
-        partners: what the tensor is multiplied by; None for the tensor alone.
+        factors: what the tensor is multiplied by, one tuple a feature; with size 1 where they
+            repeat.
     """
 
-    tensor: Float[Array, "*shape"]
+    tensor: Tensor
     indices: tuple[tuple[int, ...], ...] = eqx.field(static=True)
-    partners: tuple[Float[Array, "*shape"] | None, ...] = (None,)
-
-    def values(self) -> list[Float[Array, "*shape"]]:
-        """The features before their normalisation."""
-        return [
-            self.tensor if partner is None else self.tensor * partner for partner in self.partners
-        ]
+    factors: tuple[Factors, ...] = ((),)
 
 
 class Inputs(eqx.Module):
@@ -91,78 +84,73 @@ def measure(
         parameter: p before the update.
         accumulators: the averages that have already seen g.
     """
-    preconditioner = jax.lax.rsqrt(accumulators.second_moment + _SECOND_MOMENT_OFFSET)
-    tensors = (
-        gradient,
-        parameter,
-        accumulators.momenta,
-        accumulators.second_moment,
-        preconditioner,
-        _factors(accumulators),
-        [] if accumulators.factored else list(accumulators.rows),
-    )
-    squares = mean_squares(lambda tensors: _distinct(_products(tensors)), tensors)
-    whole = _products(tensors)
+    preconditioner = InverseRoot(accumulators.second_moment + _SECOND_MOMENT_OFFSET)
+    loops = _products(gradient, parameter, accumulators, preconditioner)
+    whole = tuple(products for loop in loops for products in loop)
+    squares = mean_squares([[(x.tensor, x.factors) for x in loop] for loop in loops])
+    first = [indices[0] for products in whole for indices in products.indices]
+    squares = squares[np.argsort(first)]
     if not accumulators.factored:
         # R_k = C_k = D_k, and so are their roots.
         averages, roots = squares[13:16], squares[16:19]
         squares = [squares[:13], averages, averages, roots, roots, squares[19:]]
         scales = _one_over_root(jnp.concatenate(squares))
-        return Inputs(whole, None, None, scales, preconditioner)
+        return Inputs(whole, None, None, scales, preconditioner.value)
     rows, columns = _with_roots(accumulators.rows), _with_roots(accumulators.columns)
     # Their mean squares need no spreading.
     spread = [jnp.mean((x * x).reshape(2, 3, -1), axis=-1) for x in (rows, columns)]
     squares = [squares[:13], jnp.stack(spread, axis=1).ravel(), squares[13:]]
     scales = _one_over_root(jnp.concatenate(squares))
-    return Inputs(whole, rows, columns, scales, preconditioner)
+    return Inputs(whole, rows, columns, scales, preconditioner.value)
 
 
-Tensors = tuple[Any, ...]
+def _products(
+    gradient: Array, parameter: Array, accumulators: Accumulators, preconditioner: InverseRoot
+) -> tuple[tuple[Products, ...], ...]:
+    """Inputs 0 to 12 and 25 to 27; for rank below 2 all of 0 to 27.
 
-
-def _products(tensors: Tensors) -> tuple[Products, ...]:
-    """Inputs 0 to 12 and 25 to 27; for rank below 2 all of 0 to 27."""
-    gradient, parameter, momenta, second_moment, preconditioner, factors, averages = tensors
-    if averages:
-        for_gradient, for_momenta = zip(*factors, strict=True)
-    else:
-        for_gradient = for_momenta = tuple(row * column for row, column in factors)
+    Returns:
+        For every loop of `mean_squares` what is measured in it.
+    """
+    for_gradient, for_momenta = _factors(accumulators)
+    averages = () if accumulators.factored else accumulators.rows
+    first, second, third = (
+        Products(momentum, ((2 + k,), (6 + k,), (25 + k,)), ((), (preconditioner,), factors))
+        for k, (momentum, factors) in enumerate(zip(accumulators.momenta, for_momenta, strict=True))
+    )
+    roots = (InverseRoot(average + _AVERAGE_OFFSET) for average in averages)
     return (
-        Products(gradient, ((0,), (10,), (11,), (12,)), (None, *for_gradient)),
-        Products(parameter, ((1,),)),
-        *(
-            Products(momentum, ((2 + k,), (6 + k,), (25 + k,)), (None, preconditioner, factor))
-            for k, (momentum, factor) in enumerate(zip(momenta, for_momenta, strict=True))
+        (
+            Products(gradient, ((0,), (10,), (11,), (12,)), ((), *for_gradient)),
+            Products(parameter, ((1,),)),
         ),
-        Products(second_moment, ((5,),)),
-        Products(preconditioner, ((9,),)),
-        *(Products(average, ((13 + k, 16 + k),)) for k, average in enumerate(averages)),
-        *(Products(_root(average), ((19 + k, 22 + k),)) for k, average in enumerate(averages)),
+        (first,),
+        (second,),
+        (
+            third,
+            Products(accumulators.second_moment, ((5,),)),
+            Products(preconditioner, ((9,),)),
+        ),
+        *(
+            (Products(average, ((13 + k, 16 + k),)), Products(root, ((19 + k, 22 + k),)))
+            for k, (average, root) in enumerate(zip(averages, roots, strict=True))
+        ),
     )
 
 
-def _distinct(products: Sequence[Products]) -> list[Array]:
-    """The features in the order of the first input each stands for."""
-    values = {
-        indices[0]: value
-        for product in products
-        for indices, value in zip(product.indices, product.values(), strict=True)
-    }
-    return [values[index] for index in sorted(values)]
-
-
-def _factors(accumulators: Accumulators) -> list[tuple[Array, Array]]:
-    """(r_k, c_k) of rank 2 or more; what g and m_k are multiplied by for lower ranks."""
+def _factors(accumulators: Accumulators) -> tuple[tuple[Factors, ...], tuple[Factors, ...]]:
+    """What g and what m_k are multiplied by: (r_k, c_k) for rank 2 or more."""
     rows, columns = accumulators.rows, accumulators.columns
     if not accumulators.factored:
         first = _floored_one_over_root(rows + _FACTOR_FLOOR)
         second = jax.lax.rsqrt(rows + _SECOND_MOMENT_OFFSET)
-    else:
-        axis, _ = factored_axes(accumulators.second_moment.shape)
-        means = jnp.mean(rows, axis=axis + 1, keepdims=True)
-        first = _floored_one_over_root(rows / (means + _FACTOR_FLOOR))
-        second = _floored_one_over_root(columns)
-    return list(zip(first, second, strict=True))
+        return tuple((factor,) for factor in first), tuple((factor,) for factor in second)
+    axis, _ = factored_axes(accumulators.second_moment.shape)
+    means = jnp.mean(rows, axis=axis + 1, keepdims=True)
+    first = _floored_one_over_root(rows / (means + _FACTOR_FLOOR))
+    second = _floored_one_over_root(columns)
+    both = tuple(zip(first, second, strict=True))
+    return both, both
 
 
 def _with_roots(averages: Float[Array, "averages ..."]) -> Float[Array, "features ..."]:

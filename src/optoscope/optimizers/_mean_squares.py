@@ -1,106 +1,188 @@
-"""Mean squares of many functions of the same tensors in one pass over memory."""
+"""Mean squares of many products of the same tensors in few passes over memory."""
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
-# Four terms a sum are unrolled and vectorised by the compiler; eight are not.
-_TERMS = 4
-# Coordinates whose tensors and partial sums fit a core's cache together.
-_BLOCK = 4096
+# A loop that adds up so many terms of five products is unrolled and vectorised by the compiler;
+# one of more is not.
+_TERMS = 10
+_PRODUCTS = 4
+# What is left of a tensor when folding it once more would cost more than it saves.
+_SMALL = 2048
+# Shorter runs of neighbours do not fill the processor's vectors.
+_SHORT = 16
 
-Build = Callable[[Any], Sequence[Array]]
+
+class InverseRoot(eqx.Module):
+    """One over the square root of an array, a tensor that is never written to memory.
+
+    Every loop computes for itself what it needs: the root, or the square without one.
+    """
+
+    array: Float[Array, "..."]
+
+    @property
+    def value(self) -> Float[Array, "..."]:
+        """array^(-1/2)."""
+        return jax.lax.rsqrt(self.array)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The array's."""
+        return self.array.shape
 
 
-def mean_squares(build: Build, tensors: Any) -> Float[Array, " features"]:
-    """The mean square of every array that `build(tensors)` would return.
+Tensor = Float[Array, "..."] | InverseRoot
+# Of one rank, with size 1 where they repeat.
+Factors = tuple[Tensor, ...]
+# A tensor, and for each of its products the factors that it is multiplied by.
+Group = tuple[Tensor, tuple[Factors, ...]]
+Loops = Sequence[Sequence[Group]]
+# The square of a tensor and the squares of its factors; an inverse root that is left among them
+# stands for a division by its array.
+Squares = tuple[Float[Array, "..."], tuple[Factors, ...]]
 
-    No feature is written to memory: a reduction of several operands is compiled to one
-    loop that reads every tensor once, where separate means are as many loops. It adds up four
-    coordinates at a time, which vectorises; what is left is a quarter of the size. Large tensors
-    are taken in blocks, so that this quarter never leaves the cache.
+
+def as_array(tensor: Tensor) -> Float[Array, "..."]:
+    """The array that a tensor stands for."""
+    return tensor.value if isinstance(tensor, InverseRoot) else tensor
+
+
+def mean_squares(loops: Loops) -> Float[Array, " products"]:
+    """The mean square of every product, loop by loop and group by group.
+
+    A reduction of several operands is compiled to one loop that reads every tensor once, where
+    separate means are as many loops. It adds up a few neighbours at a time, which vectorises;
+    factors that repeat along the axis that it folds are multiplied after it, where less is left.
 
     Args:
-        build: element-wise; all its results have the tensors' common shape.
-        tensors: a tree of arrays of one rank, with size 1 where they repeat.
+        loops: for every loop the tensors that it reads, all of one shape, and their factors; no
+            factors are the tensor itself. At most five products of two large tensors a loop: of
+            more, the processor does not follow the rows.
     """
-    shape = np.broadcast_shapes(*(leaf.shape for leaf in jax.tree.leaves(tensors)))
 
-    # Differentiated as plain means: the rules for loops over blocks and for reductions of
-    # several operands are far slower.
+    # Differentiated as plain means: the rules for reductions of several operands are far slower,
+    # and a square may overflow where a product does not.
     @jax.custom_jvp
-    def means(tensors: Any) -> Array:
-        return _sums_of_squares(build, tensors, shape) / math.prod(shape)
+    def means(loops: Loops) -> Array:
+        squares = [[_square(group) for group in groups] for groups in loops]
+        return _sums(squares) / squares[0][0][0].size
 
     @means.defjvp
     def _(primals: tuple, tangents: tuple) -> tuple:
-        values, slopes = jax.jvp(build, primals, tangents)
-        slopes = [jnp.mean(2 * value * slope) for value, slope in zip(values, slopes, strict=True)]
+        products, slopes = jax.jvp(_products, primals, tangents)
+        slopes = [jnp.mean(2 * x * slope) for x, slope in zip(products, slopes, strict=True)]
         return means(*primals), jnp.stack(slopes)
 
-    return means(tensors)
+    return means(loops)
 
 
-def _sums_of_squares(
-    build: Build, tensors: Any, shape: tuple[int, ...]
-) -> Float[Array, " features"]:
-    axis = _axis_to_fold(shape)
-
-    def sums(begin: int | Int[Array, ""], length: int, terms: int) -> Float[Array, " features"]:
-        """Over a part of the axis, folded into so many terms."""
-
-        def part(leaf: Array) -> Array:
-            if leaf.shape[axis] == 1:
-                return jnp.expand_dims(leaf, axis)
-            taken = jax.lax.dynamic_slice_in_dim(leaf, begin, length, axis)
-            around = taken.shape[:axis], taken.shape[axis + 1 :]
-            return taken.reshape(*around[0], terms, length // terms, *around[1])
-
-        squares = tuple(value * value for value in build(jax.tree.map(part, tensors)))
-        # Read from memory: fused, each total would recompute all features.
-        partial = jax.lax.optimization_barrier(_add_up(squares, axis))
-        partial = jax.lax.optimization_barrier(jnp.stack([values.ravel() for values in partial]))
-        return jnp.sum(partial, axis=1)
-
-    rest = shape[axis] % _TERMS
-    whole = shape[axis] - rest
-    if not whole:
-        return sums(0, rest, rest)
-    length = _block_length(whole, math.prod(shape) // shape[axis])
-    if length == whole:
-        total = sums(0, whole, _TERMS)
-    else:
-        begins = jnp.arange(0, whole, length)
-        total = jnp.sum(jax.lax.map(lambda begin: sums(begin, length, _TERMS), begins), axis=0)
-    return total + sums(whole, rest, rest) if rest else total
+def _products(loops: Loops) -> list[Float[Array, "*shape"]]:
+    return [
+        math.prod(map(as_array, factors), start=as_array(tensor))
+        for groups in loops
+        for tensor, several in groups
+        for factors in several
+    ]
 
 
-def _axis_to_fold(shape: tuple[int, ...]) -> int:
-    """The first axis that four divides, the last axis spared; else the longest."""
-    for axis, length in enumerate(shape[:-1]):
-        if length % _TERMS == 0 and length > 0:
-            return axis
-    return max(range(len(shape)), key=lambda axis: shape[axis])
-
-
-def _block_length(whole: int, size: int) -> int:
-    """The longest multiple of four that cuts the axis into equal blocks of the wanted size."""
-    quarters, most = whole // _TERMS, max(1, _BLOCK // (_TERMS * size))
-    longest = max(d for d in range(1, min(most, quarters) + 1) if quarters % d == 0)
-    # Blocks that are far too small cost more than they save.
-    return _TERMS * longest if 8 * longest >= most else whole
-
-
-def _add_up(arrays: tuple[Array, ...], axis: int) -> tuple[Array, ...]:
-    """Sums of several arrays over one axis, in one loop."""
-    zeros = tuple(jnp.zeros((), array.dtype) for array in arrays)
-    return tuple(
-        jax.lax.reduce(
-            arrays, zeros, lambda a, b: tuple(x + y for x, y in zip(a, b, strict=True)), (axis,)
-        )
+def _square(group: Group) -> Squares:
+    tensor, several = group
+    square = 1 / tensor.array if isinstance(tensor, InverseRoot) else tensor * tensor
+    return square, tuple(
+        tuple(f if isinstance(f, InverseRoot) else f * f for f in factors) for factors in several
     )
+
+
+def _squared_products(groups: Sequence[Squares]) -> list[Float[Array, "*shape"]]:
+    return [_squared_product(square, factors) for square, several in groups for factors in several]
+
+
+def _squared_product(square: Float[Array, "*shape"], factors: Factors) -> Float[Array, "*shape"]:
+    for factor in factors:
+        square = square / factor.array if isinstance(factor, InverseRoot) else square * factor
+    return square
+
+
+def _sums(loops: Sequence[Sequence[Squares]]) -> Float[Array, " products"]:
+    """The sum of every squared product over all coordinates."""
+    shape = loops[0][0][0].shape
+    if math.prod(shape) <= _SMALL:
+        products = [product.ravel() for groups in loops for product in _squared_products(groups)]
+        return jnp.sum(jnp.stack(products), axis=1)
+    axis, terms = _fold(shape)
+    whole = shape[axis] - shape[axis] % terms
+    if whole < shape[axis]:
+        return _sums(_part(loops, axis, 0, whole)) + _sums(_part(loops, axis, whole, shape[axis]))
+    folded = []
+    for groups in loops:
+        inside, after = _split(groups, axis)
+        folded += zip(_fold_products(inside, axis, terms), after, strict=True)
+    return _sums([folded[i : i + _PRODUCTS] for i in range(0, len(folded), _PRODUCTS)])
+
+
+def _fold(shape: tuple[int, ...]) -> tuple[int, int]:
+    """The axis to fold, and how many neighbours to add up.
+
+    Example:
+        >>> _fold((1000, 1000)), _fold((3, 3, 60, 40)), _fold((3, 1009))
+        ((0, 10), (2, 10), (1, 10))
+    """
+    for axis, length in enumerate(shape):
+        for terms in range(_TERMS, _TERMS // 2 - 1, -1):
+            if length % terms == 0:
+                return axis, terms
+    axis = max(range(len(shape)), key=lambda axis: shape[axis])
+    return axis, min(_TERMS, shape[axis])
+
+
+def _split(groups: Sequence[Squares], axis: int) -> tuple[list[Squares], list[tuple[Factors]]]:
+    """The groups with the factors that vary along the axis; product by product, the others."""
+
+    def chosen(several: tuple[Factors, ...], varying: bool) -> tuple[Factors, ...]:
+        return tuple(
+            tuple(factor for factor in factors if (factor.shape[axis] > 1) == varying)
+            for factors in several
+        )
+
+    inside = [(tensor, chosen(several, True)) for tensor, several in groups]
+    after = [(factors,) for _, several in groups for factors in chosen(several, False)]
+    return inside, after
+
+
+def _part(
+    loops: Sequence[Sequence[Squares]], axis: int, begin: int, end: int
+) -> Sequence[Sequence[Squares]]:
+    def part(leaf: Array) -> Array:
+        if leaf.shape[axis] == 1:
+            return leaf
+        return jax.lax.slice_in_dim(leaf, begin, end, axis=axis)
+
+    return jax.tree.map(part, loops)
+
+
+def _fold_products(groups: Sequence[Squares], axis: int, terms: int) -> tuple[Array, ...]:
+    """Every product, with `terms` coordinates of the axis added up to one, in one loop."""
+    # Neighbours are read together, unless they would be all that is contiguous.
+    short = math.prod(groups[0][0].shape[axis + 1 :]) < _SHORT
+
+    def cut(leaf: Array) -> Array:
+        if leaf.shape[axis] == 1:
+            return jnp.expand_dims(leaf, axis)
+        lengths = (terms, -1) if short else (-1, terms)
+        return leaf.reshape(*leaf.shape[:axis], *lengths, *leaf.shape[axis + 1 :])
+
+    products = tuple(_squared_products(jax.tree.map(cut, groups)))
+    zeros = tuple(jnp.zeros((), product.dtype) for product in products)
+    folded = jax.lax.reduce(
+        products,
+        zeros,
+        lambda a, b: tuple(x + y for x, y in zip(a, b, strict=True)),
+        (axis if short else axis + 1,),
+    )
+    return tuple(folded)

@@ -3,11 +3,11 @@
 from typing import Any
 
 import equinox as eqx
-import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import check_number
 from optoscope.optimizers._base import OptimizerModule
+from optoscope.optimizers._exponential import LOG2_E, times_power_of_two
 from optoscope.optimizers._small_network import Coordinates, SmallNetwork, SmallState
 
 
@@ -69,10 +69,10 @@ class MLPOptimizer(OptimizerModule):
         """The updates (in the gradients' types) and the next state; `params` is needed."""
 
         def rule(at: Coordinates) -> Array:
-            direction, magnitude = at.outputs
-            return -self.step_scale * direction * jnp.exp(self.exponent_scale * magnitude)
+            return times_power_of_two(*at.outputs)
 
-        return self.network.update(grads, state, params, rule)
+        scales = (-self.step_scale, self.exponent_scale * LOG2_E)
+        return self.network.update(grads, state, params, rule, scales)
 
     @property
     def registered_name(self) -> str:

@@ -1,5 +1,6 @@
 """The small network that maps a coordinate's 39 inputs to a few outputs, fused into one loop."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import equinox as eqx
@@ -20,6 +21,7 @@ from optoscope.optimizers._inputs import (
     measure,
     time_features,
 )
+from optoscope.optimizers._mean_squares import as_array
 
 HIDDEN = 4
 
@@ -28,7 +30,7 @@ class Coordinates(eqx.Module):
     """What an update rule may use, for all coordinates of one tensor at once.
 
     Args:
-        outputs: the network's, one array per head.
+        outputs: the network's, scaled; one array per head.
         gradient: g.
         momenta: m_k, updated.
         preconditioner: (v + 1e-6)^(-1/2).
@@ -105,6 +107,7 @@ class SmallNetwork(eqx.Module):
         state: SmallState,
         params: PyTree[Array] | None,
         rule: Callable[[Coordinates], Float[Array, "*shape"]],
+        scales: Sequence[float],
     ) -> tuple[PyTree[Array], SmallState]:
         """The updates that `rule` makes of every coordinate's outputs, and the next state.
 
@@ -113,6 +116,7 @@ class SmallNetwork(eqx.Module):
             state: as `init` or the last step left it.
             params: the parameters before the update; they are an input.
             rule: element-wise; from a tensor's coordinates to what is added to them.
+            scales: what each head's output is multiplied by before the rule sees it.
 
         Raises:
             InvalidValueError: no parameters were given.
@@ -125,7 +129,7 @@ class SmallNetwork(eqx.Module):
         leaves, structure = jax.tree.flatten(grads)
         # Tied to the step, the weights cannot be moved out of a loop over steps: spread over a
         # tensor's shape there, each would be read from memory.
-        network, step = jax.lax.optimization_barrier((self, state.step))
+        network, step = jax.lax.optimization_barrier((self._scaled(scales), state.step))
         bias = network.input_bias + (
             time_features(step, network.input_bias.dtype) @ network.input_weights[NUM_NORMALIZED:]
         )
@@ -143,6 +147,15 @@ class SmallNetwork(eqx.Module):
         return (
             jax.tree.unflatten(structure, updates),
             SmallState(tuple(accumulators), state.step + 1),
+        )
+
+    def _scaled(self, scales: Sequence[float]) -> "SmallNetwork":
+        """With scaled outputs: one product a weight instead of one a coordinate."""
+        heads = jnp.asarray(scales, self.output_bias.dtype)
+        return eqx.tree_at(
+            lambda network: (network.output_weights, network.output_bias),
+            self,
+            (self.output_weights * heads, self.output_bias * heads),
         )
 
     def _update_tensor(
@@ -173,9 +186,6 @@ class SmallNetwork(eqx.Module):
         weights = self.input_weights[:NUM_NORMALIZED] * inputs.scales[:, None]
         rows = _repeated(inputs.rows, weights, ROW_INDICES) + _along(bias, inputs.rows)
         columns = _repeated(inputs.columns, weights, COLUMN_INDICES)
-        # Small arrays before they are spread: a coordinate costs one addition for rows, columns
-        # and bias, and the products of weights and scales are not taken again for every row.
-        weights, rows, columns = jax.lax.optimization_barrier((weights, rows, columns))
         hidden = [
             _relu(_weighted_sum(inputs.whole, weights[:, unit], rows[unit] + columns[unit]))
             for unit in range(HIDDEN)
@@ -195,13 +205,16 @@ def _repeated(
     weights: Float[Array, "inputs hidden"],
     indices: tuple[int, ...],
 ) -> Float[Array, "hidden ..."]:
-    """What features that repeat over an axis add to every hidden unit."""
+    """What features that repeat over an axis add to every hidden unit.
+
+    A matrix product is never fused into the loop over all coordinates, to be taken again for
+    each: there it costs one addition.
+    """
     if features is None:
         return jnp.zeros(weights.shape[1], weights.dtype)
-    terms = [
-        features[place] * _along(weights[index], features) for place, index in enumerate(indices)
-    ]
-    return sum(terms[1:], terms[0])
+    return jnp.tensordot(
+        weights[jnp.asarray(indices)].T, features, axes=1, precision=jax.lax.Precision.HIGHEST
+    )
 
 
 def _along(units: Float[Array, " hidden"], like: Float[Array, "..."] | None) -> Array:
@@ -212,25 +225,27 @@ def _along(units: Float[Array, " hidden"], like: Float[Array, "..."] | None) -> 
 def _weighted_sum(
     products: Sequence[Products], weights: Float[Array, " inputs"], offset: Float[Array, "..."]
 ) -> Float[Array, "..."]:
-    """The partners' weights first: then a tensor costs one product, whatever its partners."""
-    total = offset
+    """The factors' weights first: then a tensor costs one product, whatever its factors."""
+    summands = [offset]
     for product in products:
         terms = []
-        for indices, partner in zip(product.indices, product.partners, strict=True):
+        for indices, factors in zip(product.indices, product.factors, strict=True):
             weight = sum((weights[index] for index in indices[1:]), weights[indices[0]])
-            terms.append(weight if partner is None else partner * weight)
-        factor = sum(terms[1:], terms[0])
-        total = total + product.tensor * factor
-    return total
+            terms.append(math.prod(map(as_array, factors), start=weight))
+        summands.append(as_array(product.tensor) * sum(terms[1:], terms[0]))
+    return _sum(summands)
 
 
 def _affine(
     values: Sequence[Array], weights: Float[Array, " values"], offset: Float[Array, ""]
 ) -> Array:
-    # In two halves, so that the processor does not wait for each addition before the next.
-    half = len(values) // 2
-    terms = [value * weight for value, weight in zip(values, weights, strict=True)]
-    return sum(terms[:half], offset) + sum(terms[half + 1 :], terms[half])
+    return _sum([offset, *(value * weight for value, weight in zip(values, weights, strict=True))])
+
+
+def _sum(terms: Sequence[Array]) -> Array:
+    """In two halves, so that the processor does not wait for each addition before the next."""
+    half = len(terms) // 2
+    return sum(terms[1:half], terms[0]) + sum(terms[half + 1 :], terms[half])
 
 
 def _relu(values: Float[Array, "..."]) -> Float[Array, "..."]:

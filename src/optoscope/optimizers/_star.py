@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import InvalidValueError, UnknownNameError, check_number
 from optoscope.optimizers._base import OptimizerModule
+from optoscope.optimizers._exponential import LOG2_E, times_power_of_two
 from optoscope.optimizers._small_network import Coordinates, SmallNetwork, SmallState
 
 
@@ -157,17 +158,21 @@ class StarOptimizer(OptimizerModule):
         def rule(at: Coordinates) -> Array:
             terms = []
             if self.blackbox:
-                direction, magnitude = at.outputs[:2]
-                step = (self.blackbox_scale * direction) * jnp.exp(
-                    self.blackbox_exponent_scale * magnitude
-                )
-                terms.append(step * at.preconditioner if self.preconditioning else step)
+                step, magnitude = at.outputs[:2]
+                if self.preconditioning:
+                    step = step * at.preconditioner
+                terms.append(times_power_of_two(step, magnitude))
             if self.nominal != "none":
-                factor = scale * jnp.exp(self.nominal_exponent_scale * at.outputs[-1])
-                terms.append(factor * NOMINAL_TERMS[self.nominal](at))
+                step = scale * NOMINAL_TERMS[self.nominal](at)
+                terms.append(times_power_of_two(step, at.outputs[-1]))
             return -sum(terms[1:], terms[0])
 
-        return self.network.update(grads, state, params, rule)
+        scales = []
+        if self.blackbox:
+            scales += [self.blackbox_scale, self.blackbox_exponent_scale * LOG2_E]
+        if self.nominal != "none":
+            scales += [self.nominal_exponent_scale * LOG2_E]
+        return self.network.update(grads, state, params, rule, scales)
 
     @property
     def registered_name(self) -> str:
