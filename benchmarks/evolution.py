@@ -71,7 +71,8 @@ def main() -> None:
     jax.config.update("jax_num_cpu_devices", options.devices)
     task = network()
     pair_steps = 2 * TRUNCATION * options.particles
-    candidates, steps, memory = {"SGD by training.train": plain_sgd(task, 200)}, [200], [1.0]
+    candidates, steps = {"SGD by training.train": plain_sgd(task, 200)}, [200]
+    memory: list[float | None] = [1.0]
     for name in options.optimizers:
         if name not in optimizers.names():
             print(f"{name} is not registered, it is left out")
@@ -80,9 +81,9 @@ def main() -> None:
         for devices in sorted({1, options.devices}):
             label = f"PES of {name}" + (f", {devices} devices" if devices > 1 else "")
             candidates[label], multiple = pes(task, optimizer, options.particles, devices)
-            # The compiler's numbers are a device's.
             steps.append(pair_steps)
-            memory.append(multiple if devices == 1 else float("nan"))
+            # The compiler's numbers are a device's.
+            memory.append(multiple if devices == 1 else None)
     seconds = side_by_side(candidates, options.rounds)
     base = seconds["SGD by training.train"]
     print(f"{'':34s} {'inner steps/s':>14s} {'of SGD':>8s}   {'paired':12s} {'memory':>7s}")
@@ -93,7 +94,8 @@ def main() -> None:
         )
         spread = f"{paired[0]:.2f} … {paired[-1]:.2f}"
         ratio = statistics.median(paired)
-        print(f"{name:34s} {rate:14.0f} {ratio:8.2f}   {spread:12s} {multiple:7.2f}")
+        used = "" if multiple is None else f"{multiple:7.2f}"
+        print(f"{name:34s} {rate:14.0f} {ratio:8.2f}   {spread:12s} {used}".rstrip())
 
 
 if __name__ == "__main__":

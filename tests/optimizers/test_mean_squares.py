@@ -48,11 +48,11 @@ def products(tensors):
 def test_against_numpy_alone_and_side_by_side(shape):
     one = tensors(shape)
     expected = [np.mean(np.asarray(value, np.float64) ** 2) for value in products(one)]
-    np.testing.assert_allclose(mean_squares(loops(one)), expected, rtol=3e-6)
+    np.testing.assert_allclose(mean_squares(loops(one)), expected, rtol=2e-6)
     two = jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf]), one)
     found = jax.vmap(lambda both: mean_squares(loops(both)))(two)
-    np.testing.assert_allclose(found[0], expected, rtol=3e-6)
-    np.testing.assert_allclose(found[1, 0], 4 * expected[0], rtol=3e-6)
+    np.testing.assert_allclose(found[0], expected, rtol=2e-6)
+    np.testing.assert_allclose(found[1, 0], 4 * expected[0], rtol=2e-6)
 
 
 @pytest.mark.parametrize("shape", [(64, 128), (5, 7)], ids=str)
@@ -71,18 +71,24 @@ def test_derivatives_are_those_of_plain_means(shape):
         along = [jax.jvp(f, (point,), (direction,))[1] for f in (ours, plain)]
         np.testing.assert_allclose(*along, rtol=1e-10)
         slopes = [jax.grad(f)(point) for f in (ours, plain)]
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-13), *slopes)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-14), *slopes)
         curved = [jax.jvp(jax.grad(f), (point,), (direction,))[1] for f in (ours, plain)]
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-13), *curved)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-14), *curved)
 
 
-def test_of_a_large_tensor_no_product_is_kept():
+def test_of_a_large_tensor_neither_products_nor_inverse_roots_are_kept():
     large = tensors((512, 256))
-    compiled = jax.jit(lambda several: mean_squares(loops(several))).lower(large).compile()
-    analysis = compiled.memory_analysis()
+
+    def of_roots_that_one_product_has(tensors):
+        whole, row, column, positive = tensors
+        root = InverseRoot(positive)
+        first = ((whole, ((), (row,), (column, row), (root,))),)
+        return mean_squares((first, ((positive, ((),)), (root, ((),)))))
+
+    analysis = jax.jit(of_roots_that_one_product_has).lower(large).compile().memory_analysis()
     assert analysis is not None
-    # Of eight products an eighth is kept, and less of what that is folded to.
-    assert analysis.temp_size_in_bytes < 2.5 * large[0].nbytes
+    # An eighth of each of six products, and of that an eighth.
+    assert analysis.temp_size_in_bytes < 0.9 * large[0].nbytes
 
 
 def test_squares_that_overflow_leave_finite_derivatives():

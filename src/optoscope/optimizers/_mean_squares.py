@@ -8,9 +8,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-# A loop that adds up so many terms of five products is unrolled and vectorised by the compiler;
-# one of more is not.
+# A loop that adds up so many terms of up to five products is unrolled and vectorised by the
+# compiler; one of more is not.
 _TERMS = 10
+# Products a loop once the tensors are folded: their number is rarely one more than a multiple of
+# this, and a loop of one is compiled to something slower.
 _PRODUCTS = 4
 # What is left of a tensor when folding it once more would cost more than it saves.
 _SMALL = 2048
@@ -19,9 +21,10 @@ _SHORT = 16
 
 
 class InverseRoot(eqx.Module):
-    """One over the square root of an array, a tensor that is never written to memory.
+    """One over the square root of an array, not written to memory to be read by every loop.
 
-    Every loop computes for itself what it needs: the root, or the square without one.
+    Each computes for itself what it needs: the root, or the square without one. That holds for a
+    factor of one product a tensor; what several products share is written once.
     """
 
     array: Float[Array, "..."]
