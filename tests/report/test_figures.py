@@ -115,6 +115,18 @@ def test_the_axis_is_logarithmic_only_when_the_range_asks():
     assert report.early_losses(wide).axes[0].get_yscale() == "linear"
     negative = {"adam": np.linspace(2, -5, 50)[None]}
     assert report.loss_curves(negative).axes[0].get_yscale() == "linear"
+    reached = {"adam": np.append(np.geomspace(2, 1e-8, 50), 0.0)[None]}
+    axes = report.loss_curves(reached).axes[0]
+    assert (axes.get_yscale(), axes.get_ylim()[0] > 5e-9) == ("log", True)
+    zeros = {"adam": np.zeros((1, 50))}
+    assert report.loss_curves(zeros).axes[0].get_yscale() == "linear"
+
+
+def test_small_losses_after_large_ones_survive_the_smoothing():
+    curve = 1e-12 + np.exp(-np.arange(20_000.0) / 50)
+    axes = report.loss_curves({"adam": curve[None]}).axes[0]
+    assert axes.get_yscale() == "log"
+    np.testing.assert_allclose(axes.lines[0].get_ydata()[5000:], 1e-12, rtol=1e-9)
 
 
 def test_early_losses_are_the_first_hundred_as_measured():

@@ -139,7 +139,11 @@ def _loss_limits(spreads: Mapping[str, Spread], allow_log: bool) -> tuple[float,
     everything = np.concatenate(edges)
     low, high = float(everything.min()), float(everything.max())
     middle = np.concatenate(middles)
-    is_log = allow_log and low > 0 and middle.max() > 10 * middle.min()
+    positive = everything[everything > 0]
+    # A loss that is zero in float32 leaves through the bottom.
+    is_log = bool(allow_log and low >= 0 and positive.size and middle.max() > 10 * middle.min())
+    if is_log:
+        low = float(positive.min())
     start = float(max(starts))
     if start > 0:
         # What is far above an untrained network's loss has failed; how far must not flatten the

@@ -77,15 +77,18 @@ def smooth(
     """
     values = np.asarray(values, dtype=float)
     finite = np.isfinite(values)
-    half = window // 2
-    length = values.shape[-1]
-    lower = np.maximum(np.arange(length) - half, 0)
-    upper = np.minimum(np.arange(length) + half + 1, length)
+    begin = np.arange(values.shape[-1])
+    end = begin + window - 1
 
     def window_sum(terms: np.ndarray) -> np.ndarray:
-        sums = np.cumsum(terms, axis=-1)
-        sums = np.concatenate([np.zeros_like(sums[..., :1]), sums], axis=-1)
-        return sums[..., upper] - sums[..., lower]
+        # A window is the end of one block and the beginning of the next. Differences of sums over
+        # the whole curve would lose what is small beside its start.
+        around = (window // 2, window // 2 + -(terms.shape[-1] - 1) % window)
+        terms = np.pad(terms, [(0, 0)] * (terms.ndim - 1) + [around])
+        blocks = terms.reshape(*terms.shape[:-1], -1, window)
+        beginnings = np.cumsum(blocks, axis=-1).reshape(terms.shape)
+        endings = np.cumsum(blocks[..., ::-1], axis=-1)[..., ::-1].reshape(terms.shape)
+        return beginnings[..., end] + np.where(begin % window, endings[..., begin], 0.0)
 
     total = window_sum(np.where(finite, values, 0.0))
     count = window_sum(finite.astype(float))
