@@ -106,6 +106,41 @@ def test_summaries_are_of_the_runs_losses(found):
     assert set(found.as_json()["fast"]["mean_loss"]) == {"20"}
 
 
+@pytest.mark.parametrize(
+    ("tenths", "share"),
+    [
+        ([9, 8, 7, 6, 5, 4, 3, 2, 1, 0], 0.0),
+        ([9, 6, 4, 2, 0, 1, 2, 3, 4, 5], 0.5),
+        ([9, 6, 4, 2, 0, 2, 6, 9, 10, 12], 1.0),
+        ([11, 12, 13, 14, 15, 16, 17, 18, 19, 20], 1.0),
+        ([9, 8, 7, 6, 5, np.inf, 5, 5, 5, 5], 1.0),
+        ([9, 8, 7, 6, 5, 4, np.nan, 4, 4, 4], 1.0),
+    ],
+)
+def test_what_a_run_gives_back(tenths, share):
+    losses = np.repeat(np.asarray(tenths, np.float32), 3)
+    losses[0] = 10
+    one = OptimizerEvaluation(np.stack([losses, losses]), None, 0.1)
+    np.testing.assert_allclose(one.tenths[:, 1:], np.array([tenths[1:]] * 2), rtol=1e-6)
+    # The first tenth holds the first loss, which is 10.
+    assert one.given_back().mean == pytest.approx(share, abs=0.02)
+
+
+def test_where_the_first_run_diverged():
+    losses = np.ones((3, 40))
+    assert OptimizerEvaluation(losses, None, 0.1).diverged_at is None
+    losses[2, 17:] = np.nan
+    losses[0, 31] = np.inf
+    assert OptimizerEvaluation(losses, None, 0.1).diverged_at == 17
+
+
+def test_a_run_shorter_than_ten_steps_has_a_tenth_a_step():
+    losses = np.array([[4.0, 2.0, 1.0, 3.0]])
+    one = OptimizerEvaluation(losses, None, 0.1)
+    assert one.tenths.tolist() == losses.tolist()
+    assert one.given_back().mean == pytest.approx(2 / 3)
+
+
 def test_horizons_of_the_summaries():
     losses = np.ones((2, 250), np.float32)
     one = OptimizerEvaluation(losses, None, 0.1)

@@ -76,6 +76,8 @@ def test_evaluate_writes_results_in_their_lasting_form(trained: Path, tmp_path: 
     assert set(sgd["hyperparameters"]) == {"learning_rate"}
     assert {"mean", "low", "high", "runs"} <= set(sgd["final_loss"])
     assert set(sgd["mean_loss"]) == {"30"}
+    assert sgd["horizon"] is None
+    assert results["optimizers"]["lstm"]["horizon"] == 20
     with np.load(out / "records" / "probes.npz", allow_pickle=False) as probes:
         assert probes["adam/norms['grads']"].shape == (4, 3)
         assert probes["adam/norms/steps"].tolist() == [0, 10, 20]

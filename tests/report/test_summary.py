@@ -127,6 +127,38 @@ def test_an_interval_that_touches_zero_is_no_win():
     assert "not distinguishable" in compared(-0.2, -0.4, 0.0)
 
 
+def lasted(**entry):
+    results = make_results(num_steps=20_000)
+    results["optimizers"]["lstm"] |= {"given_back": interval(0.0, 0.0, 0.004)} | entry
+    return report.endurance(results)
+
+
+def test_what_is_said_of_long_runs():
+    assert lasted() == (
+        "lstm did not diverge in 10 runs of 20,000 steps, and its loss did not rise again.",
+    )
+    assert lasted(horizon=200) == (
+        "lstm did not diverge in 10 runs of 20,000 steps, 100 times what it was meta-trained for, "
+        "and its loss did not rise again.",
+    )
+    assert lasted(horizon=20_000) == lasted()
+    assert lasted(given_back=interval(0.25, 0.2, 0.31)) == (
+        "lstm's loss rose again in 10 runs of 20,000 steps: over the last tenth it had lost 25% "
+        "(95% interval 20% to 31%) of what it had gained.",
+    )
+    assert lasted(given_back=interval(0.25)) == (
+        "lstm's loss rose again in 10 runs of 20,000 steps: over the last tenth it had lost 25% "
+        "of what it had gained.",
+    )
+    assert lasted(diverged=2, diverged_at=1203) == (
+        "lstm diverged in 2 of 10 runs of 20,000 steps, the first at step 1,203.",
+    )
+
+
+def test_nothing_is_said_of_what_older_results_do_not_hold():
+    assert report.endurance(make_results()) == ()
+
+
 def test_sentences_without_numbers():
     assert compared(None, None, None) == (
         "lstm could not be compared with momentum by its mean training loss over the first 100 "

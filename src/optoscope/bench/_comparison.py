@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ class Comparison:
         task: the task's metadata.
         seed: the evaluation's.
         seconds: wall time of searches and evaluation.
+        horizons: steps of the runs that learned optimizers were meta-trained on, where known.
     """
 
     evaluation: Evaluation
@@ -43,6 +44,7 @@ class Comparison:
     task: dict[str, Any]
     seed: int
     seconds: float
+    horizons: Mapping[str, int] = field(default_factory=dict)
 
     def headline(self) -> dict[str, Any] | None:
         """The best learned optimizer against the best tuned baseline, or None without both."""
@@ -65,6 +67,7 @@ class Comparison:
             search = self.searches.get(name)
             entry["hyperparameters"] = search.best if search else {}
             entry["warnings"] = list(search.warnings) if search else []
+            entry["horizon"] = self.horizons.get(name)
         return {
             "format": FORMAT,
             "version": VERSION,
@@ -206,6 +209,7 @@ def compare(
     num_points: int = 25,
     tuning_runs: int = 8,
     probes: Mapping[str, Probe] | None = None,
+    horizons: Mapping[str, int] | None = None,
     on_progress: Progress | None = None,
 ) -> Comparison:
     """Tunes the baselines on the task, then runs everything on the same fresh runs.
@@ -224,6 +228,7 @@ def compare(
         num_points: points of each search grid.
         tuning_runs: runs a point.
         probes: what to measure during the evaluation.
+        horizons: steps that learned optimizers were meta-trained for, by name, for the report.
         on_progress: called with (what, done, in all).
     """
     started = time.perf_counter()
@@ -264,4 +269,5 @@ def compare(
         task.metadata,
         seed,
         time.perf_counter() - started,
+        dict(horizons or {}),
     )

@@ -51,14 +51,41 @@ class OptimizerEvaluation:
         """Runs whose loss is not finite at some step."""
         return int(np.sum(~np.all(np.isfinite(self.losses), axis=1)))
 
+    @property
+    def diverged_at(self) -> int | None:
+        """The first step, counted from 0, at which the loss of a run is not finite."""
+        broken = ~np.isfinite(self.losses).all(axis=0)
+        return int(np.argmax(broken)) if broken.any() else None
+
+    @property
+    def tenths(self) -> Float[np.ndarray, "runs tenths"]:
+        """The mean training loss over each tenth of the steps: one batch alone is noisy."""
+        num_steps = self.losses.shape[1]
+        pieces = np.array_split(self.losses, min(10, num_steps), axis=1)
+        with np.errstate(invalid="ignore"):
+            return np.stack([np.mean(piece, axis=1) for piece in pieces], axis=1)
+
     def mean_loss(self, num_steps: int) -> Summary:
         """The mean training loss over the first `num_steps` steps."""
         return summarize(np.mean(self.losses[:, :num_steps], axis=1))
 
     def final_loss(self) -> Summary:
-        """The mean training loss over the last tenth of the steps: one batch alone is noisy."""
-        last = max(1, self.losses.shape[1] // 10)
-        return summarize(np.mean(self.losses[:, -last:], axis=1))
+        """The mean training loss over the last tenth of the steps."""
+        return summarize(self.tenths[:, -1])
+
+    def given_back(self) -> Summary:
+        """The share of what a run had gained that it has lost again at its end.
+
+        Math: (last − least) / (first − least) with the first loss and the last and the least of
+        the `tenths`; 0 where the loss ends at its least, 1 where it ends at or above the first,
+        never fell below it, or is not finite.
+        """
+        tenths, first = self.tenths, self.losses[:, 0]
+        least, last = np.min(tenths, axis=1), tenths[:, -1]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            share = (last - least) / (first - least)
+        kept = np.isfinite(self.losses).all(axis=1) & (first > least) & (share < 1)
+        return summarize(np.where(kept, share, 1.0))
 
 
 @dataclass(frozen=True)
@@ -94,6 +121,8 @@ class Evaluation:
                 else summarize(one.test_accuracy).as_json(),
                 "seconds_per_step": one.seconds_per_step,
                 "diverged": one.diverged,
+                "diverged_at": one.diverged_at,
+                "given_back": one.given_back().as_json(),
             }
             for name, one in self.optimizers.items()
         }

@@ -111,6 +111,7 @@ class Demo(RunCommand):
                 seed=self.seed,
                 num_runs=self.runs,
                 metric_steps=_METRIC_STEPS,
+                horizons={"lstm": settings.horizon},
                 on_progress=show,
             )
         comparison = dataclasses.replace(comparison, seconds=time.perf_counter() - started)

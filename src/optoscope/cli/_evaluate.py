@@ -20,6 +20,8 @@ def show_results(directory: Path, notes: tuple[str, ...] = ()) -> Path:
     if results is not None:
         console.print(report.table(results))
         console.print(report.sentence(results), style="bold")
+        for one in report.endurance(results):
+            console.print(one)
     return page
 
 
@@ -81,10 +83,13 @@ class Evaluate(RunCommand):
         # `analysis` registers its probes.
         from optoscope import analysis, bench, optimizers, training  # noqa: F401
 
-        learned = {}
+        learned, horizons = {}, {}
         for place in split_names(self.optimizer):
             name = self._label(place, learned)
             learned[name] = optimizers.load(place)
+            horizon = _horizon(place)
+            if horizon is not None:
+                horizons[name] = horizon
         baselines = split_names(self.against)
         for baseline in baselines:
             optimizers.REGISTRY[baseline]
@@ -105,6 +110,7 @@ class Evaluate(RunCommand):
                 metric_steps=self.metric_steps,
                 num_points=self.search_points,
                 probes=probes,
+                horizons=horizons,
                 on_progress=show,
             )
         comparison.write(directory)
@@ -119,3 +125,13 @@ class Evaluate(RunCommand):
             return place
         name = optimizers.read_description(place)["class"]
         return name if name not in taken else f"{name}-{Path(place).resolve().name}"
+
+
+def _horizon(place: str) -> int | None:
+    """Steps of the runs that a saved optimizer was meta-trained on, if it says so."""
+    from optoscope import optimizers
+
+    metadata = optimizers.read_description(place).get("metadata")
+    training = metadata.get("meta_training") if isinstance(metadata, dict) else None
+    horizon = training.get("horizon") if isinstance(training, dict) else None
+    return horizon if isinstance(horizon, int) and horizon > 0 else None

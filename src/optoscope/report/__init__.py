@@ -22,7 +22,7 @@ from optoscope.report._records import (
     read_run,
 )
 from optoscope.report._search import search
-from optoscope.report._summary import sentence, table
+from optoscope.report._summary import endurance, sentence, table
 
 __all__ = [
     "FIGURES",
@@ -41,6 +41,7 @@ __all__ = [
     "Worth",
     "comparison",
     "early_losses",
+    "endurance",
     "explanation_tables",
     "in_words",
     "loss_curves",

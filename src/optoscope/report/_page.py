@@ -20,7 +20,7 @@ from optoscope.report._paper_b import PAPER_B
 from optoscope.report._paper_c import PAPER_C
 from optoscope.report._records import Claim, Run, read_run
 from optoscope.report._style import save
-from optoscope.report._summary import format_number, sentence, summarise
+from optoscope.report._summary import endurance, format_number, sentence, summarise
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def _html(run: Run, pictures: Sequence[_Picture], notes: Sequence[str]) -> str:
         title=_title(run),
         headline=sentence(results) if results else found,
         facts=_facts(run),
-        notes=[str(note) for note in notes],
+        notes=[*(endurance(results) if results else ()), *map(str, notes)],
         summary=summarise(results) if results else None,
         explanation=explanation,
         worth=worth_rows(explanation) if explanation else (),

@@ -61,6 +61,10 @@ class OptimizerResult:
         test_accuracy: a fraction in [0, 1], or None for a task without an accuracy.
         seconds_per_step: time of one inner step; NaN when not measured.
         diverged: how many runs left the finite numbers.
+        diverged_at: the step at which the first of them did.
+        given_back: share of what runs had gained that they lost again by their end; None in
+            older files.
+        horizon: steps it was meta-trained for, if that is known.
 
     """
 
@@ -71,6 +75,9 @@ class OptimizerResult:
     test_accuracy: Interval | None
     seconds_per_step: float
     diverged: int
+    diverged_at: int | None = None
+    given_back: Interval | None = None
+    horizon: int | None = None
 
 
 @dataclass(frozen=True)
@@ -336,6 +343,7 @@ def _optimizer(name: str, entry: Any) -> OptimizerResult:
     accuracy = fields.get("test_accuracy")
     hyperparameters = as_mapping(fields.get("hyperparameters", {}), "'hyperparameters'")
     horizons = as_mapping(fields.get("mean_loss", {}), "'mean_loss'")
+    given_back = fields.get("given_back")
     for steps in horizons:
         if not (str(steps).isascii() and str(steps).isdigit()):
             raise FileFormatError(f"'mean_loss' has the key {steps!r}, not a number of steps")
@@ -347,7 +355,15 @@ def _optimizer(name: str, entry: Any) -> OptimizerResult:
         test_accuracy=None if accuracy is None else _interval(accuracy, "'test_accuracy'"),
         seconds_per_step=as_number(fields.get("seconds_per_step"), "'seconds_per_step'"),
         diverged=as_integer(fields.get("diverged", 0), "'diverged'"),
+        diverged_at=_integer_or_none(fields, "diverged_at"),
+        given_back=None if given_back is None else _interval(given_back, "'given_back'"),
+        horizon=_integer_or_none(fields, "horizon"),
     )
+
+
+def _integer_or_none(fields: Mapping[str, Any], name: str) -> int | None:
+    value = fields.get(name)
+    return None if value is None else as_integer(value, repr(name))
 
 
 def _comparison(value: Any) -> Comparison:

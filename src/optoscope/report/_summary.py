@@ -5,10 +5,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from optoscope.report._records import Comparison, Interval, Results
+from optoscope.report._records import Comparison, Interval, OptimizerResult, Results
 
 if TYPE_CHECKING:
     from optoscope.report._terminal import ResultsTable
+
+
+# What runs may give back of their gain before it counts as a rise: batches differ.
+_NOISE = 0.01
 
 
 @dataclass(frozen=True)
@@ -218,6 +222,48 @@ def sentence(results: Results | Mapping[str, Any]) -> str:
         f"({compared.baseline}): its {metric} is {_side(gain.mean, fine)} the baseline's, 95% "
         f"interval {_side(gain.low, fine)} to {_side(gain.high, fine)}, {runs}."
     )
+
+
+def endurance(results: Results | Mapping[str, Any]) -> tuple[str, ...]:
+    """Whether each learned optimizer lasted to the end of its runs, a sentence each.
+
+    Args:
+        results: what `read_run` found, or the content of `results.json`.
+
+    Raises:
+        FileFormatError: a mapping is given that is not the content of a results file.
+
+    """
+    results = _as_results(results)
+    found = results.optimizers
+    return tuple(
+        _lasted(name, found[name], results)
+        for name in results.learned
+        if name in found and found[name].given_back is not None
+    )
+
+
+def _lasted(name: str, found: OptimizerResult, results: Results) -> str:
+    given_back = found.given_back
+    assert given_back is not None
+    runs = f"{_count(results.num_runs)} of {results.num_steps:,} steps"
+    if found.horizon and results.num_steps > found.horizon:
+        times = results.num_steps / found.horizon
+        runs += f", {times:.3g} times what it was meta-trained for"
+    if found.diverged:
+        at = "" if found.diverged_at is None else f", the first at step {found.diverged_at:,}"
+        return f"{name} diverged in {found.diverged} of {runs}{at}."
+    if (given_back.low if given_back.has_ends else given_back.mean) <= _NOISE:
+        return f"{name} did not diverge in {runs}, and its loss did not rise again."
+    ends = f" (95% interval {given_back.low:.0%} to {given_back.high:.0%})"
+    return (
+        f"{name}'s loss rose again in {runs}: over the last tenth it had lost "
+        f"{given_back.mean:.0%}{ends if given_back.has_ends else ''} of what it had gained."
+    )
+
+
+def _count(runs: int) -> str:
+    return f"{runs} run{'' if runs == 1 else 's'}"
 
 
 def _metric(compared: Comparison) -> str:
