@@ -49,6 +49,13 @@ def test_the_same_folder_goes_on_and_keeps_its_figures(run: Path):
     assert (run / "records" / "illustration.npz").stat().st_mtime_ns == before
 
 
+def test_it_says_first_what_is_to_be_computed(run: Path, tmp_path: Path, capsys):
+    assert main([*ARGUMENTS, "--out", str(tmp_path / "fresh")]) == 0
+    assert "2 needs illustration" in capsys.readouterr().out
+    assert main([*ARGUMENTS, "--out", str(run)]) == 0
+    assert "needs" not in capsys.readouterr().out
+
+
 def test_it_can_be_repeated_from_its_config(run: Path, tmp_path: Path):
     again = tmp_path / "again"
     assert main(["reproduce", "--config", str(run / "config.json"), "--out", str(again)]) == 0

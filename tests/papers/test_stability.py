@@ -356,6 +356,16 @@ def test_figure_1_needs_no_meta_training(tmp_path: Path):
     assert verdicts["C1-lemma-2/corrected"] == verdicts["C1-lemma-3/corrected"] == "holds"
 
 
+def test_what_a_figure_needs_is_known_before_it_is_computed(tmp_path: Path):
+    missing = paper.PAPER.missing(("1", "joint-stability", "blackbox-scale"), "smoke", tmp_path)
+    assert missing["1"] == ("eigenvalues", "bounds")
+    stable = missing["joint-stability"]
+    assert stable[-1] == "stable-curvature"
+    assert all(name.startswith("learned-mlp-") for name in stable[:-1])
+    # What an earlier figure needs is said there.
+    assert not set(missing["blackbox-scale"]) & set(stable)
+
+
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return at_smoke_scale(paper.PAPER, "everything", tmp_path_factory.mktemp("papers") / "C")

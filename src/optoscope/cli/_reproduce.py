@@ -1,6 +1,7 @@
 """optoscope reproduce: a paper's figures and claims."""
 
 import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -15,6 +16,8 @@ from optoscope.cli._console import console, steps
 if TYPE_CHECKING:
     from optoscope.papers import Paper, Reproduction
 
+# Parts of a figure that are named before they are computed.
+_NAMED = 6
 _MARKS = {"holds": "green", "does not hold": "red", "inconclusive": "yellow"}
 
 
@@ -71,17 +74,17 @@ class Reproduce(RunCommand):
             jax.config.update("jax_disable_most_optimizations", True)
             at_once = 2
         console.print(f"Reproducing paper {command.paper}, figures {command.figure}: {directory}")
+        place: dict[str, Any] = {
+            "seed": self.seed,
+            "data_dir": self.data_dir,
+            "devices": devices,
+        }
+        for line in _plan(paper.missing(keys, scale, directory, **place)):
+            console.print(line)
         with steps() as show:
             try:
                 result = paper.reproduce(
-                    keys,
-                    self.scale,
-                    directory,
-                    seed=self.seed,
-                    data_dir=self.data_dir,
-                    devices=devices,
-                    at_once=at_once,
-                    on_progress=show,
+                    keys, scale, directory, at_once=at_once, on_progress=show, **place
                 )
             except KeyboardInterrupt:
                 console.print(f"Stopped. Go on with: {command._again(directory)}")
@@ -112,6 +115,14 @@ class Reproduce(RunCommand):
         seed = f" --seed {self.seed}" if self.seed else ""
         data = f" --data-dir {self.data_dir}" if self.data_dir else ""
         return f"{words}{seed}{data} --out {directory}"
+
+
+def _plan(missing: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """What is going to be computed, a line a figure: some need optimizers meta-trained first."""
+    for figure, parts in missing.items():
+        named = ", ".join(parts[:_NAMED])
+        more = len(parts) - _NAMED
+        yield f"  {figure} needs {named}{f' and {more} more' if more > 0 else ''}"
 
 
 def _show(result: "Reproduction") -> None:

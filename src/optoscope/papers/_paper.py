@@ -116,6 +116,29 @@ class Paper:
             raise UnknownNameError("scale", scale, self.scales)
         return self.scales[scale]
 
+    def missing(
+        self,
+        figures: str | Sequence[str],
+        scale: Any,
+        directory: str | Path,
+        *,
+        seed: int = 0,
+        data_dir: Path | None = None,
+        devices: int = 1,
+    ) -> dict[str, tuple[str, ...]]:
+        """The parts that `reproduce` would compute, by the first figure that needs them.
+
+        Arguments and errors are those of `reproduce`.
+        """
+        setting = self.setting(self.get_scale(scale), seed, data_dir, devices)
+        store, known, found = Store(Path(directory)), set[str](), {}
+        for key in self.figure_keys(figures):
+            new = [n for n in store.missing(self.figures[key].parts(setting)) if n not in known]
+            if new:
+                found[key] = tuple(new)
+                known.update(new)
+        return found
+
     def reproduce(
         self,
         figures: str | Sequence[str],

@@ -116,11 +116,15 @@ class Store:
         """
         parts = tuple(parts)
         if at_once > 1:
-            missing: dict[str, Part] = {}
-            for part in parts:
-                self._add_missing(part, missing)
-            self._compute_at_once(missing, at_once)
+            self._compute_at_once(self.missing(parts), at_once)
         return {part.name: self.get(part) for part in parts}
+
+    def missing(self, parts: Iterable[Part]) -> dict[str, Part]:
+        """The parts that are yet to be computed, by name, each behind those that it needs."""
+        missing: dict[str, Part] = {}
+        for part in parts:
+            self._add_missing(part, missing)
+        return missing
 
     def _add_missing(self, part: Part, missing: dict[str, Part]) -> None:
         """Adds the part and what it needs, unless they are there."""
