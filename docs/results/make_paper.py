@@ -55,7 +55,8 @@ class Page:
                 f"{_MARKS[found[p]['verdict']]}<br>{number(found[p])}" if p in found else ""
                 for p in protocols
             ]
-            words = statement.replace("|", r"\|")
+            says, rule, how = statement.replace("|", r"\|").partition(" Holds if ")
+            words = f"{says}<br><small>{rule.strip()} {how}</small>" if rule else says
             lines.append(f"| {words} | " + " | ".join(cells) + " |")
         return "\n".join(lines)
 
