@@ -199,7 +199,7 @@ LABELS = {
     "app-4": (*_COMPARED, "STAR without the nominal term"),
     "app-5": (*_UNSEEN, *list(UNSEEN.values())[:8]),
     "app-6": (*_UNSEEN, *list(UNSEEN.values())[8:]),
-    "blackbox-scale": (*_COMPARED, "STAR with β₃ = 1e-5"),
+    "blackbox-scale": (*_COMPARED, *(f"STAR with β₃ = 1e-{power}" for power in (4, 5, 6))),
     "joint-stability": ("Momentum 0.7", "Adam", "STAR, weight decay 0.5", "curvature λ"),
 }
 MEASURED = [key for key in FIGURES if key not in ("1", "2", "joint-stability")]

@@ -6,7 +6,14 @@ from typing import Any
 from optoscope.papers._claims import Claim, Statistic, measures
 from optoscope.papers.stability import _statistics as measured
 from optoscope.papers.stability._figures import COMPARED, UNSEEN_FIGURES
-from optoscope.papers.stability._setting import ARMS, REFERENCE, SMALL, TASKS
+from optoscope.papers.stability._setting import (
+    ARMS,
+    LARGER,
+    REFERENCE,
+    SMALL,
+    SMALLER,
+    TASKS,
+)
 from optoscope.papers.stability._theory import MOMENTA
 
 _WORDS = {"mlp": "the MLP", "cnn": "the CNN"}
@@ -136,6 +143,7 @@ def _training_claims(task: str, star: _Star) -> tuple[Claim, ...]:
     others = {arm: ARMS[arm].words for arm in ("blackbox", "hyperparam")}
     if star is not _STAR:
         others[_STAR.arm] = "with the paper's β₃"
+        others |= {arm: "with" + ARMS[arm].words.partition("with")[2] for arm in (LARGER, SMALLER)}
     claims = []
     for other, name in others.items():
         claims += [

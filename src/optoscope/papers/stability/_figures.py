@@ -6,7 +6,13 @@ from optoscope.papers._paper import Figure
 from optoscope.papers._parts import Part
 from optoscope.papers.stability._far import far
 from optoscope.papers.stability._learn import training_curves
-from optoscope.papers.stability._setting import REFERENCE, SMALL, Setting
+from optoscope.papers.stability._setting import (
+    LARGER,
+    REFERENCE,
+    SMALL,
+    SMALLER,
+    Setting,
+)
 from optoscope.papers.stability._theory import (
     bounds,
     eigenvalues,
@@ -22,7 +28,7 @@ COMPARED = {
     "app-2": ("star-0", "star-0.1", REFERENCE, "star-1", "blackbox", "blackbox-0.5"),
     "app-3": (REFERENCE, "no-preconditioning"),
     "app-4": (REFERENCE, "no-nominal"),
-    "blackbox-scale": (REFERENCE, SMALL, "blackbox", "hyperparam"),
+    "blackbox-scale": (REFERENCE, LARGER, SMALL, SMALLER, "blackbox", "hyperparam"),
 }
 COMPARED["app-1"] = COMPARED["3"]
 UNSEEN_FIGURES = ("4", "app-5", "app-6")

@@ -159,8 +159,8 @@ SCALES = {
                 meta_learning_rate=1e-3,
                 meta_steps=1000,
                 num_particles=8,
-                meta_seeds=3,
-                other_seeds=1,
+                meta_seeds=5,
+                other_seeds=3,
                 evaluations=20,
                 evaluation_runs=2,
             )

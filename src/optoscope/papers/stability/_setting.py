@@ -31,7 +31,7 @@ class Arm:
 REFERENCE = "star-0.5"
 # Divided by the root of v, the paper's β₃ = 1e-3 makes the untrained black box take steps that
 # are orders of magnitude above the nominal ones; the paper says that β₃ must account for it.
-SMALL = "star-small"
+SMALL, LARGER, SMALLER = "star-small", "star-1e-4", "star-1e-6"
 ARMS = {
     "hyperparam": Arm("Hyperparam", {"arm": "hyperparam"}, main=True),
     "blackbox": Arm("Blackbox", {"arm": "blackbox"}, main=True),
@@ -42,7 +42,9 @@ ARMS = {
     "blackbox-0.5": Arm("Blackbox, weight decay 0.5", {"arm": "blackbox"}, 0.5),
     "no-preconditioning": Arm("STAR without preconditioning", {"preconditioning": False}, 0.5),
     "no-nominal": Arm("STAR without the nominal term", {"nominal": "none"}, 0.5),
+    LARGER: Arm("STAR with β₃ = 1e-4", {"blackbox_scale": 1e-4}, 0.5),
     SMALL: Arm("STAR with β₃ = 1e-5", {"blackbox_scale": 1e-5}, 0.5, main=True),
+    SMALLER: Arm("STAR with β₃ = 1e-6", {"blackbox_scale": 1e-6}, 0.5),
 }
 MAIN = tuple(name for name, arm in ARMS.items() if arm.main)
 

@@ -28,7 +28,7 @@ from optoscope.report._style import looks
 _DECAYS = ("star-0", "star-0.1", "star-0.5", "star-1", "blackbox", "blackbox-0.5")
 _NO_PRECONDITIONING = ("star-0.5", "no-preconditioning")
 _NO_NOMINAL = ("star-0.5", "no-nominal")
-_SCALES = ("star-0.5", "star-small", "blackbox", "hyperparam")
+_SCALES = ("star-0.5", "star-1e-4", "star-small", "star-1e-6", "blackbox", "hyperparam")
 _HALF = len(UNSEEN) // 2
 _KNOWN = {
     "sgd": "Gradient descent",

@@ -29,7 +29,9 @@ SHOWN = {
     "star-1": "STAR, weight decay 1",
     "no-preconditioning": "STAR without preconditioning",
     "no-nominal": "STAR without the nominal term",
+    "star-1e-4": "STAR with β₃ = 1e-4",
     "star-small": "STAR with β₃ = 1e-5",
+    "star-1e-6": "STAR with β₃ = 1e-6",
     "adam": "Adam",
     "nadamw": "NAdamW",
 }
@@ -44,7 +46,9 @@ LOOKS = {
     "star-1": Look("#7A3300", "-.", learned=True),
     "no-preconditioning": Look("#882255", "--", learned=True),
     "no-nominal": Look("#882255", "--", learned=True),
+    "star-1e-4": Look("#B2182B", "-.", learned=True),
     "star-small": Look("#882255", "--", learned=True),
+    "star-1e-6": Look("#6A3D9A", ":", learned=True),
     "adam": Look("#0072B2", "-", learned=False),
     "nadamw": Look("#999933", "-", learned=False),
 }
