@@ -88,6 +88,16 @@ def test_eighty_columns_are_enough():
         assert (part in text) == (part != "…")
 
 
+def test_a_long_name_is_broken_and_not_cut():
+    results = make_results()
+    results["optimizers"]["star-small-mnist-mlp"] = results["optimizers"].pop("lion")
+    text = printed(results, width=80)
+    assert "…" not in text
+    assert "star-small-\n" in re.sub(r" .*", "", text)
+    assert re.search(r"^mnist-mlp ", text, re.MULTILINE)
+    assert "star-small-mnist-mlp" in printed(results, width=200)
+
+
 def test_the_best_is_bold():
     text = printed(make_results(), force_terminal=True, color_system="standard")
     assert re.search(r"\x1b\[1m *0\.322 \[0\.310, 0\.335\]", text)

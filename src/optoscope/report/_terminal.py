@@ -1,5 +1,7 @@
 """The table of results for the terminal, laid out by the width that there is."""
 
+import textwrap
+
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.measure import Measurement
@@ -7,6 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from optoscope.report._summary import Cell, Summary
+
+# Where there is less room, longer names are broken, at a hyphen if they have one.
+_NAME_WIDTH = 11
 
 
 class ResultsTable:
@@ -39,15 +44,19 @@ class ResultsTable:
             text = heading if stacked else heading.replace("\n", " ")
             justify = "left" if position < 2 else "right"
             # Text objects and not strings: a name with square brackets is no markup.
-            drawn.add_column(Text(text), justify=justify, vertical="bottom")
+            drawn.add_column(Text(text), justify=justify, vertical="bottom", overflow="fold")
         separator = "\n" if stacked else ", "
         for row in self.summary.rows:
             drawn.add_row(
-                Text(row.name, style="bold" if row.learned else ""),
+                Text(_broken(row.name) if stacked else row.name, style="bold" * row.learned),
                 Text(separator.join(row.hyperparameters)),
                 *(_cell_text(cell, stacked) for cell in row.cells),
             )
         return drawn
+
+
+def _broken(name: str) -> str:
+    return "\n".join(textwrap.wrap(name, _NAME_WIDTH))
 
 
 def _cell_text(cell: Cell, stacked: bool) -> Text:
