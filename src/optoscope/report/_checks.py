@@ -16,6 +16,20 @@ def as_mapping(value: Any, what: str) -> Mapping[str, Any]:
     return value
 
 
+def as_format(value: Any, name: str, newest: int) -> Mapping[str, Any]:
+    """The content of a file of that format, if its version is not above the newest known."""
+    fields = as_mapping(value, "the content")
+    if fields.get("format") != name:
+        raise FileFormatError(f"'format' is {fields.get('format')!r}, but {name!r} is wanted")
+    version = as_integer(fields.get("version"), "'version'")
+    if version > newest:
+        raise FileFormatError(
+            f"it has format version {version} and this optoscope reads up to {newest}; "
+            "upgrade optoscope to read it"
+        )
+    return fields
+
+
 def as_sequence(value: Any, what: str) -> list[Any] | tuple[Any, ...]:
     """The value, if it is a list."""
     if not isinstance(value, list | tuple):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from optoscope._core.errors import FileFormatError
-from optoscope.report._checks import as_integer, as_mapping, as_number, as_sequence
+from optoscope.report._checks import as_format, as_integer, as_mapping, as_number, as_sequence
 
 EXPLANATION_FORMAT = "optoscope/explanation"
 EXPLANATION_VERSION = 1
@@ -80,17 +80,7 @@ class Explanation:
             FileFormatError: it is something else, is from a newer version, or is damaged.
 
         """
-        fields = as_mapping(value, "the content")
-        if fields.get("format") != EXPLANATION_FORMAT:
-            raise FileFormatError(
-                f"'format' is {fields.get('format')!r}; an explanation has {EXPLANATION_FORMAT!r}"
-            )
-        version = as_integer(fields.get("version"), "'version'")
-        if version > EXPLANATION_VERSION:
-            raise FileFormatError(
-                f"it has format version {version} and this optoscope reads up to "
-                f"{EXPLANATION_VERSION}; upgrade optoscope to read it"
-            )
+        fields = as_format(value, EXPLANATION_FORMAT, EXPLANATION_VERSION)
         gains = as_mapping(fields.get("gains"), "'gains'")
         missing = {"learned", "baseline", "distilled"} - set(gains)
         if missing:

@@ -11,7 +11,14 @@ from jaxtyping import Float
 
 from optoscope._core.errors import FileFormatError, RunDirectoryError
 from optoscope._core.files import read_json
-from optoscope.report._checks import as_integer, as_mapping, as_number, as_real, as_sequence
+from optoscope.report._checks import (
+    as_format,
+    as_integer,
+    as_mapping,
+    as_number,
+    as_real,
+    as_sequence,
+)
 from optoscope.report._explanation import Explanation
 from optoscope.report._probe_curves import drawable
 from optoscope.report._reading import optional, parsed, read_arrays, read_lines
@@ -124,17 +131,7 @@ class Results:
             FileFormatError: it is not a results file, is from a newer version, or is damaged.
 
         """
-        fields = as_mapping(value, "the content")
-        if fields.get("format") != RESULTS_FORMAT:
-            raise FileFormatError(
-                f"'format' is {fields.get('format')!r}, but a results file has {RESULTS_FORMAT!r}"
-            )
-        version = as_integer(fields.get("version"), "'version'")
-        if version > RESULTS_VERSION:
-            raise FileFormatError(
-                f"it has format version {version} and this optoscope reads up to "
-                f"{RESULTS_VERSION}; upgrade optoscope to read it"
-            )
+        fields = as_format(value, RESULTS_FORMAT, RESULTS_VERSION)
         optimizers = as_mapping(fields.get("optimizers"), "'optimizers'")
         if not optimizers:
             raise FileFormatError("'optimizers' is empty")
