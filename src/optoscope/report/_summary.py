@@ -253,13 +253,22 @@ def _lasted(name: str, found: OptimizerResult, results: Results) -> str:
     if found.diverged:
         at = "" if found.diverged_at is None else f", the first at step {found.diverged_at:,}"
         return f"{name} diverged in {found.diverged} of {runs}{at}."
-    if (given_back.low if given_back.has_ends else given_back.mean) <= _NOISE:
+    low, mean, high = given_back.low, given_back.mean, given_back.high
+    if not given_back.has_ends:
+        low = high = mean
+    if high <= _NOISE:
         return f"{name} did not diverge in {runs}, and its loss did not rise again."
-    ends = f" (95% interval {given_back.low:.0%} to {given_back.high:.0%})"
-    return (
-        f"{name}'s loss rose again in {runs}: over the last tenth it had lost "
-        f"{given_back.mean:.0%}{ends if given_back.has_ends else ''} of what it had gained."
-    )
+    if mean > 1 - _NOISE:
+        return f"{name}'s loss ended no lower than it began in {runs}."
+    fine = mean < 0.095
+    ends = f" (95% interval {_share(low, fine)} to {_share(high, fine)})"
+    lost = f"{_share(mean, fine)}{ends if given_back.has_ends else ''} of what it had gained"
+    if low <= _NOISE:
+        return (
+            f"{name} did not diverge in {runs}; over the last tenth its loss had given back "
+            f"{lost}, which may be chance."
+        )
+    return f"{name}'s loss rose again in {runs}: over the last tenth it had given back {lost}."
 
 
 def _count(runs: int) -> str:
