@@ -55,8 +55,8 @@ class Page:
                 f"{_MARKS[found[p]['verdict']]}<br>{number(found[p])}" if p in found else ""
                 for p in protocols
             ]
-            says, rule, how = statement.replace("|", r"\|").partition(" Holds if ")
-            words = f"{says}<br><small>{rule.strip()} {how}</small>" if rule else says
+            says, _, how = statement.replace("|", r"\|").partition(" Holds if ")
+            words = f"{says}<br><small>Holds if {how}</small>" if how else says
             lines.append(f"| {words} | " + " | ".join(cells) + " |")
         return "\n".join(lines)
 

@@ -357,7 +357,8 @@ def test_figure_1_needs_no_meta_training(tmp_path: Path):
 
 
 def test_what_a_figure_needs_is_known_before_it_is_computed(tmp_path: Path):
-    missing = paper.PAPER.missing(("1", "joint-stability", "blackbox-scale"), "smoke", tmp_path)
+    figures, setting = ("1", "joint-stability", "blackbox-scale"), Setting(paper.SCALES["smoke"])
+    missing = paper.PAPER.missing(figures, setting, Store(tmp_path))
     assert missing["1"] == ("eigenvalues", "bounds")
     stable = missing["joint-stability"]
     assert stable[-1] == "stable-curvature"

@@ -1,5 +1,6 @@
 """optoscope evaluate: an optimizer against tuned baselines."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -85,9 +86,10 @@ class Evaluate(RunCommand):
 
         learned, horizons = {}, {}
         for place in split_names(self.optimizer):
-            name = self._label(place, learned)
+            description = optimizers.read_description(place)
+            name = _label(place, description, learned)
             learned[name] = optimizers.load(place)
-            horizon = _horizon(place)
+            horizon = _horizon(description)
             if horizon is not None:
                 horizons[name] = horizon
         baselines = split_names(self.against)
@@ -118,20 +120,20 @@ class Evaluate(RunCommand):
         console.print(f"Page: {page}")
         return 0
 
-    def _label(self, place: str, taken: dict[str, Any]) -> str:
-        from optoscope import optimizers
 
-        if place in optimizers.pretrained_names():
-            return place
-        name = optimizers.read_description(place)["class"]
-        return name if name not in taken else f"{name}-{Path(place).resolve().name}"
-
-
-def _horizon(place: str) -> int | None:
-    """Steps of the runs that a saved optimizer was meta-trained on, if it says so."""
+def _label(place: str, description: Mapping[str, Any], taken: Collection[str]) -> str:
+    """What reports call a saved optimizer."""
     from optoscope import optimizers
 
-    metadata = optimizers.read_description(place).get("metadata")
+    if place in optimizers.pretrained_names():
+        return place
+    name = description["class"]
+    return name if name not in taken else f"{name}-{Path(place).resolve().name}"
+
+
+def _horizon(description: Mapping[str, Any]) -> int | None:
+    """Steps of the runs that a saved optimizer was meta-trained on, if it says so."""
+    metadata = description.get("metadata")
     training = metadata.get("meta_training") if isinstance(metadata, dict) else None
     horizon = training.get("horizon") if isinstance(training, dict) else None
     return horizon if isinstance(horizon, int) and horizon > 0 else None

@@ -1,7 +1,7 @@
 """optoscope reproduce: a paper's figures and claims."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -74,17 +74,18 @@ class Reproduce(RunCommand):
             jax.config.update("jax_disable_most_optimizations", True)
             at_once = 2
         console.print(f"Reproducing paper {command.paper}, figures {command.figure}: {directory}")
-        place: dict[str, Any] = {
-            "seed": self.seed,
-            "data_dir": self.data_dir,
-            "devices": devices,
-        }
-        for line in _plan(paper.missing(keys, scale, directory, **place)):
-            console.print(line)
         with steps() as show:
             try:
                 result = paper.reproduce(
-                    keys, scale, directory, at_once=at_once, on_progress=show, **place
+                    keys,
+                    scale,
+                    directory,
+                    seed=self.seed,
+                    data_dir=self.data_dir,
+                    devices=devices,
+                    at_once=at_once,
+                    on_plan=_show_plan,
+                    on_progress=show,
                 )
             except KeyboardInterrupt:
                 console.print(f"Stopped. Go on with: {command._again(directory)}")
@@ -117,12 +118,12 @@ class Reproduce(RunCommand):
         return f"{words}{seed}{data} --out {directory}"
 
 
-def _plan(missing: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """What is going to be computed, a line a figure: some need optimizers meta-trained first."""
+def _show_plan(missing: Mapping[str, Sequence[str]]) -> None:
+    """Says what is going to be computed: some figures need optimizers meta-trained first."""
     for figure, parts in missing.items():
         named = ", ".join(parts[:_NAMED])
         more = len(parts) - _NAMED
-        yield f"  {figure} needs {named}{f' and {more} more' if more > 0 else ''}"
+        console.print(f"  {figure} needs {named}{f' and {more} more' if more > 0 else ''}")
 
 
 def _show(result: "Reproduction") -> None:

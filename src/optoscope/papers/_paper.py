@@ -11,6 +11,9 @@ from optoscope._core.files import write_json
 from optoscope.papers._claims import Claim, measured_claims
 from optoscope.papers._parts import Part, Progress, Store
 
+# For figures, the parts that they need and that are not there yet.
+Plan = Mapping[str, tuple[str, ...]]
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -116,23 +119,17 @@ class Paper:
             raise UnknownNameError("scale", scale, self.scales)
         return self.scales[scale]
 
-    def missing(
-        self,
-        figures: str | Sequence[str],
-        scale: Any,
-        directory: str | Path,
-        *,
-        seed: int = 0,
-        data_dir: Path | None = None,
-        devices: int = 1,
-    ) -> dict[str, tuple[str, ...]]:
-        """The parts that `reproduce` would compute, by the first figure that needs them.
+    def missing(self, keys: Sequence[str], setting: Any, store: Store) -> Plan:
+        """The parts that are yet to be computed, by the first figure that needs them.
 
-        Arguments and errors are those of `reproduce`.
+        Args:
+            keys: of `figures`.
+            setting: what their parts are built from.
+            store: the parts that are there.
         """
-        setting = self.setting(self.get_scale(scale), seed, data_dir, devices)
-        store, known, found = Store(Path(directory)), set[str](), {}
-        for key in self.figure_keys(figures):
+        found: dict[str, tuple[str, ...]] = {}
+        known: set[str] = set()
+        for key in keys:
             new = [n for n in store.missing(self.figures[key].parts(setting)) if n not in known]
             if new:
                 found[key] = tuple(new)
@@ -149,6 +146,7 @@ class Paper:
         data_dir: Path | None = None,
         devices: int = 1,
         at_once: int = 1,
+        on_plan: Callable[[Plan], None] | None = None,
         on_progress: Progress | None = None,
     ) -> Reproduction:
         """Measures figures, judges their claims, draws them and writes the page.
@@ -166,6 +164,7 @@ class Paper:
             devices: local devices to use at most.
             at_once: parts to compute at the same time, in threads: worth it where compiling is
                 most of the work, but an interruption waits for all that have begun.
+            on_plan: called once, with what is `missing`.
             on_progress: called with (part, done, in all).
 
         Raises:
@@ -180,6 +179,8 @@ class Paper:
             }  # fmt: skip
             write_json(directory / "config.json", {"command": "reproduce", "arguments": arguments})
         store = Store(directory, on_progress or (lambda *_: None))
+        if on_plan is not None:
+            on_plan(self.missing(keys, setting, store))
         parts = {part.name: part for key in keys for part in self.figures[key].parts(setting)}
         records = store.get_all(parts.values(), at_once)
         claims = [

@@ -197,7 +197,7 @@ def sentence(results: Results | Mapping[str, Any]) -> str:
             f"{compared.learned} could not be compared with {compared.baseline} by its {metric}: "
             "a run of one of them diverged."
         )
-    runs = f"{gain.runs} paired run{'' if gain.runs == 1 else 's'}"
+    runs = _count(gain.runs, "paired run")
     fine = abs(gain.mean) < 0.095
     if not gain.has_ends:
         return (
@@ -246,7 +246,7 @@ def endurance(results: Results | Mapping[str, Any]) -> tuple[str, ...]:
 def _lasted(name: str, found: OptimizerResult, results: Results) -> str:
     given_back = found.given_back
     assert given_back is not None
-    runs = f"{_count(results.num_runs)} of {results.num_steps:,} steps"
+    runs = f"{_count(results.num_runs, 'run')} of {results.num_steps:,} steps"
     if found.horizon and results.num_steps > found.horizon:
         times = results.num_steps / found.horizon
         runs += f", {times:.3g} times what it was meta-trained for"
@@ -271,8 +271,8 @@ def _lasted(name: str, found: OptimizerResult, results: Results) -> str:
     return f"{name}'s loss rose again in {runs}: over the last tenth it had given back {lost}."
 
 
-def _count(runs: int) -> str:
-    return f"{runs} run{'' if runs == 1 else 's'}"
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _metric(compared: Comparison) -> str:

@@ -48,7 +48,9 @@ class ResultsTable:
         separator = "\n" if stacked else ", "
         for row in self.summary.rows:
             drawn.add_row(
-                Text(_broken(row.name) if stacked else row.name, style="bold" * row.learned),
+                Text(
+                    _broken(row.name) if stacked else row.name, style="bold" if row.learned else ""
+                ),
                 Text(separator.join(row.hyperparameters)),
                 *(_cell_text(cell, stacked) for cell in row.cells),
             )

@@ -143,7 +143,7 @@ def _training_claims(task: str, star: _Star) -> tuple[Claim, ...]:
     others = {arm: ARMS[arm].words for arm in ("blackbox", "hyperparam")}
     if star is not _STAR:
         others[_STAR.arm] = "with the paper's β₃"
-        others |= {arm: "with" + ARMS[arm].words.partition("with")[2] for arm in (LARGER, SMALLER)}
+        others |= {arm: ARMS[arm].words.removeprefix("STAR ") for arm in (LARGER, SMALLER)}
     claims = []
     for other, name in others.items():
         claims += [
