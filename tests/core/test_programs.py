@@ -1,5 +1,6 @@
-"""Compiled programs are forgotten when memory maps run short, and not before."""
+"""How programs are compiled, and that they are forgotten when memory maps run short."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -29,3 +30,45 @@ def test_elsewhere_nothing_happens(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setattr(programs, "_USED", tmp_path / "none")
     monkeypatch.setattr(jax, "clear_caches", lambda: pytest.fail("forgotten"))
     programs.forget_programs(0.0)
+
+
+@pytest.fixture
+def options_asked_anew() -> Iterator[None]:
+    programs.compiler_options.cache_clear()
+    yield
+    programs.compiler_options.cache_clear()
+
+
+@pytest.mark.usefixtures("options_asked_anew")
+def test_options_are_those_that_this_xla_knows_and_nobody_has_chosen(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setenv("XLA_FLAGS", "")
+    assert programs.compiler_options() == {"xla_cpu_prefer_vector_width": 512}
+    programs.compiler_options.cache_clear()
+    monkeypatch.setattr(programs, "_WIDE_VECTORS", {"xla_cpu_of_another_year": 512})
+    assert programs.compiler_options() == {}
+    programs.compiler_options.cache_clear()
+    monkeypatch.undo()
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_prefer_vector_width=256")
+    assert programs.compiler_options() == {}
+    programs.compiler_options.cache_clear()
+    monkeypatch.setenv("XLA_FLAGS", "")
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert programs.compiler_options() == {}
+
+
+def test_an_outermost_program_has_the_options_and_an_inner_one_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(programs, "compiler_options", lambda: {"xla_cpu_of_another_year": 512})
+    double = programs.Program(lambda x: 2 * x)
+    for outermost in (double, lambda x: double.lower(x).compile()):
+        with pytest.raises(jax.errors.JaxRuntimeError, match="xla_cpu_of_another_year"):
+            outermost(jnp.ones(3))
+    ones, fixed = jnp.ones(3), jnp.ones(3)
+    assert jax.jit(double)(ones).tolist() == [2, 2, 2]
+    assert jax.jit(lambda x: x + double(fixed))(ones).tolist() == [3, 3, 3]
+    assert jax.vmap(double)(ones).tolist() == [2, 2, 2]
+    assert jax.grad(lambda x: double(x).sum())(ones).tolist() == [2, 2, 2]
+    assert jax.eval_shape(double, ones).shape == (3,)

@@ -35,32 +35,39 @@ def loops(tensors):
     )
 
 
+def measured(tensors):
+    """The mean squares of all of them, and of two tensors beside the loops."""
+    return mean_squares(loops(tensors), (tensors[0], tensors[3]))
+
+
 def products(tensors):
-    return [
+    multiplied = [
         math.prod(map(as_array, factors), start=as_array(tensor))
         for groups in loops(tensors)
         for tensor, several in groups
         for factors in several
     ]
+    return [*multiplied, tensors[0], tensors[3]]
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_against_numpy_alone_and_side_by_side(shape):
     one = tensors(shape)
     expected = [np.mean(np.asarray(value, np.float64) ** 2) for value in products(one)]
-    np.testing.assert_allclose(mean_squares(loops(one)), expected, rtol=2e-6)
+    np.testing.assert_allclose(measured(one), expected, rtol=2e-6)
     two = jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf]), one)
-    found = jax.vmap(lambda both: mean_squares(loops(both)))(two)
+    found = jax.vmap(measured)(two)
     np.testing.assert_allclose(found[0], expected, rtol=2e-6)
-    np.testing.assert_allclose(found[1, 0], 4 * expected[0], rtol=2e-6)
+    for doubled in (0, len(expected) - 2):
+        np.testing.assert_allclose(found[1, doubled], 4 * expected[doubled], rtol=2e-6)
 
 
 @pytest.mark.parametrize("shape", [(64, 128), (5, 7)], ids=str)
 def test_derivatives_are_those_of_plain_means(shape):
-    weights = jnp.arange(1.0, 9.0)
+    weights = jnp.arange(1.0, 11.0)
 
     def ours(several):
-        return jnp.sin(weights @ mean_squares(loops(several)))
+        return jnp.sin(weights @ measured(several))
 
     def plain(several):
         return jnp.sin(weights @ jnp.stack([jnp.mean(v * v) for v in products(several)]))

@@ -1,17 +1,81 @@
-"""Compiled programs take memory maps, of which a process on Linux may have some 65,000."""
+"""How programs are compiled, and how many at once."""
 
+import functools
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import equinox as eqx
 import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+
+# LLVM's vectors have 256 bits even where the processor has 512: the first of those processors
+# slowed down for them. A small network over many coordinates gains an eighth; other programs
+# neither gain nor lose. Processors with less take what they have.
+_WIDE_VECTORS = {"xla_cpu_prefer_vector_width": 512}
 
 _USED = Path("/proc/self/maps")
 _MOST = Path("/proc/sys/vm/max_map_count")
 
 
+@functools.cache
+def compiler_options() -> dict[str, Any]:
+    """What XLA is told beyond its defaults and what `XLA_FLAGS` says.
+
+    Nothing on accelerators, and nothing that this version of XLA does not know.
+    """
+    chosen = any(option in os.environ.get("XLA_FLAGS", "") for option in _WIDE_VECTORS)
+    if chosen or jax.default_backend() != "cpu":
+        return {}
+    try:
+        jax.jit(lambda: 0, compiler_options=_WIDE_VECTORS)()
+    except jax.errors.JaxRuntimeError:
+        return {}
+    return _WIDE_VECTORS
+
+
+class Program:
+    """A function as `equinox.filter_jit` makes it, compiled with `compiler_options`.
+
+    JAX takes such options for outermost programs alone; within another program, or under a
+    transformation, it is compiled as part of that one.
+
+    Example:
+        >>> double = Program(lambda x: 2 * x)
+        >>> float(double(jnp.asarray(1.5))), float(jax.grad(double)(jnp.asarray(1.5)))
+        (3.0, 2.0)
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        """The backend is not asked for before the first call."""
+        functools.update_wrapper(self, function)
+        self._function = function
+        self._inner = eqx.filter_jit(function)
+
+    @functools.cached_property
+    def _outermost(self) -> Any:
+        jit: Any = eqx.filter_jit  # hands on what it does not know to jax.jit
+        return jit(self._function, compiler_options=compiler_options())
+
+    def __call__(self, *args: Any) -> Any:
+        """The function's result."""
+        # While another program is traced, its new arrays are tracers too.
+        leaves = [*jax.tree.leaves(args), jnp.zeros(())]
+        traced = any(isinstance(leaf, Tracer) for leaf in leaves)
+        return (self._inner if traced else self._outermost)(*args)
+
+    def lower(self, *args: Any) -> Any:
+        """The program for such arguments, not yet compiled."""
+        return self._outermost.lower(*args)
+
+
 def forget_programs(above: float = 0.5) -> None:
     """Forgets all compiled programs if they may soon run out of memory maps.
 
-    XLA then aborts the process, without an exception. What is needed again is compiled again.
+    A process on Linux may have some 65,000 of them; then XLA aborts it, without an exception.
+    What is needed again is compiled again.
 
     Args:
         above: do so where more than this share of the maps is used.

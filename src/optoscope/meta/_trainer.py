@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import MetaTrainingDivergedError, RunDirectoryError, check_number
 from optoscope._core.processes import agreed, anyone, is_first, stops_with_the_others
+from optoscope._core.programs import Program
 from optoscope._core.trees import all_finite, global_norm, select
 from optoscope.meta._checkpoints import Checkpoints
 from optoscope.meta._estimator import Estimator, Worker
@@ -121,7 +122,7 @@ def _init_workers(estimator: Estimator, optimizer: Optimizer, key: PRNGKeyArray)
     return estimator.init(optimizer, key)
 
 
-@eqx.filter_jit
+@Program
 def _advance(
     estimator: Estimator,
     meta_optimizer: optax.GradientTransformation,

@@ -1,6 +1,7 @@
 """The running averages that the small learned optimizers look at: their only state."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
@@ -117,13 +118,15 @@ def advance(decays: Decays, before: Accumulators, gradient: Float[Array, "*shape
     def average(rates: Array, old: Array, new: Array) -> Array:
         return old + rates.reshape(rates.shape + (1,) * new.ndim) * (new - old)
 
-    square = jnp.minimum(gradient * gradient, _LARGEST_SQUARE)
-    floored = square + _SQUARE_OFFSET
+    floored = _capped_square(gradient) + _SQUARE_OFFSET
     momenta = tuple(
         average(rate, old, gradient)
         for rate, old in zip(decays.momentum_rates(), before.momenta, strict=True)
     )
-    second_moment = average(decays.second_moment_rate(), before.second_moment, square)
+    # Tied to the state, the square of a gradient that is always the same is not taken out of a
+    # loop over steps, which would then read one more array of the tensor's size.
+    tied, old = jax.lax.optimization_barrier((gradient, before.second_moment))
+    second_moment = average(decays.second_moment_rate(), old, _capped_square(tied))
     rates = decays.factored_rates()
     if not before.factored:
         rows = average(rates, before.rows, floored)
@@ -141,6 +144,10 @@ def advance(decays: Decays, before: Accumulators, gradient: Float[Array, "*shape
 
 def _starting_rates(decays: tuple[float, ...], like: Float[Array, " decays"]) -> Array:
     return jnp.asarray([1 - decay for decay in decays], like.dtype)
+
+
+def _capped_square(gradient: Float[Array, "..."]) -> Float[Array, "..."]:
+    return jnp.minimum(gradient * gradient, _LARGEST_SQUARE)
 
 
 def _clipped(rate: Float[Array, "..."]) -> Float[Array, "..."]:

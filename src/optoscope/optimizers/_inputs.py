@@ -85,9 +85,9 @@ def measure(
         accumulators: the averages that have already seen g.
     """
     preconditioner = InverseRoot(accumulators.second_moment + _SECOND_MOMENT_OFFSET)
-    loops = _products(gradient, parameter, accumulators, preconditioner)
-    whole = tuple(products for loop in loops for products in loop)
-    squares = mean_squares([[(x.tensor, x.factors) for x in loop] for loop in loops])
+    loops = _products(gradient, accumulators, preconditioner)
+    whole = (*(products for loop in loops for products in loop), Products(parameter, ((1,),)))
+    squares = mean_squares([[(x.tensor, x.factors) for x in loop] for loop in loops], (parameter,))
     first = [indices[0] for products in whole for indices in products.indices]
     squares = squares[np.argsort(first)]
     if not accumulators.factored:
@@ -105,9 +105,9 @@ def measure(
 
 
 def _products(
-    gradient: Array, parameter: Array, accumulators: Accumulators, preconditioner: InverseRoot
+    gradient: Array, accumulators: Accumulators, preconditioner: InverseRoot
 ) -> tuple[tuple[Products, ...], ...]:
-    """Inputs 0 to 12 and 25 to 27; for rank below 2 all of 0 to 27.
+    """Inputs 0, 2 to 12 and 25 to 27; for rank below 2 all of 0 to 27 but 1.
 
     Returns:
         For every loop of `mean_squares` what is measured in it.
@@ -120,10 +120,7 @@ def _products(
     )
     roots = (InverseRoot(average + _AVERAGE_OFFSET) for average in averages)
     return (
-        (
-            Products(gradient, ((0,), (10,), (11,), (12,)), ((), *for_gradient)),
-            Products(parameter, ((1,),)),
-        ),
+        (Products(gradient, ((0,), (10,), (11,), (12,)), ((), *for_gradient)),),
         (first,),
         (second,),
         (

@@ -56,8 +56,10 @@ def as_array(tensor: Tensor) -> Float[Array, "..."]:
     return tensor.value if isinstance(tensor, InverseRoot) else tensor
 
 
-def mean_squares(loops: Loops) -> Float[Array, " products"]:
-    """The mean square of every product, loop by loop and group by group.
+def mean_squares(
+    loops: Loops, alone: Sequence[Float[Array, "..."]] = ()
+) -> Float[Array, " products"]:
+    """The mean square of every product, loop by loop and group by group, then of the rest.
 
     A reduction of several operands is compiled to one loop that reads every tensor once, where
     separate means are as many loops. It adds up a few neighbours at a time, which vectorises;
@@ -67,14 +69,21 @@ def mean_squares(loops: Loops) -> Float[Array, " products"]:
         loops: for every loop the tensors that it reads, all of one shape, and their factors; no
             factors are the tensor itself. At most five products of two large tensors a loop: of
             more, the processor does not follow the rows.
+        alone: tensors of that shape that nothing is multiplied with. XLA sums one tensor's
+            squares as fast as memory delivers it; in a loop with others it slows them down.
     """
 
     # Differentiated as plain means: the rules for reductions of several operands are far slower,
     # and a square may overflow where a product does not.
     @jax.custom_jvp
-    def means(loops: Loops) -> Array:
+    def means(loops: Loops, alone: Sequence[Array]) -> Array:
         squares = [[_square(group) for group in groups] for groups in loops]
-        return _sums(squares) / squares[0][0][0].size
+        others = [(tensor * tensor, ((),)) for tensor in alone]
+        size = squares[0][0][0].size
+        if size <= _SMALL:
+            return _sums([*squares, others]) / size
+        sums = [_sums(squares), *(jnp.sum(square)[None] for square, _ in others)]
+        return jnp.concatenate(sums) / size
 
     @means.defjvp
     def _(primals: tuple, tangents: tuple) -> tuple:
@@ -82,16 +91,17 @@ def mean_squares(loops: Loops) -> Float[Array, " products"]:
         slopes = [jnp.mean(2 * x * slope) for x, slope in zip(products, slopes, strict=True)]
         return means(*primals), jnp.stack(slopes)
 
-    return means(loops)
+    return means(loops, alone)
 
 
-def _products(loops: Loops) -> list[Float[Array, "*shape"]]:
-    return [
+def _products(loops: Loops, alone: Sequence[Array]) -> list[Float[Array, "*shape"]]:
+    products = [
         math.prod(map(as_array, factors), start=as_array(tensor))
         for groups in loops
         for tensor, several in groups
         for factors in several
     ]
+    return [*products, *alone]
 
 
 def _square(group: Group) -> Squares:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import check_number
+from optoscope._core.programs import Program
 from optoscope._core.trees import num_bytes
 from optoscope.optimizers import Optimizer
 from optoscope.tasks import Task, TaskDistribution, as_distribution
@@ -156,7 +157,7 @@ def run_once(
     return losses, inner, due
 
 
-@eqx.filter_jit
+@Program
 def _train(
     distribution: TaskDistribution,
     optimizer: Optimizer,
@@ -279,8 +280,7 @@ def compile_train(
     chunk_size = _checked_chunk_size(task, optimizer, num_steps, num_runs, chunk_size)
     distribution = as_distribution(task)
     keys = run_keys(jax.random.key(0), num_runs)
-    jitted: Any = _train
-    program = jitted.lower(distribution, optimizer, num_steps, keys, probes, chunk_size).compile()
+    program = _train.lower(distribution, optimizer, num_steps, keys, probes, chunk_size).compile()
 
     def run(keys: Key[Array, " runs"]) -> Trajectory:
         outcome = program(distribution, optimizer, num_steps, keys, probes, chunk_size)
