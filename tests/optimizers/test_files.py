@@ -197,6 +197,17 @@ def test_a_configuration_that_cannot_be(saved, name, configuration):
         optimizers.load(saved)
 
 
+def test_metadata_is_an_object_or_missing(saved):
+    describe(saved, metadata=["digits"])
+    with pytest.raises(FileFormatError, match="the metadata must be an object"):
+        optimizers.load(saved)
+    path = saved / "optimizer.json"
+    description = json.loads(path.read_text())
+    del description["metadata"]
+    path.write_text(json.dumps(description))
+    assert optimizers.read_description(saved)["metadata"] == {}
+
+
 @pytest.mark.parametrize("length", [0, 7, 8, 60, -1])
 def test_truncated_weights(saved, length):
     path = saved / "optimizer.safetensors"

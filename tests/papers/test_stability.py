@@ -325,8 +325,10 @@ def test_joint_stability_is_of_the_first_seeds(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(quadratic, "stable_curvature_arrays", arrays)
     part = stable_curvature(setting)
     assert {need.name for need in part.needs} == {f"learned-mlp-{arm}-seed-0" for arm in MAIN}
-    found = part.compute(_untrained(setting), Workspace(tmp_path, {}, lambda *_: None))
+    told = []
+    found = part.compute(_untrained(setting), Workspace(tmp_path, {}, lambda *so: told.append(so)))
     assert set(found) >= {"sgd", "adam", "momentum-0.5", *MAIN}
+    assert told == [(done, len(found)) for done in range(1, len(found) + 1)]
 
 
 def test_every_arm_is_compared_somewhere():

@@ -4,7 +4,7 @@ import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, ParamSpec, TypeVar
 
 import equinox as eqx
 import jax
@@ -15,6 +15,9 @@ from jax.core import Tracer
 # slowed down for them. A small network over many coordinates gains an eighth; other programs
 # neither gain nor lose. Processors with less take what they have.
 _WIDE_VECTORS = {"xla_cpu_prefer_vector_width": 512}
+
+_Inputs = ParamSpec("_Inputs")
+_Outputs = TypeVar("_Outputs")
 
 _USED = Path("/proc/self/maps")
 _MOST = Path("/proc/sys/vm/max_map_count")
@@ -36,7 +39,7 @@ def compiler_options() -> dict[str, Any]:
     return _WIDE_VECTORS
 
 
-class Program:
+class Program(Generic[_Inputs, _Outputs]):
     """A function as `equinox.filter_jit` makes it, compiled with `compiler_options`.
 
     JAX takes such options for outermost programs alone; within another program, or under a
@@ -48,7 +51,7 @@ class Program:
         (3.0, 2.0)
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[_Inputs, _Outputs]) -> None:
         """The backend is not asked for before the first call."""
         functools.update_wrapper(self, function)
         self._function = function
@@ -59,16 +62,16 @@ class Program:
         jit: Any = eqx.filter_jit  # hands on what it does not know to jax.jit
         return jit(self._function, compiler_options=compiler_options())
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: _Inputs.args, **kwargs: _Inputs.kwargs) -> _Outputs:
         """The function's result."""
         # While another program is traced, its new arrays are tracers too.
-        leaves = [*jax.tree.leaves(args), jnp.zeros(())]
+        leaves = [*jax.tree.leaves((args, kwargs)), jnp.zeros(())]
         traced = any(isinstance(leaf, Tracer) for leaf in leaves)
-        return (self._inner if traced else self._outermost)(*args)
+        return (self._inner if traced else self._outermost)(*args, **kwargs)
 
-    def lower(self, *args: Any) -> Any:
+    def lower(self, *args: _Inputs.args, **kwargs: _Inputs.kwargs) -> Any:
         """The program for such arguments, not yet compiled."""
-        return self._outermost.lower(*args)
+        return self._outermost.lower(*args, **kwargs)
 
 
 def forget_programs(above: float = 0.5) -> None:

@@ -62,12 +62,11 @@ class OptimizerEvaluation:
         """The mean training loss over each tenth of the steps: one batch alone is noisy."""
         num_steps = self.losses.shape[1]
         pieces = np.array_split(self.losses, min(10, num_steps), axis=1)
-        with np.errstate(invalid="ignore"):
-            return np.stack([np.mean(piece, axis=1) for piece in pieces], axis=1)
+        return np.stack([_over_steps(piece) for piece in pieces], axis=1)
 
     def mean_loss(self, num_steps: int) -> Summary:
         """The mean training loss over the first `num_steps` steps."""
-        return summarize(np.mean(self.losses[:, :num_steps], axis=1))
+        return summarize(_over_steps(self.losses[:, :num_steps]))
 
     def final_loss(self) -> Summary:
         """The mean training loss over the last tenth of the steps."""
@@ -88,6 +87,12 @@ class OptimizerEvaluation:
         return summarize(np.where(kept, share, 1.0))
 
 
+def _over_steps(losses: Float[np.ndarray, "runs steps"]) -> Float[np.ndarray, " runs"]:
+    """Each run's mean; not finite, and without a warning, where the run is not."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.mean(losses, axis=1)
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """Several optimizers on the same runs, by name."""
@@ -99,8 +104,7 @@ class Evaluation:
     def improvement(self, learned: str, baseline: str, num_steps: int) -> Summary:
         """By what share `learned`'s mean loss over the first steps lies below `baseline`'s."""
         first, second = (
-            np.mean(self.optimizers[name].losses[:, :num_steps], axis=1)
-            for name in (learned, baseline)
+            _over_steps(self.optimizers[name].losses[:, :num_steps]) for name in (learned, baseline)
         )
         return relative_improvement(first, second)
 

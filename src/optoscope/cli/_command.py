@@ -196,7 +196,8 @@ def get_task_or_own(name: str | None, place: str, **options: Any) -> tuple[str, 
     task = optimizers.read_description(place)["metadata"].get("task")
     if not isinstance(task, dict) or "name" not in task:
         raise InvalidValueError("which task? Name it with --task; see `optoscope list tasks`.")
-    name, own = str(task["name"]), task.get("options") or {}
+    name, own = str(task["name"]), task.get("options")
+    own = own if isinstance(own, dict) else {}
     as_tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in own.items()}
     return name, get_task(name, **as_tuples | options)
 

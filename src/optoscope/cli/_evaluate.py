@@ -133,7 +133,6 @@ def _label(place: str, description: Mapping[str, Any], taken: Collection[str]) -
 
 def _horizon(description: Mapping[str, Any]) -> int | None:
     """Steps of the runs that a saved optimizer was meta-trained on, if it says so."""
-    metadata = description.get("metadata")
-    training = metadata.get("meta_training") if isinstance(metadata, dict) else None
+    training = description["metadata"].get("meta_training")
     horizon = training.get("horizon") if isinstance(training, dict) else None
     return horizon if isinstance(horizon, int) and horizon > 0 else None

@@ -104,6 +104,8 @@ def read_description(path_or_name: str | Path) -> dict[str, Any]:
         description.get("configuration"), dict
     ):
         raise FileFormatError(f"{path} lacks the class or the configuration.")
+    if not isinstance(description.setdefault("metadata", {}), dict):
+        raise FileFormatError(f"{path}: the metadata must be an object of names and values.")
     return description
 
 

@@ -205,7 +205,11 @@ def stable_curvature(setting: Setting) -> Part:
         }
         contenders["adam"] = optimizers.adam(0.01)
         contenders |= {arm: load_learned(needed[part.name], arm) for arm, part in trained.items()}
-        return quadratic.stable_curvature_arrays(contenders, num_steps=steps)
+        arrays: Arrays = {}
+        for index, (name, contender) in enumerate(contenders.items()):
+            arrays |= quadratic.stable_curvature_arrays({name: contender}, num_steps=steps)
+            workspace.report(index + 1, len(contenders))
+        return arrays
 
     configuration = {"steps": steps, "rate": _RATE, "momenta": MOMENTA}
     return Part("stable-curvature", configuration, compute, tuple(trained.values()))
