@@ -1,6 +1,7 @@
 """The meta-trainer: closed forms on a scripted estimator, kills and damage on a real one."""
 
 import dataclasses
+import itertools
 import json
 import os
 import random
@@ -26,6 +27,7 @@ from optoscope._core.errors import (
 )
 from optoscope.bench import grid_search
 from optoscope.meta import (
+    PES,
     Estimator,
     HeldOutLoss,
     MetaGradient,
@@ -203,6 +205,29 @@ def test_nothing_is_compiled_again_for_other_values():
     once = len(traced)
     trainer.run(number(2.0), 20, key=jax.random.key(1))
     assert len(traced) == once
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("estimator", [TruncatedBackprop, PES])
+def test_one_program_serves_a_run_its_evaluations_and_its_resume(
+    estimator, devices, tmp_path, caplog
+):
+    count = "num_tasks" if estimator is TruncatedBackprop else "num_particles"
+    evaluated = itertools.count()
+    trainer = Trainer(
+        estimator(Bowls(), truncation=2, horizon=4, devices=devices, **{count: 4}),
+        optax.adam(0.1),
+        steps_per_call=2,
+        evaluation=lambda _: -float(next(evaluated)),
+        evaluate_every=4,
+        checkpoint_every=4,
+    )
+    jax.clear_caches()
+    with jax.log_compiles(), caplog.at_level("WARNING"):
+        for steps in (8, 16):
+            trainer.run(optimizers.sgd(0.01), steps, key=KEY, directory=tmp_path)
+    compiled = [line for line in caplog.messages if "XLA compilation of jit(_advance)" in line]
+    assert len(compiled) == 1
 
 
 def test_meta_training_finds_the_rate_that_a_grid_finds():

@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, Key, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import InvalidValueError
@@ -49,7 +49,13 @@ class Worker(eqx.Module):
 
 
 class Estimator(eqx.Module):
-    """Estimates the meta-gradient of an optimizer from a distribution of tasks."""
+    """Estimates the meta-gradient of an optimizer from a distribution of tasks.
+
+    Args:
+        devices: how many the tasks are spread over.
+    """
+
+    devices: int = eqx.field(static=True, default=1, kw_only=True)
 
     @abc.abstractmethod
     def init(self, optimizer: Optimizer, key: PRNGKeyArray) -> Worker:
@@ -83,6 +89,29 @@ def check_spread(count: int, items: str, devices: int) -> None:
     """Raises InvalidValueError unless so many items ("tasks") divide evenly over the devices."""
     if devices < 1 or count % devices:
         raise InvalidValueError(f"{count} {items} cannot be spread evenly over {devices} devices.")
+
+
+def placed(shared: PyTree[Array], workers: Worker, devices: int) -> tuple[PyTree[Array], Worker]:
+    """The same arrays where `sum_over_tasks` leaves them: on all devices, and split over them.
+
+    A program is compiled again for arguments that are placed otherwise. What is in its place is
+    not touched, and with one device everything is.
+
+    Raises InvalidValueError for more devices than there are, or processes left without work.
+    """
+    if devices == 1:
+        return shared, workers
+    mesh = _mesh(devices)
+
+    def put(leaf: Array, over: PartitionSpec) -> Array:
+        # An array without entries is split over nothing.
+        place = NamedSharding(mesh, over if leaf.size else PartitionSpec())
+        return leaf if leaf.sharding == place else jax.device_put(leaf, place)
+
+    return (
+        jax.tree.map(lambda leaf: put(leaf, PartitionSpec()), shared),
+        jax.tree.map(lambda leaf: put(leaf, PartitionSpec(_AXIS)), workers),
+    )
 
 
 def sum_over_tasks(

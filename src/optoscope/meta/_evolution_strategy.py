@@ -49,7 +49,6 @@ class EvolutionStrategy(Estimator):
     horizon: Horizon = eqx.field(static=True, default=2000)
     std: float = eqx.field(static=True, default=0.01)
     objective: Objective = Objective()
-    devices: int = eqx.field(static=True, default=1)
 
     def __check_init__(self):
         check_number("num_particles", self.num_particles, minimum=1)

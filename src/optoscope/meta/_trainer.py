@@ -21,7 +21,7 @@ from optoscope._core.processes import agreed, anyone, is_first, stops_with_the_o
 from optoscope._core.programs import Program
 from optoscope._core.trees import all_finite, global_norm, select
 from optoscope.meta._checkpoints import Checkpoints
-from optoscope.meta._estimator import Estimator, Worker
+from optoscope.meta._estimator import Estimator, Worker, placed
 from optoscope.meta._metrics import MetricsLog
 from optoscope.optimizers import Optimizer
 from optoscope.tasks import Task, TaskDistribution
@@ -280,7 +280,7 @@ class Trainer:
             while (step := int(state.step)) < num_steps and not interrupted:
                 length = min(self.steps_per_call - step % self.steps_per_call, num_steps - step)
                 state, metrics = _advance(
-                    self.estimator, self.meta_optimizer, rest, state, step_key, length
+                    self.estimator, self.meta_optimizer, rest, self._placed(state), step_key, length
                 )
                 now = step + length
                 state, evaluation_loss = self._evaluate(state, rest, step, now, num_steps)
@@ -318,8 +318,14 @@ class Trainer:
             skipped_in_a_row=zero,
             non_finite_tasks=jnp.zeros(()),
             best_meta_params=meta_params,
-            best_loss=jnp.asarray(jnp.inf),
+            best_loss=jnp.asarray(jnp.inf, jnp.float32),
         )
+
+    def _placed(self, state: MetaState) -> MetaState:
+        """As the compiled program returns it, so that the first is the only one."""
+        others = eqx.tree_at(lambda s: s.workers, state, None)
+        others, workers = placed(others, state.workers, self.estimator.devices)
+        return eqx.tree_at(lambda s: s.workers, others, workers, is_leaf=lambda leaf: leaf is None)
 
     def _evaluate(
         self, state: MetaState, rest: PyTree, before: int, now: int, num_steps: int

@@ -60,7 +60,6 @@ class TruncatedBackprop(Estimator):
     second_order: bool = eqx.field(static=True, default=False)
     stagger: bool = eqx.field(static=True, default=False)
     backward_clip: float | None = eqx.field(static=True, default=None)
-    devices: int = eqx.field(static=True, default=1)
 
     def __check_init__(self):
         check_counts(self.num_tasks, self.horizon, self.objective, self.devices, self.backward_clip)
