@@ -10,6 +10,7 @@ import pytest
 
 from optoscope import data, optimizers, tasks, training
 from optoscope._core.errors import InvalidValueError, UnknownNameError
+from optoscope._core.trees import size
 from optoscope.tasks._unseen import SCALES, UNSEEN_TASKS, build_unseen
 
 KEY = jax.random.key(0)
@@ -155,6 +156,7 @@ def falls(name, scale, num_steps):
     run = training.train(task, optimizers.adam(3e-3), num_steps, key=KEY)
     losses = np.asarray(run.losses[0])
     assert np.isfinite(losses).all()
+    assert size(run.params) == task.metadata["num_params"]
     ratio = losses[-20:].mean() / losses[:5].mean()
     return ratio < (0.95 if UNSEEN_TASKS[name].es else 0.8), ratio
 
