@@ -1,5 +1,6 @@
-"""Shapes and types of every public signature are checked while the tests run."""
+"""Types of every public signature are checked; what one test compiles no other compiles again."""
 
+import os
 from collections.abc import Iterator
 
 import jax
@@ -29,8 +30,22 @@ _HOOK = install_import_hook(
 )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """One cache of compiled programs for all workers and modules, kept for the next run.
+
+    Commands that tests start as processes find it by the environment.
+    """
+    from optoscope._core.compilation_cache import VARIABLE, enable_compilation_cache
+
+    if not hasattr(config, "workerinput") and config.cache is not None:
+        os.environ[VARIABLE] = str(config.cache.mkdir("programs"))
+    enable_compilation_cache()
+
+
 @pytest.fixture(scope="module", autouse=True)
-def compiled_programs_are_forgotten() -> Iterator[None]:
+def programs_are_forgotten_when_there_are_many() -> Iterator[None]:
     """Thousands of compiled programs in one process run out of memory maps, and XLA aborts."""
+    from optoscope._core.programs import forget_programs
+
     yield
-    jax.clear_caches()
+    forget_programs()

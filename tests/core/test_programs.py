@@ -39,23 +39,43 @@ def options_asked_anew() -> Iterator[None]:
     programs.compiler_options.cache_clear()
 
 
+WIDTH, LEVEL = "xla_cpu_prefer_vector_width", "xla_backend_optimization_level"
+
+
 @pytest.mark.usefixtures("options_asked_anew")
-def test_options_are_those_that_this_xla_knows_and_nobody_has_chosen(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("flags", "backend", "unoptimized", "known"),
+    [
+        ("", "cpu", False, {WIDTH: 512, LEVEL: 2}),
+        (f"--{WIDTH}=256", "cpu", False, {LEVEL: 2}),
+        (f"--{LEVEL}=3 --{WIDTH}=256", "cpu", False, {}),
+        ("", "gpu", False, {}),
+        ("", "cpu", True, {}),
+    ],
+)
+def test_options_are_those_that_nobody_has_chosen(
+    monkeypatch: pytest.MonkeyPatch, flags: str, backend: str, unoptimized: bool, known: dict
 ):
+    monkeypatch.setenv("XLA_FLAGS", flags)
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", unoptimized)
+    try:
+        assert programs.compiler_options() == known
+    finally:
+        jax.config.update("jax_disable_most_optimizations", before)
+
+
+@pytest.mark.usefixtures("options_asked_anew")
+def test_an_option_that_this_xla_does_not_know_is_left_out(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("XLA_FLAGS", "")
-    assert programs.compiler_options() == {"xla_cpu_prefer_vector_width": 512}
-    programs.compiler_options.cache_clear()
-    monkeypatch.setattr(programs, "_WIDE_VECTORS", {"xla_cpu_of_another_year": 512})
-    assert programs.compiler_options() == {}
-    programs.compiler_options.cache_clear()
-    monkeypatch.undo()
-    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_prefer_vector_width=256")
-    assert programs.compiler_options() == {}
-    programs.compiler_options.cache_clear()
-    monkeypatch.setenv("XLA_FLAGS", "")
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert programs.compiler_options() == {}
+    monkeypatch.setattr(programs, "_OPTIONS", {"xla_cpu_of_another_year": 512})
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", False)
+    try:
+        assert programs.compiler_options() == {}
+    finally:
+        jax.config.update("jax_disable_most_optimizations", before)
 
 
 def test_an_outermost_program_has_the_options_and_an_inner_one_does_not(

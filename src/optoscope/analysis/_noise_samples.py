@@ -11,6 +11,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Float64, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import InvalidValueError, UnknownNameError, check_number
+from optoscope._core.programs import Program
 from optoscope._core.trees import num_bytes
 from optoscope.optimizers import Optimizer
 from optoscope.tasks import Classification, LabelledBatch, Task
@@ -151,7 +152,7 @@ def centred(
     return noise
 
 
-_compiled_batch_rows = eqx.filter_jit(batch_rows)
+_compiled_batch_rows = Program(batch_rows)
 
 
 def check_sampling(batches: str, full_batch: str, num_batches: int | None) -> None:

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import InvalidValueError, check_number
+from optoscope._core.programs import Program
 from optoscope.bench._statistics import Summary, relative_improvement, summarize
 from optoscope.optimizers import Optimizer
 from optoscope.tasks import Task, TaskDistribution
@@ -132,7 +132,7 @@ class Evaluation:
         }
 
 
-@eqx.filter_jit
+@Program
 def _accuracies(task: Task, params: PyTree) -> Any:
     return jax.lax.map(lambda one: task.accuracy(one, "test"), params)
 

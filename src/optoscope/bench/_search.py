@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 from optoscope._core.errors import InvalidValueError, check_number
+from optoscope._core.programs import Program
 from optoscope.optimizers import Optimizer
 from optoscope.tasks import Task, TaskDistribution, as_distribution
 from optoscope.training import (
@@ -120,7 +120,7 @@ class SearchResult:
         return {name: float(values[index]) for name, values in self.hyperparameters.items()}
 
 
-@eqx.filter_jit
+@Program
 def _scores(
     distribution: TaskDistribution,
     create: Create,

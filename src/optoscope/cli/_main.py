@@ -10,6 +10,7 @@ import tyro
 
 from optoscope import __version__
 from optoscope._core.errors import OptoscopeError, ProcessLostError, UnknownNameError
+from optoscope.cli._command import RunCommand
 from optoscope.cli._demo import Demo
 from optoscope.cli._evaluate import Evaluate
 from optoscope.cli._explain import Explain
@@ -51,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
+            if isinstance(command, RunCommand):
+                _keep_programs(command.debug)
             return command.run()
     except KeyboardInterrupt:
         print("optoscope: interrupted.", file=sys.stderr)
@@ -65,6 +68,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stderr.flush()
             os._exit(2)
         return 2
+
+
+def _keep_programs(debug: bool) -> None:
+    """Compiled programs are kept from run to run; where that cannot be, only --debug says so."""
+    from optoscope._core.compilation_cache import enable_compilation_cache
+
+    enable_compilation_cache(on_problem=_show_warning if debug else None)
 
 
 def _show_warning(message: Warning | str, *place: Any, **more: Any) -> None:

@@ -117,7 +117,7 @@ class HeldOutLoss:
         return measured if np.isfinite(measured) else float("inf")
 
 
-@eqx.filter_jit
+@Program
 def _init_workers(estimator: Estimator, optimizer: Optimizer, key: PRNGKeyArray) -> Worker:
     return estimator.init(optimizer, key)
 

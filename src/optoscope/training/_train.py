@@ -47,26 +47,27 @@ def side_by_side(bytes_each: int, num_items: int) -> int:
 
 
 def map_chunked(function: Any, items: PyTree[Array], chunk_size: int) -> PyTree[Array]:
-    """`vmap(function)(items)`, `chunk_size` at a time; a chunk of one is not vectorised at all.
+    """`vmap(function)(items)`, at most `chunk_size` at a time; one at a time is not vectorised.
 
-    What `jax.lax.map(…, batch_size=…)` does, for arrays without entries too.
+    All chunks have one size, so that the function is compiled once: `jax.lax.map` with a batch
+    size compiles it again for a remainder. The last item may be computed several times.
     """
-    if chunk_size == 1:
-        return jax.lax.map(function, items)
     count = jax.tree.leaves(items)[0].shape[0]
-    chunks, vectorised = count // chunk_size, jax.vmap(function)
-    whole = chunks * chunk_size
+    num_chunks = -(-count // chunk_size)
+    size = -(-count // num_chunks)
+    if size == 1:
+        return jax.lax.map(function, items)
+    vectorised = jax.vmap(function)
+    if num_chunks == 1:
+        return vectorised(items)
 
-    def reshaped(tree: PyTree[Array], *leading: int, drop: int) -> PyTree[Array]:
-        return jax.tree.map(lambda leaf: leaf.reshape(*leading, *leaf.shape[drop:]), tree)
+    def cut(leaf: Array) -> Array:
+        if num_chunks * size > count:
+            leaf = leaf[jnp.minimum(jnp.arange(num_chunks * size), count - 1)]
+        return leaf.reshape(num_chunks, size, *leaf.shape[1:])
 
-    first = jax.tree.map(lambda leaf: leaf[:whole], items)
-    done = jax.lax.map(vectorised, reshaped(first, chunks, chunk_size, drop=1))
-    done = reshaped(done, whole, drop=2)
-    if whole == count:
-        return done
-    rest = vectorised(jax.tree.map(lambda leaf: leaf[whole:], items))
-    return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), done, rest)
+    done = jax.lax.map(vectorised, jax.tree.map(cut, items))
+    return jax.tree.map(lambda leaf: leaf.reshape(num_chunks * size, *leaf.shape[2:])[:count], done)
 
 
 def run_keys(key: PRNGKeyArray, num_runs: int) -> Key[Array, " runs"]:

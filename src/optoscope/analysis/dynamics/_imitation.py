@@ -10,6 +10,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from scipy.optimize import least_squares
 
+from optoscope._core.programs import Program
 from optoscope.analysis.dynamics._explicit import (
     Adaptation,
     Clipping,
@@ -43,7 +44,7 @@ class Examples(eqx.Module):
     weights: Float[Array, "steps columns"]
 
 
-@eqx.filter_jit
+@Program
 def _answers(optimizer: Optimizer, gradients: Float[Array, "steps columns"]) -> Array:
     """The updates for gradients that come whatever the optimizer does."""
 
@@ -152,7 +153,7 @@ def _fitted(program: ExplicitOptimizer, examples: Examples) -> ExplicitOptimizer
     return _with_numbers(program, unravel(jnp.asarray(fit.x, jnp.float32)))
 
 
-@eqx.filter_jit
+@Program
 def _errors(
     values: Array, unravel: Any, program: ExplicitOptimizer, examples: Examples
 ) -> Float[Array, " errors"]:
@@ -161,7 +162,7 @@ def _errors(
     return jnp.clip(jnp.nan_to_num(errors, nan=_LARGE), -_LARGE, _LARGE).ravel()
 
 
-@eqx.filter_jit
+@Program
 def _slopes(values: Array, *rest: Any) -> Float[Array, "errors numbers"]:
     slopes = jax.jacfwd(lambda values: _errors(values, *rest))(values)
     return jnp.clip(jnp.nan_to_num(slopes), -_LARGE, _LARGE)

@@ -4,10 +4,11 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from optoscope._core.programs import Program
 
 
 def _to_array(leaf: Any) -> Any:
@@ -28,7 +29,7 @@ def double_precision(function: Callable[..., Any]) -> Callable[..., Any]:
     Float64 JAX arrays outside `jax.enable_x64` mix badly with the rest of a program, so none
     leave this package.
     """
-    jitted = eqx.filter_jit(function)
+    jitted = Program(function)
 
     @functools.wraps(function)
     def run(*args: Any) -> Any:

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float64, Int, Key, PRNGKeyArray
 
 from optoscope._core.errors import InvalidValueError, check_number
+from optoscope._core.programs import Program
 from optoscope.analysis.quadratic._model import (
     MatrixOptimizer,
     NoisyQuadratic,
@@ -78,7 +78,7 @@ def _sampled_gradients(
     return total[horizons - 1] / horizons[:, None, None]
 
 
-@eqx.filter_jit
+@Program
 def _all_gradients(
     quadratic: NoisyQuadratic,
     preconditioner: Float[Array, "n n"],

@@ -12,6 +12,7 @@ import optax
 from jaxtyping import Array, Float, Float64, Int, Key, PRNGKeyArray
 
 from optoscope._core.errors import InvalidValueError, check_number
+from optoscope._core.programs import Program
 from optoscope._core.trees import select
 from optoscope.analysis.quadratic._model import MatrixOptimizer, NoisyQuadratic, dynamics_matrix
 from optoscope.analysis.quadratic._moments import expected_losses
@@ -130,7 +131,7 @@ def _antithetic_estimate(
     return jnp.mean(losses), jnp.mean(gradients, axis=0)
 
 
-@eqx.filter_jit
+@Program
 def _meta_train(
     quadratic: NoisyQuadratic,
     nominals: Float[Array, " nominals"],

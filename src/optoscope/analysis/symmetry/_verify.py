@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float64, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import check_number
+from optoscope._core.programs import Program
 from optoscope._core.trees import global_norm
 from optoscope.analysis.symmetry._task import task_symmetries
 from optoscope.tasks import Symmetry, Task, TaskDistribution, as_distribution
@@ -117,7 +118,7 @@ def _draw(task: Task, key: PRNGKeyArray) -> PyTree[Array]:
     return jax.tree.unflatten(structure, moved)
 
 
-@eqx.filter_jit
+@Program
 def _check_once(task: Task, symmetry: Symmetry, key: PRNGKeyArray) -> dict[str, Array]:
     params_key, batch_key, amount_key = jax.random.split(key, 3)
     params = _draw(task, params_key)
