@@ -1,4 +1,4 @@
-"""Mean squares of products against NumPy, in every way the sizes may divide."""
+"""Sums of squares of products against NumPy, in every way the sizes may divide."""
 
 import math
 
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from optoscope.optimizers._mean_squares import InverseRoot, as_array, mean_squares
+from optoscope.optimizers._mean_squares import InverseRoot, as_array, sums_of_squares
 
 # Folded more than once, with a rest, along the last axis, along none of its own, and small.
 SHAPES = [(64, 128), (784, 16), (1003, 16), (9973 * 4, 2), (3, 1009), (2,) * 12, (3, 3, 64, 32)]
@@ -37,7 +37,8 @@ def loops(tensors):
 
 def measured(tensors):
     """The mean squares of all of them, and of two tensors beside the loops."""
-    return mean_squares(loops(tensors), (tensors[0], tensors[3]))
+    sums = sums_of_squares(loops(tensors), (tensors[0], tensors[3]))
+    return sums / tensors[0].size
 
 
 def products(tensors):
@@ -90,7 +91,7 @@ def test_of_a_large_tensor_neither_products_nor_inverse_roots_are_kept():
         whole, row, column, positive = tensors
         root = InverseRoot(positive)
         first = ((whole, ((), (row,), (column, row), (root,))),)
-        return mean_squares((first, ((positive, ((),)), (root, ((),)))))
+        return sums_of_squares((first, ((positive, ((),)), (root, ((),)))))
 
     analysis = jax.jit(of_roots_that_one_product_has).lower(large).compile().memory_analysis()
     assert analysis is not None
@@ -101,6 +102,6 @@ def test_of_a_large_tensor_neither_products_nor_inverse_roots_are_kept():
 def test_squares_that_overflow_leave_finite_derivatives():
     def scale(tensor):
         loops = [[(tensor, ((), (InverseRoot(1 + jnp.abs(tensor)),)))]]
-        return jnp.sum(jax.lax.rsqrt(1 + mean_squares(loops)))
+        return jnp.sum(jax.lax.rsqrt(1 + sums_of_squares(loops) / tensor.size))
 
     assert jnp.isfinite(jax.grad(scale)(jnp.full((4, 4), 1e20))).all()

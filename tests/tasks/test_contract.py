@@ -93,6 +93,15 @@ def test_loss_gradient_and_accuracy(name):
 
 
 @every_task
+def test_what_is_drawn_stands_for_the_batch_whatever_the_task(name):
+    distribution = as_distribution(registered(name))
+    first, second = (distribution.sample(jax.random.key(seed)) for seed in (1, 2))
+    draws = [task.draw(KEY) for task in (first, second)]
+    assert eqx.tree_equal(*draws)
+    assert eqx.tree_equal(first.gather(draws[0]), first.sample_batch(KEY))
+
+
+@every_task
 def test_the_same_key_gives_the_same_and_another_key_something_else(name):
     distribution = as_distribution(registered(name))
     first, again, other = (

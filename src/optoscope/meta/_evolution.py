@@ -179,19 +179,19 @@ class PerturbedRuns:
         signs = jax.tree.leaves(self.meta_params)[0].shape[0]
         return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (signs, *leaf.shape)), tree)
 
-    def _renewed(self, life: Life, key: PRNGKeyArray) -> Life:
+    def _renewed(self, life: Life, key: PRNGKeyArray, index: Int[Array, ""]) -> Life:
         """The next life where this one is over."""
         over = life.inner.step >= life.horizon
 
         def renew(life: Life) -> Life:
-            after = select(over, self.begin(key), life)
+            after = select(over, self.begin(jax.random.fold_in(key, index)), life)
             return eqx.tree_at(lambda a: a.restarts, after, life.restarts + over.astype(jnp.int32))
 
         # A new start costs more than a step: it is only made when someone's life is over.
         return jax.lax.cond(_anywhere(over), renew, lambda life: life, life)
 
     def _step(
-        self, life: Life, shared: PyTree, key: PRNGKeyArray
+        self, life: Life, shared: PyTree, draw: PyTree[Array]
     ) -> tuple[Life, tuple[Array, Array]]:
         task = eqx.combine(life.varying, shared)
 
@@ -200,7 +200,7 @@ class PerturbedRuns:
         ) -> tuple[PyTree[Array], PyTree[Array], tuple[Array, Array]]:
             optimizer = eqx.combine(meta_params, self.rest)
             inner = InnerState(params, state, life.inner.step)
-            after, record = inner_step(task, optimizer, inner, key)
+            after, record = inner_step(task, optimizer, inner, draw=draw)
             return (
                 after.params,
                 after.optimizer_state,
@@ -217,12 +217,17 @@ class PerturbedRuns:
         """The next `num_steps` steps of all signs; a life that is over is followed by a new one."""
         batch_key, restart_key = jax.random.split(key)
         _, shared = self._sample(life.task_key)
+        task = eqx.combine(life.varying, shared)
+        steps = jnp.arange(num_steps)
+        # All steps' random numbers at once: in the loop they would be many small operations.
+        draws = jax.vmap(lambda index: task.draw(jax.random.fold_in(batch_key, index)))(steps)
 
-        def step(life: Life, index: Array) -> tuple[Life, tuple]:
-            life = self._renewed(life, jax.random.fold_in(restart_key, index))
+        def step(life: Life, item: tuple[Array, PyTree[Array]]) -> tuple[Life, tuple]:
+            index, draw = item
+            life = self._renewed(life, restart_key, index)
             place = life.inner.step
-            life, values = self._step(life, shared, jax.random.fold_in(batch_key, index))
+            life, values = self._step(life, shared, draw)
             return life, (*values, place, life.restarts)
 
-        life, (losses, penalties, steps, restarts) = jax.lax.scan(step, life, jnp.arange(num_steps))
-        return Unrolled(losses.T, penalties.T, steps, restarts), life
+        life, (losses, penalties, places, restarts) = jax.lax.scan(step, life, (steps, draws))
+        return Unrolled(losses.T, penalties.T, places, restarts), life

@@ -63,18 +63,13 @@ class Accumulators(eqx.Module):
         second_moment: v, of the squared gradient.
         rows: R_k of a tensor of rank 2 or more, with size 1 on its largest axis; D_k, of the
             tensor's own shape, of any other; stacked, for they are small and many.
-        columns: C_k, with size 1 on its second largest axis; none of them for rank below 2.
+        columns: C_k, with size 1 on its second largest axis; None for rank below 2.
     """
 
     momenta: tuple[Float[Array, "*shape"], ...]
     second_moment: Float[Array, "*shape"]
     rows: Float[Array, "averages ..."]
-    columns: Float[Array, "columns ..."]
-
-    @property
-    def factored(self) -> bool:
-        """Whether there are averages over rows and columns."""
-        return self.columns.shape[0] > 0
+    columns: Float[Array, "averages ..."] | None
 
 
 def factored_axes(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -90,18 +85,18 @@ def factored_axes(shape: tuple[int, ...]) -> tuple[int, int]:
 
 def start(shape: tuple[int, ...], dtype: DTypeLike) -> Accumulators:
     """The averages before the first step, all zero."""
-    rows, columns, num_columns = shape, shape, 0
+
+    def stacked(shape: tuple[int, ...]) -> Array:
+        return jnp.zeros((len(FACTORED_DECAYS), *shape), dtype)
+
+    rows, columns = stacked(shape), None
     if len(shape) >= 2:
         second, first = factored_axes(shape)
-        rows = tuple(1 if axis == first else length for axis, length in enumerate(shape))
-        columns = tuple(1 if axis == second else length for axis, length in enumerate(shape))
-        num_columns = len(FACTORED_DECAYS)
-    return Accumulators(
-        tuple(jnp.zeros(shape, dtype) for _ in MOMENTUM_DECAYS),
-        jnp.zeros(shape, dtype),
-        jnp.zeros((len(FACTORED_DECAYS), *rows), dtype),
-        jnp.zeros((num_columns, *columns), dtype),
-    )
+        rows, columns = (
+            stacked((*shape[:axis], 1, *shape[axis + 1 :])) for axis in (first, second)
+        )
+    momenta = tuple(jnp.zeros(shape, dtype) for _ in MOMENTUM_DECAYS)
+    return Accumulators(momenta, jnp.zeros(shape, dtype), rows, columns)
 
 
 def advance(decays: Decays, before: Accumulators, gradient: Float[Array, "*shape"]) -> Accumulators:
@@ -128,9 +123,9 @@ def advance(decays: Decays, before: Accumulators, gradient: Float[Array, "*shape
     tied, old = jax.lax.optimization_barrier((gradient, before.second_moment))
     second_moment = average(decays.second_moment_rate(), old, _capped_square(tied))
     rates = decays.factored_rates()
-    if not before.factored:
+    if before.columns is None:
         rows = average(rates, before.rows, floored)
-        return Accumulators(momenta, second_moment, rows, before.columns)
+        return Accumulators(momenta, second_moment, rows, None)
     second, first = factored_axes(gradient.shape)
     over_rows = jnp.mean(floored, axis=first, keepdims=True)
     over_columns = jnp.mean(floored, axis=second, keepdims=True)

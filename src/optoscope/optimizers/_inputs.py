@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from optoscope.optimizers._accumulators import Accumulators, factored_axes
-from optoscope.optimizers._mean_squares import Factors, InverseRoot, Tensor, mean_squares
+from optoscope.optimizers._mean_squares import Factors, InverseRoot, Tensor, sums_of_squares
 
 TIME_SCALES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1e3, 3e3, 1e4, 3e4, 1e5)
 NUM_NORMALIZED = 28
@@ -21,6 +21,8 @@ _SECOND_MOMENT_OFFSET = 1e-6
 _AVERAGE_OFFSET = 1e-8
 _NORMALIZER_OFFSET = 1e-5
 _FACTOR_FLOOR = 1e-9
+# Added to the square of a padded coordinate: its inverse root is nothing beside any other's.
+_PADDING = 1e30
 
 # Where the stacked features of rows and of columns stand among the inputs: R_k, then the roots.
 ROW_INDICES = (13, 14, 15, 19, 20, 21)
@@ -74,6 +76,7 @@ def measure(
     gradient: Float[Array, "*shape"],
     parameter: Float[Array, "*shape"],
     accumulators: Accumulators,
+    real: Bool[Array, "*shape"] | None = None,
 ) -> Inputs:
     """The inputs 0 to 27 of one tensor, from its updated accumulators.
 
@@ -83,14 +86,23 @@ def measure(
         gradient: g.
         parameter: p before the update.
         accumulators: the averages that have already seen g.
+        real: which coordinates of a vector are no padding; all of them if not given.
     """
-    preconditioner = InverseRoot(accumulators.second_moment + _SECOND_MOMENT_OFFSET)
-    loops = _products(gradient, accumulators, preconditioner)
+    size = gradient.size if real is None else jnp.sum(real)
+    preconditioner = InverseRoot(
+        accumulators.second_moment + _offset(_SECOND_MOMENT_OFFSET, real, gradient.dtype)
+    )
+    loops = _products(
+        gradient, accumulators, preconditioner, _offset(_AVERAGE_OFFSET, real, gradient.dtype)
+    )
     whole = (*(products for loop in loops for products in loop), Products(parameter, ((1,),)))
-    squares = mean_squares([[(x.tensor, x.factors) for x in loop] for loop in loops], (parameter,))
+    squares = sums_of_squares(
+        [[(x.tensor, x.factors) for x in loop] for loop in loops], (parameter,)
+    )
+    squares = squares / size
     first = [indices[0] for products in whole for indices in products.indices]
     squares = squares[np.argsort(first)]
-    if not accumulators.factored:
+    if accumulators.columns is None:
         # R_k = C_k = D_k, and so are their roots.
         averages, roots = squares[13:16], squares[16:19]
         squares = [squares[:13], averages, averages, roots, roots, squares[19:]]
@@ -104,8 +116,17 @@ def measure(
     return Inputs(whole, rows, columns, scales, preconditioner.value)
 
 
+def _offset(
+    value: float, real: Bool[Array, "*shape"] | None, dtype: DTypeLike
+) -> float | Float[Array, "*shape"]:
+    return value if real is None else jnp.where(real, value, _PADDING).astype(dtype)
+
+
 def _products(
-    gradient: Array, accumulators: Accumulators, preconditioner: InverseRoot
+    gradient: Array,
+    accumulators: Accumulators,
+    preconditioner: InverseRoot,
+    offset: float | Float[Array, "*shape"],
 ) -> tuple[tuple[Products, ...], ...]:
     """Inputs 0, 2 to 12 and 25 to 27; for rank below 2 all of 0 to 27 but 1.
 
@@ -113,12 +134,12 @@ def _products(
         For every loop of `mean_squares` what is measured in it.
     """
     for_gradient, for_momenta = _factors(accumulators)
-    averages = () if accumulators.factored else accumulators.rows
+    averages = () if accumulators.columns is not None else accumulators.rows
     first, second, third = (
         Products(momentum, ((2 + k,), (6 + k,), (25 + k,)), ((), (preconditioner,), factors))
         for k, (momentum, factors) in enumerate(zip(accumulators.momenta, for_momenta, strict=True))
     )
-    roots = (InverseRoot(average + _AVERAGE_OFFSET) for average in averages)
+    roots = (InverseRoot(average + offset) for average in averages)
     return (
         (Products(gradient, ((0,), (10,), (11,), (12,)), ((), *for_gradient)),),
         (first,),
@@ -138,7 +159,7 @@ def _products(
 def _factors(accumulators: Accumulators) -> tuple[tuple[Factors, ...], tuple[Factors, ...]]:
     """What g and what m_k are multiplied by: (r_k, c_k) for rank 2 or more."""
     rows, columns = accumulators.rows, accumulators.columns
-    if not accumulators.factored:
+    if columns is None:
         first = _floored_one_over_root(rows + _FACTOR_FLOOR)
         second = jax.lax.rsqrt(rows + _SECOND_MOMENT_OFFSET)
         return tuple((factor,) for factor in first), tuple((factor,) for factor in second)

@@ -1,4 +1,4 @@
-"""Mean squares of many products of the same tensors in few passes over memory."""
+"""Sums of squares of many products of the same tensors in few passes over memory."""
 
 import math
 from collections.abc import Sequence
@@ -15,7 +15,9 @@ _TERMS = 10
 # this, and a loop of one is compiled to something slower.
 _PRODUCTS = 4
 # What is left of a tensor when folding it once more would cost more than it saves.
-_SMALL = 2048
+_SMALL = 256
+# Up to so many coordinates a loop more costs more than reading a tensor beside others.
+_BESIDE_OTHERS = 2**14
 # Shorter runs of neighbours do not fill the processor's vectors.
 _SHORT = 16
 
@@ -56,13 +58,13 @@ def as_array(tensor: Tensor) -> Float[Array, "..."]:
     return tensor.value if isinstance(tensor, InverseRoot) else tensor
 
 
-def mean_squares(
+def sums_of_squares(
     loops: Loops, alone: Sequence[Float[Array, "..."]] = ()
 ) -> Float[Array, " products"]:
-    """The mean square of every product, loop by loop and group by group, then of the rest.
+    """The sum of every product's squares, loop by loop and group by group, then of the rest.
 
     A reduction of several operands is compiled to one loop that reads every tensor once, where
-    separate means are as many loops. It adds up a few neighbours at a time, which vectorises;
+    separate sums are as many loops. It adds up a few neighbours at a time, which vectorises;
     factors that repeat along the axis that it folds are multiplied after it, where less is left.
 
     Args:
@@ -73,25 +75,34 @@ def mean_squares(
             squares as fast as memory delivers it; in a loop with others it slows them down.
     """
 
-    # Differentiated as plain means: the rules for reductions of several operands are far slower,
+    # Differentiated as plain sums: the rules for reductions of several operands are far slower,
     # and a square may overflow where a product does not.
     @jax.custom_jvp
-    def means(loops: Loops, alone: Sequence[Array]) -> Array:
-        squares = [[_square(group) for group in groups] for groups in loops]
-        others = [(tensor * tensor, ((),)) for tensor in alone]
-        size = squares[0][0][0].size
-        if size <= _SMALL:
-            return _sums([*squares, others]) / size
-        sums = [_sums(squares), *(jnp.sum(square)[None] for square, _ in others)]
-        return jnp.concatenate(sums) / size
+    def sums(loops: Loops, alone: Sequence[Array]) -> Array:
+        return jax.lax.platform_dependent(loops, alone, cpu=_in_few_loops, default=_one_by_one)
 
-    @means.defjvp
+    @sums.defjvp
     def _(primals: tuple, tangents: tuple) -> tuple:
         products, slopes = jax.jvp(_products, primals, tangents)
-        slopes = [jnp.mean(2 * x * slope) for x, slope in zip(products, slopes, strict=True)]
-        return means(*primals), jnp.stack(slopes)
+        slopes = [jnp.sum(2 * x * slope) for x, slope in zip(products, slopes, strict=True)]
+        return sums(*primals), jnp.stack(slopes)
 
-    return means(loops, alone)
+    return sums(loops, alone)
+
+
+def _one_by_one(loops: Loops, alone: Sequence[Array]) -> Float[Array, " products"]:
+    """Plain sums, which a compiler for accelerators fuses by itself."""
+    squares = [_square(group) for groups in loops for group in groups]
+    products = _squared_products([*squares, *((tensor * tensor, ((),)) for tensor in alone)])
+    return jnp.stack([jnp.sum(product) for product in products])
+
+
+def _in_few_loops(loops: Loops, alone: Sequence[Array]) -> Float[Array, " products"]:
+    squares = [[_square(group) for group in groups] for groups in loops]
+    others = [(tensor * tensor, ((),)) for tensor in alone]
+    if squares[0][0][0].size <= _BESIDE_OTHERS:
+        return _sums([*squares[:-1], [*squares[-1], *others]])
+    return jnp.concatenate([_sums(squares), *(jnp.sum(x)[None] for x, _ in others)])
 
 
 def _products(loops: Loops, alone: Sequence[Array]) -> list[Float[Array, "*shape"]]:

@@ -2,15 +2,17 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.experimental.layout import Layout, with_layout_constraint
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import InvalidValueError
 from optoscope.optimizers._accumulators import Accumulators, Decays, advance, start
+from optoscope.optimizers._blocks import Block, blocks
 from optoscope.optimizers._inputs import (
     COLUMN_INDICES,
     NUM_INPUTS,
@@ -43,7 +45,7 @@ class Coordinates(eqx.Module):
 
 
 class SmallState(eqx.Module):
-    """The averages of every tensor, in the order of the parameters' leaves, and the step count."""
+    """The averages of every block of tensors, see `Block`, and the step count."""
 
     accumulators: tuple[Accumulators, ...]
     step: Int[Array, ""]
@@ -95,10 +97,16 @@ class SmallNetwork(eqx.Module):
 
     def init(self, params: PyTree[Array]) -> SmallState:
         """Zero averages for every tensor, in the network's own type."""
-        dtype = self.input_weights.dtype
+
+        def averages(block: Block) -> Accumulators:
+            one = start(block.shape, self.input_weights.dtype)
+            if not block.stacked:
+                return one
+            count = len(block.shapes)
+            return jax.tree.map(lambda leaf: jnp.zeros((count, *leaf.shape), leaf.dtype), one)
+
         return SmallState(
-            tuple(start(_shape(leaf), dtype) for leaf in jax.tree.leaves(params)),
-            jnp.zeros((), jnp.int32),
+            tuple(map(averages, _blocks(jax.tree.leaves(params)))), jnp.zeros((), jnp.int32)
         )
 
     def update(
@@ -130,19 +138,18 @@ class SmallNetwork(eqx.Module):
         # Tied to the step, the weights cannot be moved out of a loop over steps: spread over a
         # tensor's shape there, each would be read from memory.
         network, step = jax.lax.optimization_barrier((self._scaled(scales), state.step))
-        bias = network.input_bias + (
-            time_features(step, network.input_bias.dtype) @ network.input_weights[NUM_NORMALIZED:]
+        bias = network.input_bias + jnp.matmul(
+            time_features(step, network.input_bias.dtype),
+            network.input_weights[NUM_NORMALIZED:],
+            precision=jax.lax.Precision.HIGHEST,
         )
-        updates, accumulators = [], []
-        for gradient, parameter, before in zip(
-            leaves, jax.tree.leaves(params), state.accumulators, strict=True
-        ):
-            if gradient.size == 0:
-                updates.append(gradient)
-                accumulators.append(before)
-                continue
-            update, after = network._update_tensor(gradient, parameter, before, bias, rule)
-            updates.append(update.reshape(gradient.shape).astype(gradient.dtype))
+        # What has no coordinates is its own update.
+        parameters, updates, accumulators = jax.tree.leaves(params), list(leaves), []
+        for block, before in zip(_blocks(leaves), state.accumulators, strict=True):
+            update, after = network._update_block(block, leaves, parameters, before, bias, rule)
+            for place, tensor in zip(block.places, block.unstack(update), strict=True):
+                like = leaves[place]
+                updates[place] = tensor.reshape(like.shape).astype(like.dtype)
             accumulators.append(after)
         return (
             jax.tree.unflatten(structure, updates),
@@ -158,25 +165,42 @@ class SmallNetwork(eqx.Module):
             (self.output_weights * heads, self.output_bias * heads),
         )
 
+    def _update_block(
+        self,
+        block: Block,
+        gradients: Sequence[Array],
+        parameters: Sequence[Array],
+        before: Accumulators,
+        bias: Float[Array, " hidden"],
+        rule: Callable[[Coordinates], Array],
+    ) -> tuple[Array, Accumulators]:
+        dtype = self.input_weights.dtype
+        gradient, parameter = block.stack(gradients, dtype), block.stack(parameters, dtype)
+
+        def update(gradient: Array, parameter: Array, before: Accumulators, real: Any) -> Any:
+            return self._update_tensor(gradient, parameter, before, real, bias, rule)
+
+        real = block.real()
+        if block.stacked:
+            update = jax.vmap(update, (0, 0, 0, None if real is None else 0))
+        return update(gradient, parameter, before, None if real is None else jnp.asarray(real))
+
     def _update_tensor(
         self,
         gradient: Array,
         parameter: Array,
         before: Accumulators,
+        real: Bool[Array, "*shape"] | None,
         bias: Float[Array, " hidden"],
         rule: Callable[[Coordinates], Array],
     ) -> tuple[Array, Accumulators]:
-        dtype, shape = self.input_weights.dtype, _shape(gradient)
         # A transposed product is copied into the averages' order once, instead of being read
         # across its rows by every loop.
-        gradient = with_layout_constraint(
-            gradient.astype(dtype).reshape(shape), Layout(tuple(range(len(shape))))
-        )
-        parameter = parameter.astype(dtype).reshape(shape)
+        gradient = with_layout_constraint(gradient, Layout(tuple(range(gradient.ndim))))
         after = advance(self.decays, before, gradient)
         # The averages are written once, in place; what follows reads them.
         after, gradient, parameter = jax.lax.optimization_barrier((after, gradient, parameter))
-        inputs = measure(gradient, parameter, after)
+        inputs = measure(gradient, parameter, after, real)
         outputs = self._outputs(inputs, bias)
         update = rule(Coordinates(outputs, gradient, after.momenta, inputs.preconditioner))
         return update, after
@@ -254,6 +278,5 @@ def _relu(values: Float[Array, "..."]) -> Float[Array, "..."]:
     return jnp.where(values < 0, jnp.zeros_like(values), values)
 
 
-def _shape(leaf: Array) -> tuple[int, ...]:
-    """A scalar is treated as a vector of one coordinate."""
-    return jnp.shape(leaf) or (1,)
+def _blocks(leaves: Sequence[Array]) -> tuple[Block, ...]:
+    return blocks([jnp.shape(leaf) for leaf in leaves])

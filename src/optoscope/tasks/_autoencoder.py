@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 from scipy.special import entr
 
 from optoscope._core.errors import InvalidValueError, UnknownNameError, check_number
@@ -67,8 +67,15 @@ class Autoencoder(Task):
 
     def sample_batch(self, key: PRNGKeyArray) -> Float[Array, "batch inputs"]:
         """Draws `batch_size` training images with replacement."""
-        train = self.splits["train"]
-        return train[jax.random.randint(key, (self.batch_size,), 0, train.shape[0])]
+        return self.gather(self.draw(key))
+
+    def draw(self, key: PRNGKeyArray) -> Int[Array, " batch"]:
+        """Which training images a batch holds."""
+        return jax.random.randint(key, (self.batch_size,), 0, self.splits["train"].shape[0])
+
+    def gather(self, draw: Int[Array, " batch"]) -> Float[Array, "batch inputs"]:
+        """Those images."""
+        return self.splits["train"][draw]
 
     def loss(self, params: MLPParams, batch: Float[Array, "batch inputs"]) -> Float[Array, ""]:
         """The mean loss of a pixel; in nats for the cross-entropy."""

@@ -44,6 +44,20 @@ class Task(eqx.Module):
     def loss(self, params: Params, batch: Batch) -> Float[Array, ""]:
         """The training loss of `params` on `batch`, a scalar."""
 
+    def draw(self, key: PRNGKeyArray) -> PyTree[Array]:
+        """What of a batch is random; for data that lie on the device, which examples it holds.
+
+        A loop over steps draws for many steps at once, in few large operations, and lets `gather`
+        fetch each step's batch. What is drawn must be small, and must not depend on what differs
+        between the tasks of a distribution. Override both for a quicker loop; without that the
+        key itself is what is drawn.
+        """
+        return key
+
+    def gather(self, draw: PyTree[Array]) -> Batch:
+        """The batch that `draw` stands for: `gather(draw(key))` is `sample_batch(key)`."""
+        return self.sample_batch(draw)
+
     def accuracy(self, params: Params, split: str = "test") -> Float[Array, ""] | None:
         """The share of correct predictions on a whole split, or None where that has no meaning."""
         del params, split

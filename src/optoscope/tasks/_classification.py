@@ -54,9 +54,17 @@ class Classification(Task):
 
     def sample_batch(self, key: PRNGKeyArray) -> LabelledBatch:
         """Draws `batch_size` training images with replacement."""
+        return self.gather(self.draw(key))
+
+    def draw(self, key: PRNGKeyArray) -> Int[Array, " batch"]:
+        """Which training images a batch holds."""
+        count = self.splits["train"].labels.shape[0]
+        return jax.random.randint(key, (self.batch_size,), 0, count)
+
+    def gather(self, draw: Int[Array, " batch"]) -> LabelledBatch:
+        """Those images with their labels."""
         train = self.splits["train"]
-        index = jax.random.randint(key, (self.batch_size,), 0, train.labels.shape[0])
-        return LabelledBatch(train.inputs[index], train.labels[index])
+        return LabelledBatch(train.inputs[draw], train.labels[draw])
 
     def loss(self, params: MLPParams, batch: LabelledBatch) -> Float[Array, ""]:
         """The mean cross-entropy, in nats."""

@@ -63,9 +63,16 @@ class LanguageModel(Task):
 
     def sample_batch(self, key: PRNGKeyArray) -> Int[Array, "batch window"]:
         """Draws windows of `length` + 1 characters of the training split."""
-        train = self.splits["train"]
-        starts = jax.random.randint(key, (self.batch_size, 1), 0, len(train) - self.length)
-        return train[starts + jnp.arange(self.length + 1)]
+        return self.gather(self.draw(key))
+
+    def draw(self, key: PRNGKeyArray) -> Int[Array, "batch 1"]:
+        """Where the windows start."""
+        last = len(self.splits["train"]) - self.length
+        return jax.random.randint(key, (self.batch_size, 1), 0, last)
+
+    def gather(self, draw: Int[Array, "batch 1"]) -> Int[Array, "batch window"]:
+        """The windows that start there."""
+        return self.splits["train"][draw + jnp.arange(self.length + 1)]
 
     def loss(self, params: dict[str, Layer], batch: Int[Array, "batch window"]) -> Float[Array, ""]:
         """The mean cross-entropy of a character, in nats."""

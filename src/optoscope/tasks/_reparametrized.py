@@ -6,7 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import check_number
 from optoscope.tasks._base import Batch, Params, Task, TaskDistribution, as_distribution
@@ -35,6 +35,14 @@ class Reparametrized(Task):
     def sample_batch(self, key: PRNGKeyArray) -> Batch:
         """The task's."""
         return self.task.sample_batch(key)
+
+    def draw(self, key: PRNGKeyArray) -> PyTree[Array]:
+        """The task's."""
+        return self.task.draw(key)
+
+    def gather(self, draw: PyTree[Array]) -> Batch:
+        """The task's."""
+        return self.task.gather(draw)
 
     def loss(self, params: Params, batch: Batch) -> Float[Array, ""]:
         """The task's loss at s·φ'."""

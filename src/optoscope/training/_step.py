@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
+from optoscope._core.errors import InvalidValueError
 from optoscope.optimizers import Optimizer
 from optoscope.tasks import Task
 
@@ -51,21 +52,31 @@ def inner_step(
     task: Task,
     optimizer: Optimizer,
     inner: InnerState,
-    key: PRNGKeyArray,
+    key: PRNGKeyArray | None = None,
     *,
+    draw: PyTree[Array] = None,
     second_order: bool = True,
 ) -> tuple[InnerState, StepRecord]:
-    """Draws a batch, takes its gradient, lets the optimizer act.
+    """Gathers a batch, takes its gradient, lets the optimizer act.
 
     Args:
         task: the problem.
         optimizer: any pair of `init` and `update`.
         inner: parameters, optimizer state and step.
-        key: draws the batch.
+        key: draws the batch; not needed where it is drawn already.
+        draw: what of the batch is random, `task.draw(key)`, where it is drawn already.
         second_order: whether a meta-gradient also flows through the optimizer's input; without
             it the gradient is a constant to whoever differentiates this step.
+
+    Raises:
+        InvalidValueError: neither a key nor a draw.
     """
-    batch = task.sample_batch(key)
+    if draw is not None:
+        batch = task.gather(draw)
+    elif key is not None:
+        batch = task.sample_batch(key)
+    else:
+        raise InvalidValueError("a step needs a key to draw its batch with, or what is drawn.")
     loss, grads = jax.value_and_grad(task.loss)(inner.params, batch)
     if not second_order:
         grads = jax.lax.stop_gradient(grads)
