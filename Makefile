@@ -1,11 +1,12 @@
-# make demo | test | test-all | check | docs | bench      (PYTHON=python3.12 VENV=… to choose)
+# make demo | test | test-all | check | docs | bench | bench-compare REV=… | bench-growth
+# make check-accelerator (PYTHON=python3.12 VENV=… to choose)
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 # Keeps BLAS-free XLA programs and test workers from fighting over the cores.
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test test-all check format docs bench clean
+.PHONY: demo test test-all check check-accelerator format docs bench bench-compare bench-growth clean
 
 demo: $(VENV)/.installed
 	$(BIN)/optoscope demo
@@ -31,9 +32,31 @@ format: $(VENV)/.installed-dev
 docs: $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
+# The library's speeds beside their references; for less: OPTIONS="--rounds 3 --only star-step"
 bench: $(VENV)/.installed-dev
-	$(BIN)/python benchmarks/inner_loop.py
-	$(BIN)/python benchmarks/meta_training.py
+	$(BIN)/python benchmarks/suite.py $(OPTIONS)
+
+# The same at another revision and at the present one, taking turns: make bench-compare REV=main~3
+bench-compare: $(VENV)/.installed-dev
+	@test -n "$(REV)" || { echo "Say which revision: make bench-compare REV=main~3"; exit 2; }
+	$(BIN)/python benchmarks/compare.py "$(REV)" $(OPTIONS)
+
+# Time against parameters, particles and devices, with the figure of docs/guide/speed.md.
+bench-growth: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/growth.py $(OPTIONS)
+
+# For a machine with one accelerator and a Python that has JAX's build for it: that JAX is used, and
+# only what is missing beside it is installed. Nothing is where it can all be imported already.
+ACCELERATOR_VENV ?= .venv-accelerator
+check-accelerator:
+	@if PYTHONPATH="src:$$PYTHONPATH" $(PYTHON) -c 'import optoscope.meta, orbax.checkpoint' \
+	    2>/dev/null; then python=$(PYTHON); else \
+	  echo "Installing what is missing into $(ACCELERATOR_VENV)."; \
+	  $(PYTHON) -m venv --system-site-packages $(ACCELERATOR_VENV) && \
+	  $(ACCELERATOR_VENV)/bin/python -m pip install --quiet --editable . || \
+	    { echo "Without a network, have PYTHONPATH show the packages of pyproject.toml."; exit 2; }; \
+	  python=$(ACCELERATOR_VENV)/bin/python; fi; \
+	$$python benchmarks/check_accelerator.py $(OPTIONS)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -8,37 +8,44 @@ cost over one on the same cores.
 
 import argparse
 import statistics
+from dataclasses import dataclass
 
 import equinox as eqx
 import jax
-from _timing import side_by_side
+from _networks import network
+from _timing import Run, side_by_side
 
 from optoscope import meta, optimizers, tasks, training
+from optoscope._core.programs import Program
 from optoscope._core.trees import num_bytes
-from optoscope.data import Dataset, Split
 
-TRUNCATION, HORIZON, BATCH = 50, 2000, 128
-
-
-def network() -> tasks.Classification:
-    """The task on random images of MNIST's shape; the time does not depend on what is in them."""
-    key = jax.random.key(0)
-    split = Split(
-        jax.random.uniform(key, (10_000, 28, 28, 1)), jax.random.randint(key, (10_000,), 0, 10)
-    )
-    dataset = Dataset(train=split, validation=split, test=split, name="random", num_classes=10)
-    return tasks.mlp_classification(dataset, hidden=(128, 128), activation="relu", batch_size=BATCH)
+TRUNCATION, HORIZON = 50, 2000
 
 
-def plain_sgd(task: tasks.Task, num_steps: int):
+@dataclass(frozen=True)
+class Estimate:
+    """A compiled estimate.
+
+    Args:
+        run: makes it once.
+        memory: what it needs, as a multiple of the particles' parameters and optimizer states.
+    """
+
+    run: Run
+    memory: float
+
+
+def plain_sgd(task: tasks.Task, num_steps: int, num_runs: int = 1) -> Run:
     """`training.train` with SGD, compiled ahead."""
-    run = training.compile_train(task, optimizers.sgd(0.1), num_steps)
-    keys = training.run_keys(jax.random.key(0), 1)
+    run = training.compile_train(task, optimizers.sgd(0.1), num_steps, num_runs=num_runs)
+    keys = training.run_keys(jax.random.key(0), num_runs)
     return lambda: run(keys).losses
 
 
-def pes(task: tasks.Task, optimizer: optimizers.Optimizer, num_particles: int, devices: int = 1):
-    """One estimate, and the multiple of the particles' state that it needs in memory."""
+def pes(
+    task: tasks.Task, optimizer: optimizers.Optimizer, num_particles: int, devices: int = 1
+) -> Estimate:
+    """An estimate of PES, compiled as `meta.Trainer` compiles it."""
     estimator = meta.PES(
         tasks.fixed(task),
         num_particles=num_particles,
@@ -49,16 +56,16 @@ def pes(task: tasks.Task, optimizer: optimizers.Optimizer, num_particles: int, d
     )
     key = jax.random.key(0)
     workers = eqx.filter_jit(estimator.init)(optimizer, key)
-    estimate = eqx.filter_jit(estimator.estimate).lower(optimizer, workers, key).compile()
+    estimate = Program(estimator.estimate).lower(optimizer, workers, key).compile()
     analysis = estimate.compiled.memory_analysis()
     state = num_bytes((workers.params, workers.optimizer_state))
     used = num_bytes(workers) + analysis.output_size_in_bytes + analysis.temp_size_in_bytes
 
-    def run():
+    def run() -> object:
         gradient, after = estimate(optimizer, workers, key)
         return gradient.loss, after.step
 
-    return run, used / state
+    return Estimate(run, used / state)
 
 
 def main() -> None:
@@ -69,7 +76,7 @@ def main() -> None:
     parser.add_argument("--devices", type=int, default=4, help="forced CPU devices to compare")
     options = parser.parse_args()
     jax.config.update("jax_num_cpu_devices", options.devices)
-    task = network()
+    task = network(784, (128, 128), batch_size=128)
     pair_steps = 2 * TRUNCATION * options.particles
     candidates, steps = {"SGD by training.train": plain_sgd(task, 200)}, [200]
     memory: list[float | None] = [1.0]
@@ -80,10 +87,11 @@ def main() -> None:
         optimizer = optimizers.get(name)
         for devices in sorted({1, options.devices}):
             label = f"PES of {name}" + (f", {devices} devices" if devices > 1 else "")
-            candidates[label], multiple = pes(task, optimizer, options.particles, devices)
+            estimate = pes(task, optimizer, options.particles, devices)
+            candidates[label] = estimate.run
             steps.append(pair_steps)
             # The compiler's numbers are a device's.
-            memory.append(multiple if devices == 1 else None)
+            memory.append(estimate.memory if devices == 1 else None)
     seconds = side_by_side(candidates, options.rounds)
     base = seconds["SGD by training.train"]
     print(f"{'':34s} {'inner steps/s':>14s} {'of SGD':>8s}   {'paired':12s} {'memory':>7s}")

@@ -5,12 +5,14 @@ import argparse
 import jax
 import jax.numpy as jnp
 import optax
-from _timing import print_ratios, side_by_side
+from _timing import Run, print_ratios, side_by_side
 
 from optoscope import optimizers, tasks, training
 
 
-def hand_written(task: tasks.Task, transformation: optax.GradientTransformation, num_steps: int):
+def hand_written(
+    task: tasks.Task, transformation: optax.GradientTransformation, num_steps: int
+) -> Run:
     """The loop one writes by hand: one compiled scan."""
 
     @jax.jit
@@ -32,6 +34,11 @@ def hand_written(task: tasks.Task, transformation: optax.GradientTransformation,
     return lambda: run(task, jax.random.key(0))
 
 
+def by_training(task: tasks.Task, optimizer: optimizers.Optimizer, num_steps: int) -> Run:
+    """The same by this library."""
+    return lambda: training.train(task, optimizer, num_steps, key=jax.random.key(0)).losses
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
@@ -49,9 +56,7 @@ def main() -> None:
         seconds = side_by_side(
             {
                 f"hand-written scan, {name}, {steps} steps": hand_written(task, by_hand, steps),
-                f"training.train, {name}, {steps} steps": lambda ours=ours, steps=steps: (
-                    training.train(task, ours, steps, key=jax.random.key(0)).losses
-                ),
+                f"training.train, {name}, {steps} steps": by_training(task, ours, steps),
             },
             options.rounds,
         )

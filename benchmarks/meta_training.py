@@ -11,24 +11,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
+from _networks import random_images
 from _timing import print_ratios, side_by_side
 from jax.flatten_util import ravel_pytree
 
 from optoscope import meta, optimizers, tasks
-from optoscope.data import Dataset, Split
+from optoscope.data import Dataset
 
 UNROLL, UPDATES, BATCH, HIDDEN = 20, 10, 128, 20
-
-
-def random_images(num_inputs: int) -> Dataset:
-    """Images of MNIST's shape; the time does not depend on what is in them."""
-    key = jax.random.key(0)
-    side = round(num_inputs**0.5)
-    split = Split(
-        jax.random.uniform(key, (10_000, side, side, 1)),
-        jax.random.randint(key, (10_000,), 0, 10),
-    )
-    return Dataset(train=split, validation=split, test=split, name="random", num_classes=10)
 
 
 def plain_program(dataset: Dataset, num_inputs: int):

@@ -7,21 +7,19 @@ PES needs 0.4 of SGD's rate: a ratio of at most 2.5.
 """
 
 import argparse
-from collections.abc import Callable
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from _timing import print_ratios, side_by_side
+from _networks import network
+from _timing import Run, print_ratios, side_by_side
 from jax.sharding import Mesh, PartitionSpec
 
 from optoscope import optimizers, tasks
 from optoscope._core.programs import Program
-from optoscope.training import initial_state, inner_step
-
-Run = Callable[[], object]
+from optoscope.training import InnerState, initial_state, inner_step
 
 
 def matrix_steps(
@@ -48,22 +46,25 @@ def matrix_steps(
     return lambda: run(optimizer, params, grads)
 
 
-def classification() -> tasks.Classification:
-    """The 784-128-128-10 network on as many random images as do not fit any cache."""
-    images = jax.random.uniform(jax.random.key(0), (10_000, 784))
-    labels = jax.random.randint(jax.random.key(1), (10_000,), 0, 10)
-    network = tasks.MLP((784, 128, 128, 10))
-    return tasks.Classification(network, {"train": tasks.LabelledBatch(images, labels)}, 128)
-
-
-def unroll(task: tasks.Task, optimizer, key: jax.Array, steps: int) -> jax.Array:
-    """The losses of `steps` inner steps."""
+def unroll_from(
+    task: tasks.Task,
+    optimizer: optimizers.Optimizer,
+    start: InnerState,
+    key: jax.Array,
+    steps: int,
+) -> tuple[InnerState, jax.Array]:
+    """`steps` inner steps from a given state: the state after them, and their losses."""
 
     def step(inner, index):
         inner, record = inner_step(task, optimizer, inner, jax.random.fold_in(key, index))
         return inner, record.loss
 
-    return jax.lax.scan(step, initial_state(task, optimizer, key), jnp.arange(steps))[1]
+    return jax.lax.scan(step, start, jnp.arange(steps))
+
+
+def unroll(task: tasks.Task, optimizer, key: jax.Array, steps: int) -> jax.Array:
+    """The losses of the first `steps` inner steps."""
+    return unroll_from(task, optimizer, initial_state(task, optimizer, key), key, steps)[1]
 
 
 def antithetic(optimizer, particles: int):
@@ -142,7 +143,7 @@ def main() -> None:
             print_ratios(per_step, adam, "a step")
             print()
 
-    task = classification()
+    task = network(784, (128, 128), batch_size=128)
     sgd = "SGD alone"
     steps = 5 * options.steps
     candidates = {sgd: (alone(task, optimizers.sgd(0.1), steps), steps)}
