@@ -32,6 +32,27 @@ def test_elsewhere_nothing_happens(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     programs.forget_programs(0.0)
 
 
+def test_a_long_sweep_of_new_programs_forgets_the_old_ones(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setattr(programs, "_USED", tmp_path / "used")
+    monkeypatch.setattr(programs, "_MOST", tmp_path / "most")
+    (tmp_path / "most").write_text("10")
+    forgotten = []
+    monkeypatch.setattr(jax, "clear_caches", lambda: forgotten.append(True))
+
+    def sweep() -> None:
+        for factor in range(programs._COMPILATIONS_BETWEEN_LOOKS + 1):
+            assert programs.Program(lambda x, factor=factor: factor * x)(jnp.ones(3))[0] == factor
+
+    (tmp_path / "used").write_text("map\n" * 4)
+    sweep()
+    assert forgotten == []
+    (tmp_path / "used").write_text("map\n" * 6)
+    sweep()
+    assert forgotten
+
+
 @pytest.fixture
 def options_asked_anew() -> Iterator[None]:
     programs.compiler_options.cache_clear()

@@ -27,6 +27,9 @@ _Outputs = TypeVar("_Outputs")
 
 _USED = Path("/proc/self/maps")
 _MOST = Path("/proc/sys/vm/max_map_count")
+# A large program takes some 200 memory maps, a small one three.
+_COMPILATIONS_BETWEEN_LOOKS = 20
+_COMPILED = "/jax/core/compile/backend_compile_duration"
 
 
 @functools.cache
@@ -77,12 +80,38 @@ class Program(Generic[_Inputs, _Outputs]):
         """The function's result."""
         # While another program is traced, its new arrays are tracers too.
         leaves = [*jax.tree.leaves((args, kwargs)), jnp.zeros(())]
-        traced = any(isinstance(leaf, Tracer) for leaf in leaves)
-        return (self._inner if traced else self._outermost)(*args, **kwargs)
+        if any(isinstance(leaf, Tracer) for leaf in leaves):
+            return self._inner(*args, **kwargs)
+        _forget_now_and_then()
+        return self._outermost(*args, **kwargs)
 
     def lower(self, *args: _Inputs.args, **kwargs: _Inputs.kwargs) -> Any:
         """The program for such arguments, not yet compiled."""
         return self._outermost.lower(*args, **kwargs)
+
+
+@functools.cache
+def _compilations() -> list[str]:
+    """What JAX has compiled since the last look at the memory maps; it grows by itself."""
+    since: list[str] = []
+
+    def note(event: str, seconds: float, **details: Any) -> None:
+        if event == _COMPILED:
+            since.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(note)
+    return since
+
+
+def _forget_now_and_then() -> None:
+    """Keeps a long sweep going whose every optimizer is a new program, as Optax's own are.
+
+    Counting the maps takes milliseconds, so they are counted once in some compilations.
+    """
+    since = _compilations()
+    if len(since) >= _COMPILATIONS_BETWEEN_LOOKS:
+        since.clear()
+        forget_programs()
 
 
 def forget_programs(above: float = 0.5) -> None:
