@@ -253,7 +253,7 @@ META_TRAINING = textwrap.dedent(
         tasks.as_distribution(tasks.get("quadratic")), num_particles=2, truncation=3, horizon=9
     )
     trainer = meta.Trainer(estimator, optax.adam(1e-3), steps_per_call=2, checkpoint_every=2)
-    optimizer = optimizers.get("star")
+    optimizer = optimizers.sgd(0.1)
     key, directory, steps, place = jax.random.key(0), sys.argv[1], int(sys.argv[2]), sys.argv[3]
     result = trainer.run(optimizer, steps, key=key, directory=directory)
     optimizers.save(place, result.optimizer, {})

@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -68,28 +67,27 @@ def steps(optimizer, tree):
     return run(tree)
 
 
-@pytest.mark.parametrize("name", ["star", "mlp"])
-def test_a_tensor_is_treated_as_if_it_were_alone(name):
-    optimizer = optimizers.get(name)
+def test_a_tensor_is_treated_as_if_it_were_alone():
+    optimizer = optimizers.get("star")
     keys = jax.random.split(jax.random.key(1), len(TREE))
     tree = [jax.random.normal(key, shape) for key, shape in zip(keys, TREE, strict=True)]
     together = steps(optimizer, tree)
-    for place in (0, 1, 3, 4, 7, 11, 13):
+    for place in (1, 3, 7, 11, 13):
         (alone,) = steps(optimizer, [tree[place]])
         scale = float(jnp.max(jnp.abs(alone)))
         np.testing.assert_allclose(together[place], alone, rtol=0, atol=2e-5 * scale)
 
 
-@pytest.mark.parametrize("name", ["star", "mlp"])
-@pytest.mark.parametrize("bad", [jnp.nan, jnp.inf, 1e30])
-def test_what_is_wrong_with_one_tensor_does_not_reach_another(name, bad):
-    optimizer = optimizers.get(name)
+def test_what_is_wrong_with_one_tensor_does_not_reach_another():
+    optimizer = optimizers.get("star")
     tree = [jnp.ones(3), jnp.ones(5), jnp.ones((16, 10)), jnp.ones((16, 10))]
+    update = jax.jit(lambda grads: optimizer.update(grads, optimizer.init(tree), tree)[0])
     fine = [0.1 * leaf for leaf in tree]
-    broken = [fine[0], fine[1].at[2].set(bad), fine[2].at[1, 1].set(bad), fine[3]]
-    updates = [optimizer.update(grads, optimizer.init(tree), tree)[0] for grads in (fine, broken)]
-    for place in (0, 3):
-        np.testing.assert_array_equal(updates[0][place], updates[1][place])
+    expected = update(fine)
+    for bad in (jnp.nan, jnp.inf, 1e30):
+        found = update([fine[0], fine[1].at[2].set(bad), fine[2].at[1, 1].set(bad), fine[3]])
+        for place in (0, 3):
+            np.testing.assert_array_equal(found[place], expected[place])
 
 
 def test_the_state_has_no_arrays_without_entries():
