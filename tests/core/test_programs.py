@@ -102,7 +102,9 @@ def test_an_option_that_this_xla_does_not_know_is_left_out(monkeypatch: pytest.M
 def test_an_outermost_program_has_the_options_and_an_inner_one_does_not(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(programs, "compiler_options", lambda: {"xla_cpu_of_another_year": 512})
+    monkeypatch.setattr(
+        programs, "compiler_options", lambda runs_once: {"xla_cpu_of_another_year": 512}
+    )
     double = programs.Program(lambda x: 2 * x)
     for outermost in (double, lambda x: double.lower(x).compile()):
         with pytest.raises(jax.errors.JaxRuntimeError, match="xla_cpu_of_another_year"):

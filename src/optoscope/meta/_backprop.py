@@ -14,7 +14,7 @@ from optoscope.meta._estimator import MetaGradient, check_spread
 from optoscope.meta._objective import Objective
 from optoscope.optimizers import Optimizer
 from optoscope.tasks import Task
-from optoscope.training import InnerState, inner_step
+from optoscope.training import InnerState, draw_batches, inner_step
 
 
 class Unrolled(eqx.Module):
@@ -87,16 +87,17 @@ def unroll(
     """
 
     @jax.checkpoint
-    def step(inner: InnerState, index: Array) -> tuple[InnerState, tuple[Array, Array]]:
+    def step(inner: InnerState, draw: PyTree[Array]) -> tuple[InnerState, tuple[Array, Array]]:
         if backward_clip is not None:
             inner = clip_backward(inner, backward_clip)
-        key = jax.random.fold_in(batch_key, index)
-        after, record = inner_step(task, optimizer, inner, key, second_order=second_order)
+        after, record = inner_step(task, optimizer, inner, draw=draw, second_order=second_order)
         if stop_at is not None:
             after = select(inner.step < stop_at, after, inner)
         return after, (record.loss, objective.penalty(record))
 
-    inner, (losses, penalties) = jax.lax.scan(step, inner, jnp.arange(num_steps))
+    # All random numbers at once: in the loop they would be drawn twice, bit by bit.
+    draws = draw_batches(task, batch_key, num_steps)
+    inner, (losses, penalties) = jax.lax.scan(step, inner, draws)
     return Unrolled(inner, losses, penalties)
 
 

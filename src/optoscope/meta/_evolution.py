@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import InvalidValueError, check_number
 from optoscope._core.trees import select
 from optoscope.meta._objective import Objective
 from optoscope.tasks import TaskDistribution
-from optoscope.training import InnerState, inner_step
+from optoscope.training import InnerState, draw_batches, inner_step
 
 Horizon = int | tuple[int, int]
 
@@ -47,13 +48,12 @@ def draw_horizon(key: PRNGKeyArray, horizon: Horizon) -> Int[Array, ""]:
 
 
 def draw_perturbation(key: PRNGKeyArray, meta_params: PyTree[Array], std: float) -> PyTree[Array]:
-    """ε ~ N(0, σ²I) in the structure, shapes and types of the meta-parameters."""
-    leaves, structure = jax.tree.flatten(meta_params)
-    draws = [
-        std * jax.random.normal(jax.random.fold_in(key, index), leaf.shape, leaf.dtype)
-        for index, leaf in enumerate(leaves)
-    ]
-    return jax.tree.unflatten(structure, draws)
+    """ε ~ N(0, σ²I) in the structure, shapes and types of the meta-parameters.
+
+    One vector is drawn for all of them: drawing leaf by leaf takes as many programs to compile.
+    """
+    flat, unravel = ravel_pytree(meta_params)
+    return unravel(std * jax.random.normal(key, flat.shape, flat.dtype))
 
 
 def perturbed(
@@ -219,8 +219,8 @@ class PerturbedRuns:
         _, shared = self._sample(life.task_key)
         task = eqx.combine(life.varying, shared)
         steps = jnp.arange(num_steps)
-        # All steps' random numbers at once: in the loop they would be many small operations.
-        draws = jax.vmap(lambda index: task.draw(jax.random.fold_in(batch_key, index)))(steps)
+        # All random numbers at once: in the loop they would be many small operations.
+        draws = draw_batches(task, batch_key, num_steps)
 
         def step(life: Life, item: tuple[Array, PyTree[Array]]) -> tuple[Life, tuple]:
             index, draw = item

@@ -1,5 +1,6 @@
 """The meta-trainer: meta-gradients in, a better optimizer out, at any moment resumable."""
 
+import functools
 import signal
 import threading
 import time
@@ -117,7 +118,7 @@ class HeldOutLoss:
         return measured if np.isfinite(measured) else float("inf")
 
 
-@Program
+@functools.partial(Program, runs_once=True)
 def _init_workers(estimator: Estimator, optimizer: Optimizer, key: PRNGKeyArray) -> Worker:
     return estimator.init(optimizer, key)
 

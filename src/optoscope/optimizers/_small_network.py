@@ -1,5 +1,6 @@
 """The small network that maps a coordinate's 39 inputs to a few outputs, fused into one loop."""
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from jax.experimental.layout import Layout, with_layout_constraint
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import InvalidValueError
+from optoscope._core.programs import Program
 from optoscope.optimizers._accumulators import Accumulators, Decays, advance, start
 from optoscope.optimizers._blocks import Block, blocks
 from optoscope.optimizers._inputs import (
@@ -78,20 +80,15 @@ class SmallNetwork(eqx.Module):
             key: PRNG key.
             num_heads: outputs H.
         """
-
-        def weights(index: int, fan_in: int, fan_out: int) -> Float[Array, "fan_in fan_out"]:
-            draws = jax.random.truncated_normal(
-                jax.random.fold_in(key, index), -2.0, 2.0, (fan_in, fan_out)
-            )
-            return draws * fan_in**-0.5
-
+        shapes = ((NUM_INPUTS, HIDDEN), (HIDDEN, HIDDEN), (HIDDEN, num_heads))
+        first, second, third = _untrained_weights(key, shapes)
         return cls(
             Decays.create(),
-            weights(0, NUM_INPUTS, HIDDEN),
+            first,
             jnp.zeros(HIDDEN),
-            weights(1, HIDDEN, HIDDEN),
+            second,
             jnp.zeros(HIDDEN),
-            weights(2, HIDDEN, num_heads),
+            third,
             jnp.zeros(num_heads),
         )
 
@@ -276,6 +273,18 @@ def _relu(values: Float[Array, "..."]) -> Float[Array, "..."]:
     # One instruction a vector; jax.nn.relu's maximum takes three, for NaN's sake, which this
     # keeps too.
     return jnp.where(values < 0, jnp.zeros_like(values), values)
+
+
+@functools.partial(Program, runs_once=True)
+def _untrained_weights(
+    key: PRNGKeyArray, shapes: tuple[tuple[int, int], ...]
+) -> list[Float[Array, "fan_in fan_out"]]:
+    """A truncated normal matrix of each shape, times 1/sqrt(fan_in)."""
+    keys = [jax.random.fold_in(key, index) for index in range(len(shapes))]
+    return [
+        jax.random.truncated_normal(key, -2.0, 2.0, shape) * shape[0] ** -0.5
+        for key, shape in zip(keys, shapes, strict=True)
+    ]
 
 
 def _blocks(leaves: Sequence[Array]) -> tuple[Block, ...]:

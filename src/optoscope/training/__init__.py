@@ -1,7 +1,13 @@
 """The inner loop: an optimizer acts on a task and leaves a trajectory."""
 
 from optoscope.training._probes import PROBES, LayerUpdateSizes, Norms, Probe
-from optoscope.training._step import InnerState, StepRecord, initial_state, inner_step
+from optoscope.training._step import (
+    InnerState,
+    StepRecord,
+    draw_batches,
+    initial_state,
+    inner_step,
+)
 from optoscope.training._train import (
     Trajectory,
     compile_train,
@@ -24,6 +30,7 @@ __all__ = [
     "StepRecord",
     "Trajectory",
     "compile_train",
+    "draw_batches",
     "initial_state",
     "inner_bytes",
     "inner_step",

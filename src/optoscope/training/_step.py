@@ -48,6 +48,12 @@ def initial_state(task: Task, optimizer: Optimizer, key: PRNGKeyArray) -> InnerS
     return InnerState(params, optimizer.init(params), jnp.zeros((), jnp.int32))
 
 
+def draw_batches(task: Task, key: PRNGKeyArray, num_steps: int) -> PyTree[Array]:
+    """What is random of the batches of several steps, step i's from fold_in(key, i)."""
+    steps = jnp.arange(num_steps)
+    return jax.vmap(lambda step: task.draw(jax.random.fold_in(key, step)))(steps)
+
+
 def inner_step(
     task: Task,
     optimizer: Optimizer,
