@@ -1,9 +1,13 @@
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from optoscope import optimizers, tasks, training
+from optoscope._core.errors import InvalidValueError
 
 KEY = jax.random.key(0)
 TASK = tasks.RandomLeastSquares().sample(KEY)
@@ -69,3 +73,47 @@ def test_parameters_keep_their_type():
     losses = training.train(Half(), optimizers.adam(0.1), 5, key=KEY)
     assert losses.params.dtype == jnp.bfloat16
     assert losses.losses.dtype == jnp.float32
+
+
+def test_a_step_on_what_was_drawn_beforehand_is_that_of_its_key():
+    task, optimizer = tasks.get("digits-mlp-sigmoid"), optimizers.momentum(0.1)
+    inner = training.initial_state(task, optimizer, KEY)
+    draws = training.draw_batches(task, KEY, 3)
+    for index in range(3):
+        _, drawn = training.inner_step(task, optimizer, inner, draw=draws[index])
+        _, keyed = training.inner_step(task, optimizer, inner, jax.random.fold_in(KEY, index))
+        np.testing.assert_array_equal(drawn.batch.inputs, keyed.batch.inputs)
+        np.testing.assert_array_equal(drawn.loss, keyed.loss)
+
+
+def test_a_step_needs_a_key_or_a_draw():
+    optimizer = optimizers.sgd(0.1)
+    with pytest.raises(InvalidValueError, match="key"):
+        training.inner_step(TASK, optimizer, training.initial_state(TASK, optimizer, KEY))
+
+
+BARE_TASK = """
+import jax, jax.numpy as jnp
+from optoscope import meta, optimizers, tasks, training
+
+class Bowl:
+    def init(self, key):
+        return jax.random.normal(key, (3,))
+    def sample_batch(self, key):
+        return jax.random.normal(key, (3,))
+    def loss(self, params, batch):
+        return jnp.mean((params - batch) ** 2)
+
+print(training.train(Bowl(), optimizers.sgd(0.1), 3, key=jax.random.key(0)).losses.shape)
+for kind in (meta.PES, meta.TruncatedBackprop):
+    estimator = kind(tasks.fixed(Bowl()), truncation=2, horizon=4)
+    workers = estimator.init(optimizers.sgd(0.1), jax.random.key(0))
+    print(estimator.estimate(optimizers.sgd(0.1), workers, jax.random.key(0))[0].loss > 0)
+"""
+
+
+def test_three_methods_make_a_task():
+    """In a process of its own: here the types of signatures are checked."""
+    command = [sys.executable, "-c", BARE_TASK]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.split("\n") == ["(1, 3)", "True", "True", ""], done.stderr

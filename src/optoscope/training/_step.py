@@ -49,9 +49,13 @@ def initial_state(task: Task, optimizer: Optimizer, key: PRNGKeyArray) -> InnerS
 
 
 def draw_batches(task: Task, key: PRNGKeyArray, num_steps: int) -> PyTree[Array]:
-    """What is random of the batches of several steps, step i's from fold_in(key, i)."""
-    steps = jnp.arange(num_steps)
-    return jax.vmap(lambda step: task.draw(jax.random.fold_in(key, step)))(steps)
+    """What is random of the batches of several steps, step i's from fold_in(key, i).
+
+    Of a task that has no `draw` (nothing but `init`, `sample_batch` and `loss` is needed) the
+    keys themselves.
+    """
+    keys = jax.vmap(lambda step: jax.random.fold_in(key, step))(jnp.arange(num_steps))
+    return jax.vmap(task.draw)(keys) if hasattr(task, "draw") else keys
 
 
 def inner_step(
@@ -78,7 +82,7 @@ def inner_step(
         InvalidValueError: neither a key nor a draw.
     """
     if draw is not None:
-        batch = task.gather(draw)
+        batch = task.gather(draw) if hasattr(task, "gather") else task.sample_batch(draw)
     elif key is not None:
         batch = task.sample_batch(key)
     else:
