@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optoscope import optimizers
-from optoscope.optimizers._blocks import blocks, vectorised_axes
+from optoscope.optimizers._blocks import blocks, vectorized_axes
 
 SHAPES = st.lists(
     st.lists(st.sampled_from([0, 1, 3, 10, 16, 32]), max_size=4).map(tuple), min_size=1, max_size=8
@@ -41,7 +41,7 @@ def test_every_tensor_with_coordinates_is_in_one_block_and_comes_back(shapes):
 
 @given(st.lists(st.sampled_from([1, 3, 10, 16, 32, 200]), min_size=1, max_size=4).map(tuple))
 def test_axes_of_one_length_keep_their_order(shape):
-    order = vectorised_axes(shape)
+    order = vectorized_axes(shape)
     assert sorted(order) == list(range(len(shape)))
     for length in set(shape):
         assert [axis for axis in order if shape[axis] == length] == [

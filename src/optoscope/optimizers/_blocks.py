@@ -43,7 +43,7 @@ class Block:
     @property
     def axes(self) -> tuple[int, ...]:
         """The order that the tensors' axes are taken in."""
-        return vectorised_axes(self.shapes[0])
+        return vectorized_axes(self.shapes[0])
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -80,14 +80,14 @@ class Block:
         return np.arange(length) < np.asarray(self.shapes)
 
 
-def vectorised_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
+def vectorized_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
     """An order of axes whose last fills the processor's vectors, if there is one.
 
     Loops run along the last axis: one of ten coordinates would be taken one by one. Among axes
     of one length the order stays, for the last of them counts as the largest.
 
     Example:
-        >>> vectorised_axes((32, 10)), vectorised_axes((32, 64)), vectorised_axes((7, 3))
+        >>> vectorized_axes((32, 10)), vectorized_axes((32, 64)), vectorized_axes((7, 3))
         ((1, 0), (0, 1), (0, 1))
     """
     order = list(range(len(shape)))
