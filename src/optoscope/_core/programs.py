@@ -21,6 +21,8 @@ _OPTIONS = {
     # compiles in a quarter to a half of the time, and what comes out is as fast.
     "xla_backend_optimization_level": 2,
 }
+# For what runs once: a third of the time to compile, several times the time to run.
+_QUICK_OPTIONS = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
 
 _Inputs = ParamSpec("_Inputs")
 _Outputs = TypeVar("_Outputs")
@@ -30,10 +32,6 @@ _MOST = Path("/proc/sys/vm/max_map_count")
 # A large program takes some 200 memory maps, a small one three.
 _COMPILATIONS_BETWEEN_LOOKS = 20
 _COMPILED = "/jax/core/compile/backend_compile_duration"
-
-
-# For what runs once: a third of the time to compile, several times the time to run.
-_QUICK_OPTIONS = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
 
 
 @functools.cache

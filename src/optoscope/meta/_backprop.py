@@ -95,7 +95,8 @@ def unroll(
             after = select(inner.step < stop_at, after, inner)
         return after, (record.loss, objective.penalty(record))
 
-    # All random numbers at once: in the loop they would be drawn twice, bit by bit.
+    # All random numbers at once: in the loop they would be many small operations, taken again
+    # where a step is rematerialised.
     draws = draw_batches(task, batch_key, num_steps)
     inner, (losses, penalties) = jax.lax.scan(step, inner, draws)
     return Unrolled(inner, losses, penalties)
