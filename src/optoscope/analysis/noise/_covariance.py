@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float64
 
 from optoscope._core.errors import InvalidValueError, check_number
-from optoscope.analysis._noise_samples import FreshBatchProbe
+from optoscope.analysis.noise._samples import FreshBatchProbe
 from optoscope.training import StepRecord
 
 CovarianceMethod = Literal["eigh", "power"]

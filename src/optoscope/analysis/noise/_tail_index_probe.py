@@ -10,13 +10,13 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from optoscope._core.errors import UnknownNameError
-from optoscope.analysis._noise_samples import (
+from optoscope.analysis.noise._samples import (
     QUANTITIES,
     BatchRows,
     FreshBatchProbe,
     centred,
 )
-from optoscope.analysis._tail_index import TAIL_PROTOCOLS, tail_index_from_seed
+from optoscope.analysis.noise._tail_index import TAIL_PROTOCOLS, tail_index_from_seed
 from optoscope.training import StepRecord
 
 _RECORDED = (

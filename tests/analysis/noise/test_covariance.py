@@ -57,7 +57,7 @@ def test_a_common_offset_in_float32_does_not_spoil_it():
 def test_columns_taken_in_blocks_give_the_same(monkeypatch):
     updates = np.random.default_rng(3).standard_normal((6, 40))
     whole = update_covariance(updates)
-    monkeypatch.setattr("optoscope.analysis._covariance._COLUMNS", 7)
+    monkeypatch.setattr("optoscope.analysis.noise._covariance._COLUMNS", 7)
     np.testing.assert_allclose(update_covariance(updates).eigenvalues, whole.eigenvalues)
 
 

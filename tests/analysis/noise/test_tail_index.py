@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from optoscope._core.errors import InvalidValueError, UnknownNameError
-from optoscope.analysis._tail_index import gaussian_surrogate
 from optoscope.analysis.noise import alpha_against_group_size, tail_index
+from optoscope.analysis.noise._tail_index import gaussian_surrogate
 
 
 def stable(generator, alpha, shape):

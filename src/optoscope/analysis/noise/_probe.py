@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from optoscope.analysis._covariance import update_covariance
-from optoscope.analysis._noise_samples import QUANTITIES, BatchRows, FreshBatchProbe, centred
-from optoscope.analysis._tail_index import TAIL_PROTOCOLS, tail_index_from_seed
+from optoscope.analysis.noise._covariance import update_covariance
+from optoscope.analysis.noise._samples import QUANTITIES, BatchRows, FreshBatchProbe, centred
+from optoscope.analysis.noise._tail_index import TAIL_PROTOCOLS, tail_index_from_seed
 from optoscope.training import StepRecord
 
 TAIL_FIELDS = ("alpha", "standard_error", "zero_fraction", "surrogate_alpha")

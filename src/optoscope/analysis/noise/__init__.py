@@ -1,15 +1,19 @@
 """The noise of gradients and updates: its tails, and its covariance over mini-batches."""
 
-from optoscope.analysis._covariance import CovarianceProbe, UpdateCovariance, update_covariance
-from optoscope.analysis._noise_probe import NoiseProbe
-from optoscope.analysis._noise_samples import FreshBatchProbe, noise_samples
-from optoscope.analysis._tail_index import (
+from optoscope.analysis.noise._covariance import (
+    CovarianceProbe,
+    UpdateCovariance,
+    update_covariance,
+)
+from optoscope.analysis.noise._probe import NoiseProbe
+from optoscope.analysis.noise._samples import FreshBatchProbe, noise_samples
+from optoscope.analysis.noise._tail_index import (
     GroupSizeCurve,
     TailIndex,
     alpha_against_group_size,
     tail_index,
 )
-from optoscope.analysis._tail_index_probe import TailIndexProbe
+from optoscope.analysis.noise._tail_index_probe import TailIndexProbe
 
 __all__ = [
     "CovarianceProbe",

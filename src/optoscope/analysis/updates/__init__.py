@@ -1,6 +1,6 @@
 """How large updates are."""
 
-from optoscope.analysis._histograms import (
+from optoscope.analysis.updates._histograms import (
     HistogramProbe,
     UpdateHistogram,
     log_bins,
