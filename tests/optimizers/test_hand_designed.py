@@ -12,7 +12,7 @@ GRADS = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
 START = jnp.array([1.0, -2.0, 0.5])
 
 
-def run(optimizer):
+def run(optimizer, start=START, gradients=GRADS):
     """The parameters after each of a few given gradients."""
 
     @eqx.filter_jit
@@ -23,7 +23,7 @@ def run(optimizer):
             params = params + updates
             return (params, state), params
 
-        return jax.lax.scan(step, (START, optimizer.init(START)), jnp.asarray(GRADS))[1]
+        return jax.lax.scan(step, (start, optimizer.init(start)), jnp.asarray(gradients))[1]
 
     return np.asarray(scan(optimizer))
 
@@ -43,6 +43,16 @@ def run(optimizer):
         (optimizers.lion(0.1, 0.8, 0.95, 0.2), optax.lion(0.1, 0.8, 0.95, weight_decay=0.2)),
         (optimizers.lion(0.1), optax.lion(0.1, weight_decay=0.0)),
         (optimizers.nadamw(0.1), optax.nadamw(0.1, weight_decay=0.0)),
+        (optimizers.nesterov(0.1, 0.8), optax.sgd(0.1, momentum=0.8, nesterov=True)),
+        (optimizers.adamw(0.1, weight_decay=0.2), optax.adamw(0.1, weight_decay=0.2)),
+        (optimizers.lamb(0.1), optax.lamb(0.1)),
+        (optimizers.adafactor(0.1), optax.adafactor(0.1)),
+        (optimizers.adan(0.1), optax.adan(0.1)),
+        (optimizers.ademamix(0.1, b3=0.99), optax.contrib.ademamix(0.1, b3=0.99)),
+        (optimizers.adopt(0.1), optax.contrib.adopt(0.1)),
+        (optimizers.muon(0.1), optax.contrib.muon(0.1)),
+        (optimizers.prodigy(0.9), optax.contrib.prodigy(0.9)),
+        (optimizers.schedule_free_adamw(0.1), optax.contrib.schedule_free_adamw(0.1)),
     ],
     ids=lambda optimizer: getattr(optimizer, "name", ""),
 )
@@ -51,7 +61,8 @@ def test_equal_to_optax(ours, theirs):
 
 
 def test_every_optax_optimizer_is_compared():
-    names = {"sgd", "momentum", "rmsprop", "adam", "nadamw", "lion"}
+    names = {"sgd", "momentum", "rmsprop", "adam", "nadamw", "lion", "nesterov", "adamw", "lamb"}
+    names |= {"adafactor", "adan", "ademamix", "adopt", "muon", "prodigy", "schedule_free_adamw"}
     made = {name: optimizers.get(name) for name in optimizers.names()}
     assert names == {
         name for name, made_ in made.items() if isinstance(made_, optimizers.OptaxOptimizer)
@@ -137,3 +148,22 @@ def test_the_learning_rate_can_be_searched_by_vmap_and_differentiated():
     rates = jnp.array([0.1, 0.2, 3.0])
     np.testing.assert_allclose(jax.vmap(size)(rates), -rates)
     assert float(jax.grad(size)(0.7)) == -1.0
+
+
+def test_muon_on_a_matrix_is_optax_muon():
+    start = jnp.asarray(np.random.default_rng(1).normal(size=(4, 3)), jnp.float32)
+    gradients = np.random.default_rng(2).normal(size=(5, 4, 3)).astype(np.float32)
+    ours = run(optimizers.muon(0.1), start, gradients)
+    np.testing.assert_allclose(
+        ours, run(optax.contrib.muon(0.1), start, gradients), rtol=1e-5, atol=1e-6
+    )
+    # It is not what a vector of the same numbers gets.
+    flat = run(optimizers.muon(0.1), start.ravel(), gradients.reshape(5, 12))
+    assert not np.allclose(ours.reshape(5, 12), flat, rtol=1e-2)
+
+
+def test_prodigy_waits_for_the_first_gradient():
+    waiting = np.concatenate([np.zeros((3, 3), np.float32), GRADS])
+    found = run(optimizers.prodigy(), gradients=waiting)
+    np.testing.assert_array_equal(found[:3], np.stack([START] * 3))
+    np.testing.assert_allclose(found[3:], run(optimizers.prodigy()), rtol=1e-6)

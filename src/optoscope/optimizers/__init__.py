@@ -17,12 +17,26 @@ from optoscope.optimizers._hand_designed import (
 )
 from optoscope.optimizers._lstm import LSTMOptimizer
 from optoscope.optimizers._mlp import MLPOptimizer
-from optoscope.optimizers._registry import REGISTRY, OptimizerEntry, get, names
+from optoscope.optimizers._optax_optimizers import (
+    adafactor,
+    adamw,
+    adan,
+    ademamix,
+    adopt,
+    lamb,
+    muon,
+    nesterov,
+    prodigy,
+    schedule_free_adamw,
+)
+from optoscope.optimizers._registry import REGISTRY, OptimizerEntry, entry, get, names
 from optoscope.optimizers._rnn import RNNOptimizer
+from optoscope.optimizers._scheduled import SCHEDULES, Scheduled, scheduled
 from optoscope.optimizers._star import StarOptimizer
 
 __all__ = [
     "REGISTRY",
+    "SCHEDULES",
     "AggregatedMomentum",
     "Interpolation",
     "LSTMOptimizer",
@@ -32,21 +46,34 @@ __all__ = [
     "OptimizerEntry",
     "OptimizerModule",
     "RNNOptimizer",
+    "Scheduled",
     "StarOptimizer",
+    "adafactor",
     "adam",
+    "adamw",
+    "adan",
+    "ademamix",
+    "adopt",
     "aggmo",
     "as_optax",
+    "entry",
     "get",
     "interpolate",
+    "lamb",
     "lion",
     "load",
     "momentum",
+    "muon",
     "nadamw",
     "named_leaves",
     "names",
+    "nesterov",
     "pretrained_names",
+    "prodigy",
     "read_description",
     "rmsprop",
     "save",
+    "schedule_free_adamw",
+    "scheduled",
     "sgd",
 ]

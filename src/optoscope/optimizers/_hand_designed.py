@@ -56,33 +56,33 @@ class OptaxOptimizer(OptimizerModule):
         return dict.fromkeys(self.hyperparameters, 0.0)
 
 
-def _optax(build: Callable[..., Any], name: str, **hyperparameters: Scalar) -> OptaxOptimizer:
+def from_optax(build: Callable[..., Any], name: str, **hyperparameters: Scalar) -> OptaxOptimizer:
     arrays = {key: jnp.asarray(value, jnp.float32) for key, value in hyperparameters.items()}
     return OptaxOptimizer(build, arrays, name)
 
 
 def sgd(learning_rate: Scalar = 0.1) -> OptaxOptimizer:
     """Plain stochastic gradient descent: u = −η g."""
-    return _optax(optax.sgd, "sgd", learning_rate=learning_rate)
+    return from_optax(optax.sgd, "sgd", learning_rate=learning_rate)
 
 
 def momentum(learning_rate: Scalar = 0.1, momentum: Scalar = 0.9) -> OptaxOptimizer:
     """Heavy-ball momentum: m ← μ m + g, u = −η m."""
-    return _optax(optax.sgd, "momentum", learning_rate=learning_rate, momentum=momentum)
+    return from_optax(optax.sgd, "momentum", learning_rate=learning_rate, momentum=momentum)
 
 
 def rmsprop(
     learning_rate: Scalar = 0.001, decay: Scalar = 0.9, eps: Scalar = 1e-8
 ) -> OptaxOptimizer:
     """RMSProp: v ← γ v + (1 − γ) g², u = −η g/√(v + ε)."""
-    return _optax(optax.rmsprop, "rmsprop", learning_rate=learning_rate, decay=decay, eps=eps)
+    return from_optax(optax.rmsprop, "rmsprop", learning_rate=learning_rate, decay=decay, eps=eps)
 
 
 def adam(
     learning_rate: Scalar = 0.001, b1: Scalar = 0.9, b2: Scalar = 0.999, eps: Scalar = 1e-8
 ) -> OptaxOptimizer:
     """Adam (Kingma and Ba 2015), with bias correction."""
-    return _optax(optax.adam, "adam", learning_rate=learning_rate, b1=b1, b2=b2, eps=eps)
+    return from_optax(optax.adam, "adam", learning_rate=learning_rate, b1=b1, b2=b2, eps=eps)
 
 
 def nadamw(
@@ -93,7 +93,7 @@ def nadamw(
     weight_decay: Scalar = 0.0,
 ) -> OptaxOptimizer:
     """Adam with Nesterov momentum and decoupled weight decay."""
-    return _optax(
+    return from_optax(
         optax.nadamw,
         "nadamw",
         learning_rate=learning_rate,
@@ -111,7 +111,7 @@ def lion(
     weight_decay: Scalar = 0.0,
 ) -> OptaxOptimizer:
     """Lion (Chen et al. 2023). Weight decay is off, unlike in Optax's default."""
-    return _optax(
+    return from_optax(
         optax.lion, "lion", learning_rate=learning_rate, b1=b1, b2=b2, weight_decay=weight_decay
     )
 

@@ -1,5 +1,6 @@
 """Optimizers by name."""
 
+import dataclasses
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,10 +12,12 @@ from jaxtyping import PRNGKeyArray
 from optoscope._core.errors import InvalidValueError
 from optoscope._core.registry import Registry
 from optoscope.optimizers import _hand_designed as hand
+from optoscope.optimizers import _optax_optimizers as more
 from optoscope.optimizers._base import OptimizerModule
 from optoscope.optimizers._lstm import LSTMOptimizer
 from optoscope.optimizers._mlp import MLPOptimizer
 from optoscope.optimizers._rnn import RNNOptimizer
+from optoscope.optimizers._scheduled import scheduled, split_schedule
 from optoscope.optimizers._star import StarOptimizer
 
 
@@ -27,27 +30,61 @@ class OptimizerEntry:
         description: one line for lists.
         learned: whether it is a network to be meta-trained.
         search: for each hyper-parameter worth searching, its range (low, high), logarithmic.
+        takes_schedule: whether its updates may be multiplied by a schedule.
+        takes_num_steps: whether `create` needs `num_steps`, the length of the run.
     """
 
     create: Callable[..., OptimizerModule]
     description: str
     learned: bool = False
     search: dict[str, tuple[float, float]] = field(default_factory=dict)
+    takes_schedule: bool = True
+    takes_num_steps: bool = False
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The names of the keyword arguments that `create` takes."""
+        create = self.create
+        own = ("num_steps",) if isinstance(create, _ScheduledCreate) else ()
+        create = create.create if isinstance(create, _ScheduledCreate) else create
+        return (*(p for p in inspect.signature(create).parameters if p != "key"), *own)
 
 
 REGISTRY: Registry[OptimizerEntry] = Registry("optimizer")
 
-_LEARNING_RATE = {"learning_rate": (1e-4, 3.0)}
-for _name, _create, _description in (
-    ("sgd", hand.sgd, "stochastic gradient descent"),
-    ("momentum", hand.momentum, "stochastic gradient descent with heavy-ball momentum (0.9)"),
-    ("rmsprop", hand.rmsprop, "RMSProp"),
-    ("adam", hand.adam, "Adam"),
-    ("nadamw", hand.nadamw, "Adam with Nesterov momentum and decoupled weight decay"),
-    ("lion", hand.lion, "Lion, the sign of an interpolated momentum"),
-    ("aggmo", hand.aggmo, "aggregated momentum (0, 0.9, 0.99)"),
+# From low to high learning rates, wide enough for networks of all kinds; a search whose best value
+# lies at an edge goes on past it.
+_PLAIN = (1e-4, 3.0)
+for _create, _range, _description in (
+    (hand.sgd, _PLAIN, "stochastic gradient descent"),
+    (hand.momentum, _PLAIN, "stochastic gradient descent with heavy-ball momentum (0.9)"),
+    (more.nesterov, _PLAIN, "stochastic gradient descent with Nesterov momentum (0.9)"),
+    (hand.rmsprop, _PLAIN, "RMSProp"),
+    (hand.adam, _PLAIN, "Adam"),
+    (more.adamw, _PLAIN, "Adam with decoupled weight decay (1e-4)"),
+    (hand.nadamw, _PLAIN, "Adam with Nesterov momentum and decoupled weight decay"),
+    (more.lamb, _PLAIN, "LAMB, Adam scaled to the norm of each array"),
+    (hand.lion, _PLAIN, "Lion, the sign of an interpolated momentum"),
+    (hand.aggmo, _PLAIN, "aggregated momentum (0, 0.9, 0.99)"),
+    (more.adafactor, _PLAIN, "Adafactor, factored second moments"),
+    (more.adan, _PLAIN, "Adan, Nesterov momentum by differences of gradients"),
+    (more.ademamix, _PLAIN, "AdEMAMix, Adam with a second, slow momentum"),
+    (more.adopt, _PLAIN, "ADOPT, Adam with the second moment of earlier steps"),
+    (more.muon, _PLAIN, "Muon, orthogonalized momentum for matrices, Adam for the rest"),
+    (more.prodigy, (1e-2, 1e2), "Prodigy, Adam that estimates its own learning rate"),
 ):
-    REGISTRY.register(_name, OptimizerEntry(_create, _description, search=_LEARNING_RATE))
+    REGISTRY.register(
+        _create.__name__, OptimizerEntry(_create, _description, search={"learning_rate": _range})
+    )
+REGISTRY.register(
+    "schedule_free_adamw",
+    OptimizerEntry(
+        more.schedule_free_adamw,
+        "schedule-free AdamW, which averages its iterates",
+        search={"learning_rate": _PLAIN},
+        takes_schedule=False,
+    ),
+)
 REGISTRY.register(
     "lstm",
     OptimizerEntry(
@@ -74,32 +111,73 @@ REGISTRY.register(
 )
 
 
+def entry(name: str) -> OptimizerEntry:
+    """What is registered under a name, which may end in a schedule.
+
+    "adamw-cosine" and "adamw-warmup-cosine" are AdamW with a schedule of its learning rate; their
+    `create` takes `num_steps`, the length of the run, besides AdamW's own arguments.
+
+    Raises:
+        UnknownNameError: no such optimizer; the message suggests the nearest names.
+        InvalidValueError: the optimizer takes no schedule.
+    """
+    own, schedule = (name, "constant") if name in REGISTRY else split_schedule(name)
+    found = REGISTRY[own]
+    if schedule == "constant":
+        return found
+    if not found.takes_schedule:
+        raise InvalidValueError(f"{own!r} takes no schedule; name it as it is: {own}.")
+    return dataclasses.replace(
+        found,
+        create=_ScheduledCreate(found.create, schedule),
+        description=f"{found.description}, {schedule.replace('-', ' and ')} schedule",
+        takes_num_steps=True,
+    )
+
+
+@dataclass(frozen=True)
+class _ScheduledCreate:
+    """Makes an optimizer with a schedule; equal for equal parts, so that programs are shared."""
+
+    create: Callable[..., OptimizerModule]
+    schedule: str
+
+    def __call__(self, *key: PRNGKeyArray, num_steps: int, **configuration: Any) -> OptimizerModule:
+        return scheduled(self.create(*key, **configuration), self.schedule, num_steps)
+
+
 def get(name: str, *, key: PRNGKeyArray | None = None, **configuration: Any) -> OptimizerModule:
     """The optimizer called `name`; a learned one comes untrained.
 
     Args:
-        name: one of `names()`.
+        name: one of `names()`, with "-cosine" or "-warmup-cosine" behind it for a schedule.
         key: draws a learned optimizer's weights; `jax.random.key(0)` if not given.
         **configuration: its keyword arguments (learning rate, hidden size, …).
 
     Raises:
         UnknownNameError: no such optimizer; the message suggests the nearest names.
-        InvalidValueError: a keyword argument the optimizer does not have.
+        InvalidValueError: a keyword argument the optimizer does not have, or none where one is
+            needed.
 
     Example:
         >>> float(get("adam", learning_rate=0.5).hyperparameters["learning_rate"])
         0.5
     """
-    entry = REGISTRY[name]
-    known = [p for p in inspect.signature(entry.create).parameters if p != "key"]
+    found = entry(name)
     for argument in configuration:
-        if argument not in known:
+        if argument not in found.arguments:
             raise InvalidValueError(
-                f"optimizer {name!r} has no argument {argument!r}; it takes {', '.join(known)}."
+                f"optimizer {name!r} has no argument {argument!r}; it takes "
+                f"{', '.join(found.arguments)}."
             )
-    if not entry.learned:
-        return entry.create(**configuration)
-    return entry.create(jax.random.key(0) if key is None else key, **configuration)
+    if found.takes_num_steps and "num_steps" not in configuration:
+        raise InvalidValueError(
+            f"optimizer {name!r} needs num_steps, the length of the run: "
+            f"optimizers.get({name!r}, num_steps=1000)."
+        )
+    if not found.learned:
+        return found.create(**configuration)
+    return found.create(jax.random.key(0) if key is None else key, **configuration)
 
 
 def names() -> tuple[str, ...]:
