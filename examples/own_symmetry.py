@@ -23,7 +23,7 @@ class Attention(tasks.Task):
 
     def symmetries(self, params):
         # One generator a column: its entries of `query` as they are, those of `key` negated.
-        heads = symmetry.rescale(lambda p: p["query"].T, lambda p: p["key"].T, label="column")
+        heads = tasks.rescale(lambda p: p["query"].T, lambda p: p["key"].T, label="column")
         return {"query-key": heads}
 
 

@@ -14,6 +14,7 @@ _SUBPACKAGES = (
     "analysis",
     "bench",
     "data",
+    "errors",
     "meta",
     "optimizers",
     "papers",

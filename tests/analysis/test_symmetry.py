@@ -86,11 +86,11 @@ def first_bias(params):
     ("norm", "wrong"),
     [
         # A layer norm does not forgive the scaling of a single neuron.
-        ("layer", symmetry.scale(scaled_by_neuron, label="neuron", limit=1.0)),
+        ("layer", tasks.scale(scaled_by_neuron, label="neuron", limit=1.0)),
         # The softmax ignores shifts over classes, not over inputs.
-        (None, symmetry.translation(last_weights, label="class")),
+        (None, tasks.translation(last_weights, label="class")),
         # Without a norm the bias matters.
-        (None, symmetry.translation(first_bias, label="bias")),
+        (None, tasks.translation(first_bias, label="bias")),
     ],
     ids=["layer-norm-neuron", "softmax-wrong-axis", "bias-without-norm"],
 )
@@ -106,8 +106,8 @@ def test_a_wrong_symmetry_is_named(norm, wrong):
 
 def test_one_wrong_generator_among_right_ones_is_named():
     task = small_task()
-    mixed = symmetry.join(
-        task.symmetries(None)["translation"], symmetry.translation(first_bias, label="bias")
+    mixed = tasks.join(
+        task.symmetries(None)["translation"], tasks.translation(first_bias, label="bias")
     )
     (failed,) = symmetry.verify(task, KEY, symmetries={"mixed": mixed}).failed.values()
     assert failed == tuple(f"bias {k}" for k in range(6))
@@ -136,7 +136,7 @@ class TwoFactors(tasks.Task):
         return jnp.sum((params["a"] * params["b"] - 1) ** 2)
 
     def symmetries(self, params):
-        return {"balance": symmetry.rescale(lambda p: p["a"], lambda p: p["b"], label="pair")}
+        return {"balance": tasks.rescale(lambda p: p["a"], lambda p: p["b"], label="pair")}
 
 
 def test_a_users_own_symmetry_is_verified():
@@ -194,7 +194,7 @@ def test_weight_decay_and_the_first_lion_step_have_their_closed_forms(name):
 def test_opposite_neurons_cancel_in_the_signed_aggregate_only():
     params = {"w": jnp.array([1.0, 2.0]), "v": jnp.array([1.0, 1.0])}
     updates = {"w": jnp.array([1.0, 0.0]), "v": jnp.array([0.0, 1.0])}
-    units = symmetry.rescale(lambda p: p["w"], lambda p: p["v"])
+    units = tasks.rescale(lambda p: p["w"], lambda p: p["v"])
     found = symmetry.deviations(updates, params, units)
     np.testing.assert_allclose(found.vector, [1.0, -1.0])
     assert (float(found.sum_abs), float(found.signed)) == (2.0, 0.0)
@@ -216,7 +216,7 @@ def test_cosine_ignores_the_size_of_the_step_and_the_aggregates_do_not():
 
 
 def test_zero_updates_and_zero_generators_count_as_zero():
-    each = symmetry.scale(lambda p: p)
+    each = tasks.scale(lambda p: p)
     params = jnp.array([0.0, 2.0])
     assert float(symmetry.deviations(jnp.zeros(2), params, each).cosine) == 0.0
     # The first generator is zero and left out; the update lies along the second.
@@ -246,7 +246,7 @@ def test_isotropic_directions_have_the_isotropic_level():
 
 def test_a_step_along_the_generator_has_cosine_one():
     params = {"w": jnp.array([[3.0, 4.0]])}
-    found = symmetry.deviations(params, params, symmetry.scale(lambda p: p["w"]))
+    found = symmetry.deviations(params, params, tasks.scale(lambda p: p["w"]))
     np.testing.assert_allclose(found.cosine, 1.0, rtol=1e-6)
     np.testing.assert_allclose(found.sum_abs, global_norm(params) ** 2, rtol=1e-6)
 

@@ -10,6 +10,7 @@ from optoscope import meta, optimizers, tasks, training
 from optoscope._core.errors import InvalidValueError, UnknownNameError
 from optoscope.analysis import symmetry
 from optoscope.training import PROBES, StepRecord
+from optoscope.training._train import split_run_key
 
 KEY = jax.random.key(0)
 
@@ -31,7 +32,7 @@ def last_units(params):
     return params["v"]
 
 
-UNITS = symmetry.rescale(first_units, last_units)
+UNITS = tasks.rescale(first_units, last_units)
 PARAMS = {"w": jnp.array([1.0, 2.0]), "v": jnp.array([1.0, 3.0])}
 UPDATES = {"w": jnp.array([1.0, 0.5]), "v": jnp.array([0.0, 1.0])}  # d = (1, 1 − 3)
 
@@ -131,7 +132,7 @@ def test_the_probe_is_registered_and_measures_what_deviations_gives():
     plain = training.train(task, lion, 3, key=KEY, num_runs=2)
     np.testing.assert_allclose(run.losses, plain.losses, rtol=1e-6)
     # The first measurement again, from the run's keys.
-    _, init_key, batch_key = training.split_run_key(training.run_keys(KEY, 2)[0])
+    _, init_key, batch_key = split_run_key(training.run_keys(KEY, 2)[0])
     params = task.init(init_key)
     batch = task.sample_batch(jax.random.fold_in(batch_key, 0))
     updates, _ = lion.update(jax.grad(task.loss)(params, batch), lion.init(params), params)

@@ -20,7 +20,7 @@ def test_register_returns_the_entry_and_takes_a_name_once():
     registry = Registry("thing")
     entry = object()
     assert registry.register("a", entry) is entry
-    with pytest.raises(ValueError, match="thing 'a' is registered twice"):
+    with pytest.raises(ValueError, match="thing 'a' is registered already"):
         registry.register("a", object())
     assert registry["a"] is entry
 

@@ -8,6 +8,7 @@ import pytest
 
 from optoscope import optimizers, tasks, training
 from optoscope._core.errors import InvalidValueError
+from optoscope.training._step import draw_batches
 
 KEY = jax.random.key(0)
 TASK = tasks.RandomLeastSquares().sample(KEY)
@@ -78,7 +79,7 @@ def test_parameters_keep_their_type():
 def test_a_step_on_what_was_drawn_beforehand_is_that_of_its_key():
     task, optimizer = tasks.get("digits-mlp-sigmoid"), optimizers.momentum(0.1)
     inner = training.initial_state(task, optimizer, KEY)
-    draws = training.draw_batches(task, KEY, 3)
+    draws = draw_batches(task, KEY, 3)
     for index in range(3):
         _, drawn = training.inner_step(task, optimizer, inner, draw=draws[index])
         _, keyed = training.inner_step(task, optimizer, inner, jax.random.fold_in(KEY, index))

@@ -9,6 +9,7 @@ from optoscope import optimizers, tasks, training
 from optoscope._core.errors import InvalidValueError
 from optoscope._core.trees import digest, num_bytes
 from optoscope.training import Probe, train
+from optoscope.training._train import inner_bytes, split_run_key
 
 KEY = jax.random.key(11)
 TRACES = []
@@ -56,7 +57,7 @@ def close(one, other):
 def by_hand(task, optimizer, num_steps, key, run):
     """One run as a Python loop over the documented keys and the one inner step."""
     run_key = training.run_keys(key, run + 1)[run]
-    task_key, init_key, batch_key = training.split_run_key(run_key)
+    task_key, init_key, batch_key = split_run_key(run_key)
     problem = tasks.as_distribution(task).sample(task_key)
     inner = training.initial_state(problem, optimizer, init_key)
     step = eqx.filter_jit(training.inner_step)
@@ -248,36 +249,13 @@ def test_wrong_numbers(argument, value):
 
 def test_run_keys_are_distinct_and_their_parts_too():
     keys = training.run_keys(KEY, 50)
-    parts = jax.vmap(lambda key: jnp.stack(training.split_run_key(key)))(keys)
+    parts = jax.vmap(lambda key: jnp.stack(split_run_key(key)))(keys)
     raw = jax.random.key_data(parts).reshape(150, -1)
     assert len(np.unique(raw, axis=0)) == 150
 
 
 def test_inner_bytes_counts_parameters_state_and_step():
     # Three parameters, Adam's two moments of each and its count, the step.
-    assert training.inner_bytes(TASK, optimizers.adam()) == 4 * (3 + 6 + 1 + 1)
+    assert inner_bytes(TASK, optimizers.adam()) == 4 * (3 + 6 + 1 + 1)
     inner = training.initial_state(TASK, optimizers.adam(), KEY)
-    assert training.inner_bytes(TASK, optimizers.adam()) == num_bytes(inner)
-
-
-@pytest.mark.parametrize("num_items", [1, 10])
-def test_side_by_side_stays_between_one_and_all(num_items):
-    assert training.side_by_side(2**50, num_items) == 1
-    assert training.side_by_side(0, num_items) == num_items
-    few = training.side_by_side(2**20, 10_000)
-    assert few < training.side_by_side(2**18, 10_000)
-
-
-@pytest.mark.parametrize("chunk_size", [1, 2, 3, 5, 7])
-def test_chunks_of_anything_are_the_vectorised_map(chunk_size):
-    keys = jax.random.split(jax.random.key(0), 5)
-    items = {"key": keys, "x": jnp.arange(10.0).reshape(5, 2), "empty": jnp.zeros((5, 0))}
-
-    def function(item):
-        draws = jax.random.normal(item["key"], (2,))
-        return {"y": draws * item["x"], "none": item["empty"], "matrix": jnp.zeros((0, 3))}
-
-    expected = jax.vmap(function)(items)
-    found = jax.jit(lambda items: training.map_chunked(function, items, chunk_size))(items)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), found, expected)
-    assert found["matrix"].shape == (5, 0, 3)
+    assert inner_bytes(TASK, optimizers.adam()) == num_bytes(inner)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
-from optoscope._core.errors import UnknownNameError
+from optoscope._core.errors import InvalidValueError, UnknownNameError
 
 Entry = TypeVar("Entry")
 
@@ -22,7 +22,9 @@ class Registry(Generic[Entry]):
     def register(self, name: str, entry: Entry) -> Entry:
         """Adds `entry` under `name`; a name can be taken once."""
         if name in self._entries:
-            raise ValueError(f"{self.kind} {name!r} is registered twice")
+            raise InvalidValueError(
+                f"{self.kind} {name!r} is registered already; choose another name."
+            )
         self._entries[name] = entry
         return entry
 

@@ -1,7 +1,7 @@
 """Baselines and comparison: hyper-parameter search, paired evaluation, statistics."""
 
-from optoscope.bench._comparison import Comparison, compare, save_records, search_arrays, tune
-from optoscope.bench._evaluate import FORMAT, VERSION, Evaluation, OptimizerEvaluation, evaluate
+from optoscope.bench._comparison import Comparison, compare, tune
+from optoscope.bench._evaluate import Evaluation, OptimizerEvaluation, evaluate
 from optoscope.bench._search import (
     LogUniform,
     OneMinusLogUniform,
@@ -14,8 +14,6 @@ from optoscope.bench._search import (
 from optoscope.bench._statistics import Summary, relative_improvement, summarize
 
 __all__ = [
-    "FORMAT",
-    "VERSION",
     "Comparison",
     "Evaluation",
     "LogUniform",
@@ -30,8 +28,6 @@ __all__ = [
     "grid_search",
     "random_search",
     "relative_improvement",
-    "save_records",
-    "search_arrays",
     "summarize",
     "tune",
 ]

@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from optoscope._core.errors import InvalidValueError
-from optoscope._core.files import replacing, write_json
+from optoscope._core.files import write_json
 from optoscope._core.keys import stream
+from optoscope._core.records import save_records
 from optoscope.bench._evaluate import FORMAT, VERSION, Evaluation, evaluate
 from optoscope.bench._search import LogUniform, SearchResult, edge_warnings, grid_search
 from optoscope.optimizers import REGISTRY, Optimizer, OptimizerEntry
@@ -112,12 +113,6 @@ def search_arrays(searches: Mapping[str, SearchResult]) -> dict[str, np.ndarray]
         arrays[f"{name}/score"] = search.score
         arrays |= {f"{name}/{key}": values for key, values in search.hyperparameters.items()}
     return arrays
-
-
-def save_records(directory: Path, name: str, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes `records/<name>.npz`, atomically."""
-    with replacing(directory / "records" / f"{name}.npz") as temporary:
-        np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
 
 
 def tune(

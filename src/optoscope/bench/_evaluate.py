@@ -10,19 +10,14 @@ import jax
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray, PyTree
 
+from optoscope._core.chunks import side_by_side
 from optoscope._core.errors import InvalidValueError, check_number
 from optoscope._core.programs import Program
 from optoscope.bench._statistics import Summary, relative_improvement, summarize
 from optoscope.optimizers import Optimizer
 from optoscope.tasks import Task, TaskDistribution
-from optoscope.training import (
-    Probe,
-    compile_train,
-    inner_bytes,
-    measured_steps,
-    run_keys,
-    side_by_side,
-)
+from optoscope.training import Probe, compile_train, run_keys
+from optoscope.training._train import inner_bytes, measured_steps
 
 FORMAT = "optoscope/results"
 VERSION = 1

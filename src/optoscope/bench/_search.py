@@ -10,18 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, PRNGKeyArray
 
+from optoscope._core.chunks import map_chunked, side_by_side
 from optoscope._core.errors import InvalidValueError, check_number
 from optoscope._core.programs import Program
 from optoscope.optimizers import Optimizer
 from optoscope.tasks import Task, TaskDistribution, as_distribution
-from optoscope.training import (
-    inner_bytes,
-    map_chunked,
-    run_keys,
-    run_once,
-    side_by_side,
-    split_run_key,
-)
+from optoscope.training import run_keys
+from optoscope.training._train import inner_bytes, run_once, split_run_key
 
 Create = Callable[..., Optimizer]
 

@@ -52,6 +52,8 @@ class Tune(RunCommand):
             raise InvalidValueError("which optimizer? For example: optoscope tune adam")
         from optoscope import bench, optimizers, report
         from optoscope._core.keys import stream
+        from optoscope._core.records import save_records
+        from optoscope.bench._comparison import search_arrays
 
         entry = optimizers.REGISTRY[self.optimizer]
         ranges = parse_ranges(self.search) or dict(entry.search)
@@ -83,7 +85,7 @@ class Tune(RunCommand):
                 found = bench.tune(
                     self.optimizer, task, key=key, num_points=self.points, **settings
                 )
-        bench.save_records(directory, "search", bench.search_arrays({self.optimizer: found}))
+        save_records(directory, "search", search_arrays({self.optimizer: found}))
         score = float(found.score.min())
         write_json(
             directory / "search.json",

@@ -14,7 +14,8 @@ from optoscope.meta._estimator import MetaGradient, check_spread
 from optoscope.meta._objective import Objective
 from optoscope.optimizers import Optimizer
 from optoscope.tasks import Task
-from optoscope.training import InnerState, draw_batches, inner_step
+from optoscope.training import InnerState, inner_step
+from optoscope.training._step import draw_batches
 
 
 class Unrolled(eqx.Module):

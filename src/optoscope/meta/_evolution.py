@@ -14,7 +14,8 @@ from optoscope._core.errors import InvalidValueError, check_number
 from optoscope._core.trees import select
 from optoscope.meta._objective import Objective
 from optoscope.tasks import TaskDistribution
-from optoscope.training import InnerState, draw_batches, inner_step
+from optoscope.training import InnerState, inner_step
+from optoscope.training._step import draw_batches
 
 Horizon = int | tuple[int, int]
 

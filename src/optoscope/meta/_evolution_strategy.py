@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
+from optoscope._core.chunks import map_chunked, side_by_side
 from optoscope._core.errors import check_number
 from optoscope._core.trees import all_finite
 from optoscope.meta._estimator import (
@@ -29,7 +30,8 @@ from optoscope.meta._evolution import (
 from optoscope.meta._objective import Objective
 from optoscope.optimizers import Optimizer
 from optoscope.tasks import TaskDistribution
-from optoscope.training import inner_bytes, map_chunked, run_keys, side_by_side
+from optoscope.training import run_keys
+from optoscope.training._train import inner_bytes
 
 # A step's temporaries are a few times the state.
 _BYTES_PER_STATE_BYTE = 4

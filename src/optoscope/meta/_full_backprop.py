@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
+from optoscope._core.chunks import map_chunked, side_by_side
 from optoscope._core.trees import num_bytes
 from optoscope.meta._backprop import (
     TaskOutcome,
@@ -20,7 +21,8 @@ from optoscope.meta._estimator import Estimator, MetaGradient, Worker, sum_over_
 from optoscope.meta._objective import Objective
 from optoscope.optimizers import Optimizer
 from optoscope.tasks import TaskDistribution
-from optoscope.training import initial_state, map_chunked, run_keys, side_by_side, split_run_key
+from optoscope.training import initial_state, run_keys
+from optoscope.training._train import split_run_key
 
 
 class FullBackprop(Estimator):

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from optoscope._core.chunks import map_chunked, side_by_side
 from optoscope._core.errors import InvalidValueError, check_number
 from optoscope._core.trees import num_bytes, select
 from optoscope.meta._backprop import (
@@ -18,7 +19,7 @@ from optoscope.meta._estimator import Estimator, MetaGradient, Worker, sum_over_
 from optoscope.meta._objective import Objective
 from optoscope.optimizers import Optimizer
 from optoscope.tasks import TaskDistribution
-from optoscope.training import InnerState, map_chunked, run_keys, side_by_side
+from optoscope.training import InnerState, run_keys
 
 
 class TruncatedBackprop(Estimator):

@@ -14,7 +14,7 @@ import numpy as np
 from optoscope._core.errors import RunDirectoryError
 from optoscope._core.files import read_json, write_json
 from optoscope._core.programs import forget_programs
-from optoscope.bench import save_records
+from optoscope._core.records import save_records
 
 Arrays = Mapping[str, np.ndarray]
 Progress = Callable[[str, int, int], None]

@@ -10,6 +10,7 @@ from optoscope.tasks._classification import (
     residual_classification,
 )
 from optoscope.tasks._cnn import CNN
+from optoscope.tasks._cnn_symmetries import cnn_symmetries
 from optoscope.tasks._es_gradient import ESGradient, es_gradient
 from optoscope.tasks._language_model import (
     LanguageModel,
@@ -17,13 +18,14 @@ from optoscope.tasks._language_model import (
     transformer_language_model,
 )
 from optoscope.tasks._mlp import MLP
+from optoscope.tasks._mlp_symmetries import mlp_symmetries
 from optoscope.tasks._quadratic import LeastSquares, RandomLeastSquares, RandomQuadratic
 from optoscope.tasks._recurrent import RecurrentNetwork
 from optoscope.tasks._registry import REGISTRY, TaskEntry, get, names
 from optoscope.tasks._reparametrized import Reparametrized, ReparametrizedTasks, reparametrized
 from optoscope.tasks._residual import ResidualNetwork
 from optoscope.tasks._rosenbrock import Rosenbrock
-from optoscope.tasks._symmetries import Symmetry
+from optoscope.tasks._symmetries import Symmetry, from_action, join, rescale, scale, translation
 from optoscope.tasks._transformer import Transformer
 from optoscope.tasks._two_moons import TwoMoons, two_moons
 from optoscope.tasks._unseen import UNSEEN
@@ -55,14 +57,21 @@ __all__ = [
     "as_distribution",
     "autoencoder",
     "cnn_classification",
+    "cnn_symmetries",
     "es_gradient",
     "fixed",
+    "from_action",
     "get",
+    "join",
     "mlp_classification",
+    "mlp_symmetries",
     "names",
     "recurrent_language_model",
     "reparametrized",
+    "rescale",
     "residual_classification",
+    "scale",
     "transformer_language_model",
+    "translation",
     "two_moons",
 ]

@@ -4,20 +4,13 @@ from optoscope.training._probes import PROBES, LayerUpdateSizes, Norms, Probe
 from optoscope.training._step import (
     InnerState,
     StepRecord,
-    draw_batches,
     initial_state,
     inner_step,
 )
 from optoscope.training._train import (
     Trajectory,
     compile_train,
-    inner_bytes,
-    map_chunked,
-    measured_steps,
     run_keys,
-    run_once,
-    side_by_side,
-    split_run_key,
     train,
 )
 
@@ -30,15 +23,8 @@ __all__ = [
     "StepRecord",
     "Trajectory",
     "compile_train",
-    "draw_batches",
     "initial_state",
-    "inner_bytes",
     "inner_step",
-    "map_chunked",
-    "measured_steps",
     "run_keys",
-    "run_once",
-    "side_by_side",
-    "split_run_key",
     "train",
 ]

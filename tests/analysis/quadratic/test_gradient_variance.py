@@ -15,6 +15,7 @@ from optoscope.analysis.quadratic import (
     paper_nominals,
 )
 from optoscope.analysis.quadratic import _gradient_variance as module
+from optoscope.training._train import run_once
 
 QUADRATIC = NoisyQuadratic.paper()
 
@@ -62,7 +63,7 @@ def test_forward_mode_and_backpropagation_agree_for_every_horizon():
         def loss(P, nominal, run_key, horizon=horizon):
             init_key, batch_key = jax.random.split(run_key)
             optimizer = MatrixOptimizer(P, nominal)
-            losses, _, _ = training.run_once(QUADRATIC, optimizer, horizon + 1, init_key, batch_key)
+            losses, _, _ = run_once(QUADRATIC, optimizer, horizon + 1, init_key, batch_key)
             return jnp.mean(losses[1:])
 
         over_seeds = jax.vmap(jax.grad(loss), in_axes=(None, None, 0))

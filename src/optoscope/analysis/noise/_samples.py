@@ -10,6 +10,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Float64, PRNGKeyArray, PyTree
 
+from optoscope._core.chunks import map_chunked, side_by_side
 from optoscope._core.errors import InvalidValueError, UnknownNameError, check_number
 from optoscope._core.programs import Program
 from optoscope._core.trees import num_bytes
@@ -20,9 +21,7 @@ from optoscope.training import (
     Probe,
     StepRecord,
     inner_step,
-    map_chunked,
     run_keys,
-    side_by_side,
 )
 
 Quantity = Literal["gradient", "update"]

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float64, Int, Key, PRNGKeyArray
 
+from optoscope._core.chunks import map_chunked
 from optoscope._core.errors import InvalidValueError, check_number
 from optoscope._core.programs import Program
 from optoscope.analysis.quadratic._model import (
@@ -16,7 +17,8 @@ from optoscope.analysis.quadratic._model import (
     NoisyQuadratic,
     checked_square,
 )
-from optoscope.training import map_chunked, run_keys, run_once
+from optoscope.training import run_keys
+from optoscope.training._train import run_once
 
 PAPER_HORIZONS = (
     1, 2, 3, 4, 5, 10, 25, 50, 100, 150, 200, 250, 300, 400, 500, 600, 700, 800, 900, 1000,

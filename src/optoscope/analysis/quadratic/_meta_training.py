@@ -16,7 +16,8 @@ from optoscope._core.programs import Program
 from optoscope._core.trees import select
 from optoscope.analysis.quadratic._model import MatrixOptimizer, NoisyQuadratic, dynamics_matrix
 from optoscope.analysis.quadratic._moments import expected_losses
-from optoscope.training import run_keys, run_once
+from optoscope.training import run_keys
+from optoscope.training._train import run_once
 
 PAPER_FRACTIONS = (0.0, 0.1, 0.2, 0.3, 0.4)
 

@@ -70,7 +70,7 @@ def deviations(
         symmetry: one of `task.symmetries(params)`, or your own.
 
     Example: two neurons deviate by +1 and −1.
-        >>> from optoscope.analysis.symmetry import translation
+        >>> from optoscope.tasks import translation
         >>> each = translation(lambda p: p)
         >>> found = deviations(jnp.array([1.0, -1.0]), jnp.zeros(2), each)
         >>> float(found.sum_abs), float(found.signed), round(float(found.cosine), 4)

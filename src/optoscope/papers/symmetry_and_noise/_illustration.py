@@ -8,9 +8,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from optoscope import optimizers, training
-from optoscope.analysis.symmetry import from_action
 from optoscope.papers._parts import Arrays, Part, Workspace
-from optoscope.tasks import Task
+from optoscope.tasks import Task, from_action
 
 
 class _Bowl(Task):

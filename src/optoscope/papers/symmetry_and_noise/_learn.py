@@ -15,6 +15,7 @@ from jaxtyping import PRNGKeyArray
 from optoscope import bench, meta, optimizers, tasks
 from optoscope._core.keys import stream
 from optoscope.analysis.symmetry import SymmetryPenalty
+from optoscope.bench._comparison import search_arrays
 from optoscope.optimizers import Optimizer, OptimizerModule
 from optoscope.papers._meta_trained import export, finished, outcome, restored, weights
 from optoscope.papers._parts import Arrays, Part, Workspace
@@ -94,7 +95,7 @@ def tuned(setting: Setting, variant: str, *, label: str | None = None, **options
             for index, (name, search) in enumerate(zip(BASELINES, found, strict=True)):
                 searches[name] = search
                 workspace.report(index + 1, len(BASELINES))
-        arrays = dict(bench.search_arrays(searches))
+        arrays = dict(search_arrays(searches))
         for name, search in searches.items():
             arrays[f"{name}/best"] = np.asarray(search.best["learning_rate"])
             arrays[f"{name}/on_edge"] = np.asarray(bool(search.warnings))
