@@ -193,8 +193,7 @@ def verify(
         >>> task = tasks.get("digits-mlp-relu", batch_size=16)
         >>> verify(task, jax.random.key(0)).ok
         True
-        >>> from optoscope.analysis.symmetry import scale
-        >>> wrong = scale(lambda p: p["layer_1"]["weights"][None], label="last weights")
+        >>> wrong = tasks.scale(lambda p: p["layer_1"]["weights"][None], label="last weights")
         >>> verify(task, jax.random.key(0), symmetries={"wrong": wrong}).failed
         {'wrong': ('last weights',)}
     """
