@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 
 from optoscope._core import errors
@@ -79,3 +80,18 @@ def test_check_number_says_what_was_got_and_what_is_allowed(value, bounds, messa
 def test_check_number_refuses_an_integer_too_large_for_a_float():
     with pytest.raises(errors.InvalidValueError, match="size is 1000"):
         errors.check_number("size", 10**400, minimum=1)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 10**20, 1.0, "0", True, None, float("nan")])
+def test_a_seed_is_a_whole_number_of_32_bits(seed):
+    with pytest.raises(
+        errors.InvalidValueError, match=r"seed is .* whole number from 0 to 4294967295"
+    ):
+        errors.check_seed(seed)
+
+
+def test_a_seed_of_numpy_is_one():
+    assert [errors.check_seed(np.uint32(2**32 - 1)), errors.check_seed(np.int64(3))] == [
+        2**32 - 1,
+        3,
+    ]

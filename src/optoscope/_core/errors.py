@@ -2,7 +2,13 @@
 
 import difflib
 import math
+import operator
 from collections.abc import Iterable
+from typing import Any
+
+# A key has 32 bits of the seed on every setting of JAX: what lies outside would fall together with
+# another seed.
+MAX_SEED = 2**32 - 1
 
 _MOST_LISTED = 20
 
@@ -76,3 +82,25 @@ def check_number(
     if maximum < math.inf:
         bounds.append(f"at most {maximum:g}")
     raise InvalidValueError(f"{name} is {value!r}; it must be {' and '.join(bounds) or 'finite'}.")
+
+
+def check_seed(seed: Any, name: str = "seed") -> int:
+    """The seed as an integer.
+
+    Raises:
+        InvalidValueError: it is no whole number from 0 to 2³² − 1.
+
+    Example:
+        >>> check_seed(7)
+        7
+    """
+    try:
+        number = operator.index(seed)
+    except TypeError:
+        number = -1
+    if isinstance(seed, bool) or not 0 <= number <= MAX_SEED:
+        raise InvalidValueError(
+            f"{name} is {seed!r}; it must be a whole number from 0 to {MAX_SEED} (2**32 - 1): any "
+            "other would give the random numbers of one of these."
+        )
+    return number

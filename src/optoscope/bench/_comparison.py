@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from optoscope._core.errors import InvalidValueError
+from optoscope._core.errors import InvalidValueError, check_seed
 from optoscope._core.files import write_json
 from optoscope._core.keys import stream
 from optoscope._core.records import save_records
@@ -226,6 +226,7 @@ def compare(
         horizons: steps that learned optimizers were meta-trained for, by name, for the report.
         on_progress: called with (what, done, in all).
     """
+    check_seed(seed)
     started = time.perf_counter()
     metric_steps = min(metric_steps, num_steps)
     report = on_progress or (lambda *_: None)

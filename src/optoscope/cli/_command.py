@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 from optoscope import __version__
 from optoscope._core.errors import InvalidValueError, RunDirectoryError, UnknownNameError
 from optoscope._core.files import read_json, write_json
+from optoscope.cli._options import Seed, check_options
 
 # Fields that say how or where a command runs, not what it computes.
 _NOT_CONFIGURATION = (
@@ -49,7 +50,7 @@ class RunCommand(Command):
 
     out: Path | None = None
     config: Path | None = None
-    seed: int = 0
+    seed: Seed = 0
     data_dir: Path | None = None
 
     def configured(self) -> Self:
@@ -78,13 +79,14 @@ class RunCommand(Command):
         for name, value in arguments.items():
             if name not in known:
                 raise UnknownNameError(f"argument of {self.name} in its config.json", name, known)
-            _check_type(name, value, _default(known[name]))
             values[name] = tuple(value) if isinstance(value, list) else value
         if isinstance(values.get("data_dir"), str):
             values["data_dir"] = Path(values["data_dir"])
         if self.data_dir is not None:
             values["data_dir"] = self.data_dir
-        return dataclasses.replace(self, **values)
+        command = dataclasses.replace(self, **values)
+        check_options(command, "the config.json")
+        return command
 
     def arguments(self) -> dict[str, Any]:
         """What the command computes, as config.json holds it."""
@@ -127,18 +129,6 @@ def _default(f: dataclasses.Field) -> Any:
     if f.default is not dataclasses.MISSING:
         return f.default
     return f.default_factory() if f.default_factory is not dataclasses.MISSING else None
-
-
-def _check_type(name: str, value: Any, default: Any) -> None:
-    kinds = {bool: bool, int: int, float: (int, float), str: str}
-    expected = kinds.get(type(default))
-    if expected is None or (
-        isinstance(value, expected) and isinstance(value, bool) == (expected is bool)
-    ):
-        return
-    raise InvalidValueError(
-        f"{name} in the config.json is {value!r}; it must be of the kind of {default!r}."
-    )
 
 
 def read_arguments(path: Path, command: str) -> dict[str, Any]:
@@ -214,8 +204,6 @@ def use_devices(requested: int, num_tasks: int) -> int:
     """
     import jax
 
-    if requested < 0:
-        raise InvalidValueError(f"--devices is {requested}; it must be 0 (automatic) or more.")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     wanted = requested or max(1, min(cores or 1, num_tasks))
     # A program that has computed something keeps the devices it has; so do accelerators.

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from optoscope._core.errors import check_number
 from optoscope._core.files import write_json
 from optoscope.cli._command import RunCommand, get_task, use_devices
 from optoscope.cli._console import console, steps
 from optoscope.cli._evaluate import show_results
+from optoscope.cli._options import Count
 from optoscope.cli._train import MetaTraining, export, make_trainer, meta_train
 
 if TYPE_CHECKING:
@@ -65,18 +65,15 @@ class Demo(RunCommand):
 
     name: ClassVar[str] = "demo"
 
-    meta_steps: int = 3000
-    runs: int = 20
-    steps: int = 200
+    meta_steps: Count = 3000
+    runs: Count = 20
+    steps: Count = 200
 
     def run(self) -> int:
         """Searches, meta-trains, compares and draws."""
         return self.configured()._work()
 
     def _work(self) -> int:
-        check_number("--meta-steps", self.meta_steps, minimum=1)
-        check_number("--runs", self.runs, minimum=1)
-        check_number("--steps", self.steps, minimum=1)
         started = time.perf_counter()
         settings = MetaTraining(
             meta_steps=self.meta_steps,

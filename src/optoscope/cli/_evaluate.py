@@ -7,9 +7,10 @@ from typing import Annotated, Any, ClassVar
 
 import tyro
 
-from optoscope._core.errors import InvalidValueError, check_number
+from optoscope._core.errors import InvalidValueError
 from optoscope.cli._command import RunCommand, get_task_or_own
 from optoscope.cli._console import console, steps
+from optoscope.cli._options import Count, Several
 
 
 def show_results(directory: Path, notes: tuple[str, ...] = ()) -> Path:
@@ -60,23 +61,18 @@ class Evaluate(RunCommand):
     )
     task: str | None = None
     against: str = "momentum,adam,lion"
-    steps: int = 200
-    runs: int = 10
-    metric_steps: int = 100
-    search_points: int = 25
+    steps: Count = 200
+    runs: Count = 10
+    metric_steps: Count = 100
+    search_points: Several = 25
     probe: str = ""
-    probe_every: int = 10
+    probe_every: Count = 10
 
     def run(self) -> int:
         """Tunes, runs, writes and draws."""
         return self.configured()._work()
 
     def _work(self) -> int:
-        check_number("--steps", self.steps, minimum=1)
-        check_number("--runs", self.runs, minimum=1)
-        check_number("--metric-steps", self.metric_steps, minimum=1)
-        check_number("--search-points", self.search_points, minimum=2)
-        check_number("--probe-every", self.probe_every, minimum=1)
         if self.optimizer is None:
             raise InvalidValueError(
                 "which optimizer? For example: optoscope evaluate runs/demo --task mnist-mlp-relu"

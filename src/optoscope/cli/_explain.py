@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import tyro
 
-from optoscope._core.errors import InvalidValueError, check_number
+from optoscope._core.errors import InvalidValueError
 from optoscope._core.files import write_json, write_text
 from optoscope.cli._command import RunCommand, get_task_or_own
 from optoscope.cli._console import console, steps
+from optoscope.cli._options import Count, Several, Share
 
 if TYPE_CHECKING:
     from optoscope import report
@@ -46,21 +47,17 @@ class Explain(RunCommand):
         None
     )
     task: str | None = None
-    share: float = 0.9
-    steps: int = 200
-    runs: int = 64
-    samples: int = 1000
-    most_modes: int = 2
+    share: Share = 0.9
+    steps: Several = 200
+    runs: Several = 64
+    samples: Several = 1000
+    most_modes: Count = 2
 
     def run(self) -> int:
         """Tunes, distils, writes and draws."""
         return self.configured()._work()
 
     def _work(self) -> int:
-        check_number("--share", self.share, minimum=0, maximum=1, exclusive_minimum=True)
-        for option in ("steps", "runs", "samples"):
-            check_number(f"--{option}", getattr(self, option), minimum=2)
-        check_number("--most-modes", self.most_modes, minimum=1)
         if self.optimizer is None:
             raise InvalidValueError("which optimizer? For example: optoscope explain gru-quadratic")
         from optoscope import optimizers, report

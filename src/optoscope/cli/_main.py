@@ -9,18 +9,24 @@ from typing import Any
 import tyro
 
 from optoscope import __version__
-from optoscope._core.errors import OptoscopeError, ProcessLostError, UnknownNameError
+from optoscope._core.errors import (
+    InvalidValueError,
+    OptoscopeError,
+    ProcessLostError,
+    UnknownNameError,
+)
 from optoscope.cli._command import RunCommand
 from optoscope.cli._demo import Demo
 from optoscope.cli._evaluate import Evaluate
 from optoscope.cli._explain import Explain
 from optoscope.cli._list import List
+from optoscope.cli._options import check_options, check_repeated
 from optoscope.cli._plot import Plot
 from optoscope.cli._reproduce import Reproduce
 from optoscope.cli._train import Train
 from optoscope.cli._tune import Tune
 
-_COMMANDS = {
+COMMANDS = {
     command.name: command
     for command in (Demo, Train, Evaluate, Explain, Tune, Reproduce, Plot, List)
 }
@@ -40,18 +46,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "--version" in words:
         print(f"optoscope {__version__}")
         return 0
-    if words and not words[0].startswith("-") and words[0] not in _COMMANDS:
-        print(f"optoscope: {UnknownNameError('command', words[0], _COMMANDS)}", file=sys.stderr)
+    if words and not words[0].startswith("-") and words[0] not in COMMANDS:
+        print(f"optoscope: {UnknownNameError('command', words[0], COMMANDS)}", file=sys.stderr)
+        return 2
+    try:
+        check_repeated(words)
+    except InvalidValueError as error:
+        print(f"optoscope: {error}", file=sys.stderr)
         return 2
     try:
         command = tyro.extras.subcommand_cli_from_dict(
-            _COMMANDS, prog="optoscope", description=_DESCRIPTION, args=words or ["--help"]
+            COMMANDS, prog="optoscope", description=_DESCRIPTION, args=words or ["--help"]
         )
     except SystemExit as stop:
         return int(stop.code or 0)
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
+            check_options(command)
             if isinstance(command, RunCommand):
                 _keep_programs(command.debug)
             return command.run()

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from optoscope._core.errors import InvalidValueError
 from optoscope.cli._command import use_devices
+from optoscope.cli._options import CountOrZero, count
 
 if TYPE_CHECKING:
     from optoscope.cli._command import RunCommand
@@ -25,8 +26,8 @@ class Processes:
     """
 
     coordinator: str = ""
-    processes: int = 0
-    process: int = -1
+    processes: CountOrZero = 0
+    process: Annotated[int, count(-1)] = -1
 
     def join(self, devices: int, num_tasks: int) -> int:
         """Sets up this process's devices, meets the others, and returns how many devices to use.

@@ -12,6 +12,7 @@ from optoscope._core.errors import InvalidValueError, RunDirectoryError, Unknown
 from optoscope._core.files import write_json
 from optoscope.cli._command import RunCommand, read_arguments, use_devices, versions
 from optoscope.cli._console import console, steps
+from optoscope.cli._options import CountOrZero
 
 if TYPE_CHECKING:
     from optoscope.papers import Paper, Reproduction
@@ -43,7 +44,7 @@ class Reproduce(RunCommand):
     paper: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[PAPER]")] = None
     figure: str = "all"
     scale: str = "laptop"
-    devices: int = 0
+    devices: CountOrZero = 0
 
     def run(self) -> int:
         """Measures, judges and draws."""

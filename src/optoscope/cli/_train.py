@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
 
-from optoscope._core.errors import InvalidValueError, RunDirectoryError, check_number
+from optoscope._core.errors import InvalidValueError, RunDirectoryError
 from optoscope.cli._command import RunCommand, get_task, read_arguments, use_devices
 from optoscope.cli._console import console, steps
+from optoscope.cli._options import Count, CountOrZero, Positive, PositiveOrZero
 from optoscope.cli._processes import Processes
 
 if TYPE_CHECKING:
@@ -46,21 +47,21 @@ class MetaTraining:
     estimator: Literal["truncated-backprop", "full-backprop", "pes", "truncated-es", "full-es"] = (
         "truncated-backprop"
     )
-    meta_steps: int = 10_000
-    num_tasks: int = 1
-    truncation: int = 20
-    horizon: int = 200
-    std: float = 0.01
+    meta_steps: Count = 10_000
+    num_tasks: Count = 1
+    truncation: Count = 20
+    horizon: Count = 200
+    std: Positive = 0.01
     objective: Literal["mean", "sum", "log_sum", "last"] = "sum"
-    meta_learning_rate: float = 1e-3
+    meta_learning_rate: Positive = 1e-3
     schedule: Literal["constant", "cosine"] = "constant"
-    clip: float = 0.0
-    backward_clip: float = 0.0
+    clip: PositiveOrZero = 0.0
+    backward_clip: PositiveOrZero = 0.0
     second_order: bool = False
     stagger: bool = False
-    evaluate_every: int = 200
-    checkpoint_every: int = 200
-    devices: int = 0
+    evaluate_every: Count = 200
+    checkpoint_every: Count = 200
+    devices: CountOrZero = 0
 
 
 def _make_estimator(settings: MetaTraining, distribution: Any) -> "Estimator":
@@ -101,11 +102,7 @@ def make_trainer(settings: MetaTraining, task: Any, seed: int) -> "Trainer":
     from optoscope import meta, tasks
     from optoscope._core.keys import stream
 
-    check_number("--meta-steps", settings.meta_steps, minimum=1)
     rate = settings.meta_learning_rate
-    check_number("--meta-learning-rate", rate, minimum=0, exclusive_minimum=True)
-    check_number("--clip", settings.clip, minimum=0)
-    check_number("--backward-clip", settings.backward_clip, minimum=0)
     distribution = tasks.as_distribution(task)
     estimator = _make_estimator(settings, distribution)
     schedules = {

@@ -5,10 +5,11 @@ from typing import Annotated, Any, ClassVar
 
 import tyro
 
-from optoscope._core.errors import InvalidValueError, check_number
+from optoscope._core.errors import InvalidValueError
 from optoscope._core.files import write_json
 from optoscope.cli._command import RunCommand, get_task
 from optoscope.cli._console import console, steps
+from optoscope.cli._options import Count, CountOrZero, Several
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,10 +34,10 @@ class Tune(RunCommand):
         None
     )
     task: str = "digits-mlp-sigmoid"
-    steps: int = 100
-    runs: int = 8
-    samples: int = 0
-    points: int = 25
+    steps: Count = 100
+    runs: Count = 8
+    samples: CountOrZero = 0
+    points: Several = 25
     search: str = ""
 
     def run(self) -> int:
@@ -44,10 +45,6 @@ class Tune(RunCommand):
         return self.configured()._work()
 
     def _work(self) -> int:
-        check_number("--steps", self.steps, minimum=1)
-        check_number("--runs", self.runs, minimum=1)
-        check_number("--samples", self.samples, minimum=0)
-        check_number("--points", self.points, minimum=2)
         if self.optimizer is None:
             raise InvalidValueError("which optimizer? For example: optoscope tune adam")
         from optoscope import bench, optimizers, report

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from optoscope import report
-from optoscope._core.errors import InvalidValueError, UnknownNameError
+from optoscope._core.errors import InvalidValueError, UnknownNameError, check_seed
 from optoscope._core.files import write_json
 from optoscope.papers._claims import Claim, measured_claims
 from optoscope.papers._parts import Part, Progress, Store
@@ -169,10 +169,11 @@ class Paper:
 
         Raises:
             UnknownNameError: no such figure or scale.
+            InvalidValueError: the seed is none.
             DataError: a dataset is missing.
         """
         keys, chosen, directory = self.figure_keys(figures), self.get_scale(scale), Path(directory)
-        setting = self.setting(chosen, seed, data_dir, devices)
+        setting = self.setting(chosen, check_seed(seed), data_dir, devices)
         if not (directory / "config.json").exists():
             arguments = {
                 "paper": self.letter, "figure": ",".join(keys), "scale": chosen.name, "seed": seed,

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from optoscope._core.errors import UnknownNameError, check_number
+from optoscope._core.errors import UnknownNameError, check_number, check_seed
 from optoscope._core.trees import size
 from optoscope.tasks._base import Task
 from optoscope.tasks._mlp import MLP, MLPParams
@@ -104,7 +104,7 @@ def two_moons(
     check_number("num_points", num_points, minimum=2)
     check_number("noise", noise, minimum=0)
     check_number("l2", l2, minimum=0)
-    check_number("seed", seed, minimum=0, maximum=2**32 - 1)
+    check_seed(seed)
     network = MLP((2, *hidden, 1), activation)
     # Importing scikit-learn takes a second.
     from sklearn.datasets import make_moons

@@ -7,7 +7,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from optoscope._core.errors import InvalidValueError, check_number
+from optoscope._core.errors import InvalidValueError, check_number, check_seed
 from optoscope._core.trees import size
 from optoscope.analysis.dynamics._layout import StateLayout
 from optoscope.analysis.updates import UpdateHistogram, log_bins, update_histogram
@@ -76,7 +76,7 @@ class StateProbe(_LayoutProbe):
         """The sampled coordinates' states, gradients and updates."""
         total = size(record.params)
         count = min(self.num_coordinates, total)
-        chosen = np.sort(np.random.default_rng(self.seed).permutation(total)[:count])
+        chosen = np.sort(np.random.default_rng(check_seed(self.seed)).permutation(total)[:count])
         return VisitedStates(
             self._vectors(record)[chosen],
             ravel_pytree(record.grads)[0][chosen],

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Complex128, Float64
 from scipy.optimize import linear_sum_assignment
 
-from optoscope._core.errors import check_number
+from optoscope._core.errors import check_number, check_seed
 from optoscope.analysis.quadratic._model import (
     Matrix,
     NoisyQuadratic,
@@ -69,7 +69,7 @@ def figure_1_model(seed: int = 0, size: int = 6) -> Figure1Model:
         size: parameters n, at least 1.
     """
     check_number("size", size, minimum=1)
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(check_seed(seed))
     basis, _ = np.linalg.qr(generator.standard_normal((size, size)))
     hessian = (basis * np.geomspace(0.5, 5.0, size)) @ basis.T
     P = 0.5 * generator.standard_normal((size, size)) / size**0.5

@@ -1,0 +1,161 @@
+"""What an option may be, written once: typed words and a config.json obey the same rules."""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from optoscope._core.errors import MAX_SEED, InvalidValueError, check_number, check_seed
+
+# Single precision, in which everything is computed: beyond it a number is infinite, below it 0.
+_SMALLEST, _LARGEST = 2.0**-126, 3.4028e38
+_LARGEST_COUNT = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Domain:
+    """The numbers that an option can be.
+
+    Args:
+        minimum: the least.
+        maximum: the greatest.
+        exclusive_minimum: whether `minimum` itself is not one of them.
+    """
+
+    minimum: float
+    maximum: float = _LARGEST
+    exclusive_minimum: bool = False
+
+    def check(self, name: str, value: float) -> None:
+        """Raises InvalidValueError where the value is not in the domain."""
+        check_number(
+            name,
+            value,
+            minimum=self.minimum,
+            maximum=self.maximum,
+            exclusive_minimum=self.exclusive_minimum,
+        )
+        if 0 < value < _SMALLEST:
+            raise InvalidValueError(
+                f"{name} is {value!r}, which is zero in single precision; the least number above "
+                f"zero is {_SMALLEST:.3g}."
+            )
+
+
+class SeedDomain(Domain):
+    """Seeds, here as everywhere else in the library."""
+
+    def check(self, name: str, value: float) -> None:
+        """Raises InvalidValueError where the value is no seed."""
+        check_seed(value, name)
+
+
+def count(minimum: int) -> Domain:
+    """Whole numbers from `minimum` on, as many as a program can count."""
+    return Domain(minimum, _LARGEST_COUNT)
+
+
+Seed = Annotated[int, SeedDomain(0, MAX_SEED)]
+Count = Annotated[int, count(1)]
+CountOrZero = Annotated[int, count(0)]
+Several = Annotated[int, count(2)]
+Positive = Annotated[float, Domain(0, exclusive_minimum=True)]
+PositiveOrZero = Annotated[float, Domain(0)]
+Share = Annotated[float, Domain(0, 1, exclusive_minimum=True)]
+
+
+def check_options(command: Any, place: str = "") -> None:
+    """Checks every field of a command, whether it was typed or read.
+
+    Args:
+        command: a dataclass whose fields have the types above.
+        place: where the values were read, if they were not typed.
+
+    Raises:
+        InvalidValueError: a field is of another type, or outside of its domain.
+    """
+    hints = typing.get_type_hints(type(command), include_extras=True)
+    for field in dataclasses.fields(command):
+        check_option(field.name, hints[field.name], getattr(command, field.name), place)
+
+
+def check_option(name: str, hint: Any, value: Any, place: str = "") -> None:
+    """Checks one value against the type of its field.
+
+    Raises:
+        InvalidValueError: it is of another type, or outside of its domain.
+    """
+    shown = f"{name} in {place}" if place else f"--{name.replace('_', '-')}"
+    domains = []
+    while typing.get_origin(hint) is Annotated:
+        hint, *more = typing.get_args(hint)
+        domains += [one for one in more if isinstance(one, Domain)]
+    if not _is_a(value, hint):
+        raise InvalidValueError(f"{shown} is {value!r}; it must be {_in_words(hint)}.")
+    for domain in domains:
+        domain.check(shown, value)
+    # A name that no file system and no terminal can hold.
+    if isinstance(value, str | Path) and "\0" in str(value):
+        raise InvalidValueError(f"{shown} is {str(value)!r}; it must not hold a null character.")
+
+
+def _is_a(value: Any, hint: Any) -> bool:
+    origin = typing.get_origin(hint)
+    if origin is Annotated:
+        return _is_a(value, typing.get_args(hint)[0])
+    if origin is Literal:
+        return isinstance(value, str) and value in typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        return any(_is_a(value, one) for one in typing.get_args(hint))
+    if hint in (int, float):
+        kinds = int if hint is int else (int, float)
+        return isinstance(value, kinds) and not isinstance(value, bool)
+    return isinstance(value, hint)
+
+
+def _in_words(hint: Any) -> str:
+    origin = typing.get_origin(hint)
+    if origin is Annotated:
+        return _in_words(typing.get_args(hint)[0])
+    if origin is Literal:
+        return "one of " + ", ".join(repr(one) for one in typing.get_args(hint))
+    if origin in (types.UnionType, typing.Union):
+        return " or ".join(_in_words(one) for one in typing.get_args(hint))
+    words = {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+        str: "a text",
+        Path: "a path",
+        type(None): "nothing",
+    }
+    return words.get(hint, str(hint))
+
+
+def check_repeated(words: Sequence[str]) -> None:
+    """Refuses an option that is given twice, of which the parser would take the last.
+
+    Args:
+        words: what was typed, as the parser gets them.
+
+    Raises:
+        InvalidValueError: two words name one option.
+    """
+    seen: dict[str, str] = {}
+    for word in words:
+        if word == "--":
+            return
+        if not word.startswith("--"):
+            continue
+        given = word.split("=", 1)[0]
+        name = given.replace("_", "-").removeprefix("--").removeprefix("no-")
+        if name in seen:
+            twice = given if given == seen[name] else f"{seen[name]} and {given}"
+            raise InvalidValueError(
+                f"{twice} {'is given twice' if given == seen[name] else 'name one option'}; "
+                "only one of them can hold. Leave the other one out."
+            )
+        seen[name] = given
