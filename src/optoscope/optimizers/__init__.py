@@ -1,7 +1,8 @@
 """Optimizers, hand-designed and learned, all with Optax's two methods."""
 
+from optoscope._core.saved_optimizers import pretrained_names, read_description
 from optoscope.optimizers._base import Optimizer, OptimizerModule, as_optax, named_leaves
-from optoscope.optimizers._files import load, pretrained_names, read_description, save
+from optoscope.optimizers._files import load, save
 from optoscope.optimizers._hand_designed import (
     AggregatedMomentum,
     Interpolation,

@@ -9,16 +9,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optoscope._core.errors import FileFormatError, UnknownNameError
-from optoscope._core.files import read_json, replacing, write_text
+from optoscope._core.errors import FileFormatError
+from optoscope._core.files import replacing, write_text
+from optoscope._core.saved_optimizers import (
+    DESCRIPTION,
+    FORMAT,
+    VERSION,
+    WEIGHTS,
+    find,
+    read_description,
+)
 from optoscope.optimizers._base import OptimizerModule, named_leaves
 from optoscope.optimizers._registry import get
-
-FORMAT = "optoscope/optimizer"
-VERSION = 1
-_WEIGHTS = "optimizer.safetensors"
-_DESCRIPTION = "optimizer.json"
-_PRETRAINED = Path(__file__).parent / "pretrained"
 
 
 def save(
@@ -51,62 +53,10 @@ def save(
     # Both are made before either is written: what cannot be saved leaves the folder as it was.
     text = json.dumps(description, indent=2, allow_nan=False) + "\n"
     weights = to_safetensors({leaf: np.asarray(value) for leaf, value in named_leaves(optimizer)})
-    with replacing(folder / _WEIGHTS) as temporary:
+    with replacing(folder / WEIGHTS) as temporary:
         temporary.write_bytes(weights)
-    write_text(folder / _DESCRIPTION, text)
+    write_text(folder / DESCRIPTION, text)
     return folder
-
-
-def _find(path_or_name: str | Path) -> Path:
-    path = Path(path_or_name)
-    for folder in (path, path / "optimizer"):
-        if (folder / _DESCRIPTION).is_file():
-            return folder
-    if str(path_or_name) in pretrained_names():
-        return _PRETRAINED / str(path_or_name)
-    if path.exists():
-        raise FileFormatError(
-            f"{path} holds no optimizer: {_DESCRIPTION} is neither in it nor in its optimizer/."
-        )
-    raise UnknownNameError(
-        "saved optimizer (no such folder, and no pretrained one)",
-        str(path_or_name),
-        pretrained_names(),
-    )
-
-
-def pretrained_names() -> tuple[str, ...]:
-    """The names of the meta-trained optimizers that come with the library."""
-    return tuple(
-        sorted(description.parent.name for description in _PRETRAINED.glob(f"*/{_DESCRIPTION}"))
-    )
-
-
-def read_description(path_or_name: str | Path) -> dict[str, Any]:
-    """What `optimizer.json` says: class, configuration, metadata.
-
-    Raises:
-        FileFormatError: not such a file, or from a newer version of the library.
-    """
-    path = _find(path_or_name) / _DESCRIPTION
-    description = read_json(path, FileFormatError)
-    if not isinstance(description, dict) or description.get("format") != FORMAT:
-        raise FileFormatError(
-            f"{path} does not describe an optimizer (its format is not {FORMAT!r})."
-        )
-    version = description.get("version")
-    if not isinstance(version, int) or version > VERSION:
-        raise FileFormatError(
-            f"{path} has format version {version!r}; this optoscope reads up to {VERSION}. "
-            "Upgrade it."
-        )
-    if not isinstance(description.get("class"), str) or not isinstance(
-        description.get("configuration"), dict
-    ):
-        raise FileFormatError(f"{path} lacks the class or the configuration.")
-    if not isinstance(description.setdefault("metadata", {}), dict):
-        raise FileFormatError(f"{path}: the metadata must be an object of names and values.")
-    return description
 
 
 def load(path_or_name: str | Path) -> OptimizerModule:
@@ -123,12 +73,12 @@ def load(path_or_name: str | Path) -> OptimizerModule:
     from safetensors.numpy import load_file
 
     description = read_description(path_or_name)
-    folder = _find(path_or_name)
-    path = folder / _WEIGHTS
+    folder = find(path_or_name)
+    path = folder / WEIGHTS
     try:
         skeleton = eqx.filter_eval_shape(get, description["class"], **description["configuration"])
     except Exception as error:  # whatever a configuration trips over, the file is at fault
-        raise FileFormatError(f"{folder / _DESCRIPTION}: {error}") from None
+        raise FileFormatError(f"{folder / DESCRIPTION}: {error}") from None
     try:
         weights = load_file(path)
     except Exception as error:  # the same for the weights: an unknown type is a KeyError there
