@@ -15,9 +15,9 @@ IMAGES = HERE.parent / "images"
 
 
 def number(summary: dict) -> str:
-    if summary is None or summary["mean"] is None:
+    if summary is None or summary["value"] is None:
         return "diverged"
-    return f"{summary['mean']:.3f} [{summary['low']:.3f}, {summary['high']:.3f}]"
+    return f"{summary['value']:.3f} [{summary['low']:.3f}, {summary['high']:.3f}]"
 
 
 def table(results: dict) -> str:
@@ -49,7 +49,7 @@ def section(title: str, run: Path, command: str, figures: tuple[str, ...], prose
         parts.append(f"![{title}: {figure.replace('_', ' ')}](../images/{name})")
     runs, steps = results["num_runs"], results["num_steps"]
     parts.append(
-        f"{runs} paired runs of {steps} steps; 95% bootstrap intervals over runs; baselines tuned "
+        f"{runs} paired runs of {steps} steps; 95% intervals over runs; baselines tuned "
         "by the number in the sentence above. All numbers: "
         f"[{slug}.json]({slug}.json)."
     )

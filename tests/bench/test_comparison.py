@@ -43,7 +43,7 @@ def comparison():
 def test_results_have_the_documented_keys(comparison):
     results = json.loads(json.dumps(comparison.results(), allow_nan=False))
     assert results["format"] == "optoscope/results"
-    assert results["version"] == 1
+    assert results["version"] == 2
     assert (results["num_steps"], results["num_runs"], results["seed"]) == (12, 3, 3)
     assert results["seeds"] == [0, 1, 2]
     assert results["learned"] == ["mine"]
@@ -62,9 +62,9 @@ def test_results_have_the_documented_keys(comparison):
         }
         assert set(entry["hyperparameters"]) == (set() if name == "mine" else {"learning_rate"})
         for summary in (entry["mean_loss"]["12"], entry["final_loss"]):
-            assert set(summary) >= {"mean", "low", "high", "runs"}
-            assert summary["low"] <= summary["mean"] <= summary["high"]
-            assert summary["runs"] == 3
+            assert set(summary) >= {"value", "low", "high", "count", "method"}
+            assert summary["low"] <= summary["value"] <= summary["high"]
+            assert summary["count"] == 3
 
 
 def test_the_headline_is_the_best_learned_against_the_best_baseline(comparison):
@@ -74,7 +74,7 @@ def test_the_headline_is_the_best_learned_against_the_best_baseline(comparison):
     }
     best = min(("sgd", "momentum"), key=losses.__getitem__)
     assert (headline["learned"], headline["baseline"]) == ("mine", best)
-    assert headline["relative_improvement"]["mean"] == pytest.approx(
+    assert headline["relative_improvement"]["value"] == pytest.approx(
         1 - losses["mine"] / losses[best], rel=1e-4
     )
     assert "first 8 steps" in headline["metric"]
@@ -88,7 +88,7 @@ def test_the_report_reads_what_was_written(comparison, tmp_path):
     assert set(run.results.optimizers) == set(run.losses) == {"mine", "sgd", "momentum"}
     for name, one in comparison.evaluation.optimizers.items():
         np.testing.assert_array_equal(run.losses[name], one.losses)
-        mean = run.results.optimizers[name].mean_loss[12].mean
+        mean = run.results.optimizers[name].mean_loss[12].value
         assert mean == pytest.approx(one.losses.mean(), rel=1e-5)
     for name, search in comparison.searches.items():
         np.testing.assert_allclose(run.search[name].score, search.score)

@@ -6,7 +6,7 @@ import pytest
 from optoscope import optimizers, tasks
 from optoscope._core.errors import InvalidValueError
 from optoscope.bench import Evaluation, OptimizerEvaluation, _evaluate, evaluate
-from optoscope.tasks import LeastSquares, TaskDistribution
+from optoscope.tasks import LeastSquares, Task, TaskDistribution
 from optoscope.training import Norms, train
 
 KEY = jax.random.key(4)
@@ -88,20 +88,20 @@ def test_divergence_is_counted_and_never_best(found):
     wild = found.optimizers["wild"]
     assert wild.diverged == 5
     assert [found.optimizers[name].diverged for name in ("slow", "fast")] == [0, 0]
-    assert np.isnan(wild.mean_loss(20).mean)
+    assert np.isnan(wild.mean_loss(20).value)
     assert found.best(("wild", "slow", "fast"), 20) == "fast"
     assert found.best(("wild", "slow"), 20) == "slow"
     entry = found.as_json()["wild"]
     assert entry["diverged"] == 5
-    assert entry["final_loss"]["mean"] is None
+    assert entry["final_loss"]["value"] is None
 
 
 def test_summaries_are_of_the_runs_losses(found):
     fast, slow = found.optimizers["fast"], found.optimizers["slow"]
-    assert fast.mean_loss(10).mean == pytest.approx(fast.losses[:, :10].mean(), rel=1e-5)
-    assert fast.final_loss().mean == pytest.approx(fast.losses[:, -2:].mean(), rel=1e-5)
+    assert fast.mean_loss(10).value == pytest.approx(fast.losses[:, :10].mean(), rel=1e-5)
+    assert fast.final_loss().value == pytest.approx(fast.losses[:, -2:].mean(), rel=1e-5)
     share = 1 - fast.losses[:, :10].mean() / slow.losses[:, :10].mean()
-    assert found.improvement("fast", "slow", 10).mean == pytest.approx(share, rel=1e-4)
+    assert found.improvement("fast", "slow", 10).value == pytest.approx(share, rel=1e-4)
     assert share > 0
     assert set(found.as_json()["fast"]["mean_loss"]) == {"20"}
 
@@ -123,7 +123,7 @@ def test_what_a_run_gives_back(tenths, share):
     one = OptimizerEvaluation(np.stack([losses, losses]), None, 0.1)
     np.testing.assert_allclose(one.tenths[:, 1:], np.array([tenths[1:]] * 2), rtol=1e-6)
     # The first tenth holds the first loss, which is 10.
-    assert one.given_back().mean == pytest.approx(share, abs=0.02)
+    assert one.given_back().value == pytest.approx(share, abs=0.02)
 
 
 def test_where_the_first_run_diverged():
@@ -138,7 +138,7 @@ def test_a_run_shorter_than_ten_steps_has_a_tenth_a_step():
     losses = np.array([[4.0, 2.0, 1.0, 3.0]])
     one = OptimizerEvaluation(losses, None, 0.1)
     assert one.tenths.tolist() == losses.tolist()
-    assert one.given_back().mean == pytest.approx(2 / 3)
+    assert one.given_back().value == pytest.approx(2 / 3)
 
 
 def test_horizons_of_the_summaries():
@@ -165,7 +165,7 @@ def test_accuracy_is_that_of_the_final_parameters():
     # A picture on the border between two classes may fall to either side.
     np.testing.assert_allclose(got.optimizers["adam"].test_accuracy, expected, atol=0.006)
     assert expected[0] != expected[1]
-    assert got.as_json()["adam"]["test_accuracy"]["mean"] == pytest.approx(
+    assert got.as_json()["adam"]["test_accuracy"]["value"] == pytest.approx(
         np.mean(expected), abs=0.006
     )
 
@@ -177,3 +177,41 @@ def test_nothing_to_evaluate_is_refused():
         counts = {"num_steps": 5, "num_runs": 2} | {name: 0}
         with pytest.raises(InvalidValueError, match=f"{name} is 0"):
             evaluate(Bowls(), CANDIDATES, key=KEY, **counts)
+
+
+class Sunken(Bowls):
+    """The same with three taken off every loss, so that losses have both signs."""
+
+    def sample(self, key):
+        return Shifted(super().sample(key))
+
+
+class Shifted(Task):
+    """A task with three taken off its loss."""
+
+    inner: Task
+
+    def init(self, key):
+        return self.inner.init(key)
+
+    def sample_batch(self, key):
+        return self.inner.sample_batch(key)
+
+    def loss(self, params, batch):
+        return self.inner.loss(params, batch) - 3.0
+
+
+def test_losses_below_zero_have_a_difference_and_no_ratio(found):
+    pair = {name: CANDIDATES[name] for name in ("slow", "fast")}
+    lower = evaluate(Sunken(), pair, 20, key=KEY, num_runs=5)
+    assert not lower.improvement("fast", "slow", 20).known
+    assert "no ratio" in lower.improvement("fast", "slow", 20).method
+    # Taking a constant off changes no difference.
+    for name in ("value", "low", "high"):
+        got, wanted = (
+            getattr(each.difference("fast", "slow", 20), name) for each in (lower, found)
+        )
+        assert got == pytest.approx(wanted, abs=1e-4)
+    shares = [each.optimizers["slow"].given_back().value for each in (lower, found)]
+    assert shares[0] == pytest.approx(shares[1], abs=1e-4)
+    assert lower.best(("slow", "fast"), 20) == "fast"

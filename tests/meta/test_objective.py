@@ -146,3 +146,17 @@ def test_weights_must_be_a_vector(monkeypatch):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     with pytest.raises(InvalidValueError, match=r"weights has shape \(3, 2\); .*\(horizon,\)"):
         Objective("mean", weights=jnp.ones((3, 2)))
+
+
+def test_the_logarithm_of_a_negative_sum_is_not_a_number():
+    """Once it was the logarithm of 1e-30, with a gradient of zero."""
+
+    def meta_loss(losses):
+        return Objective("log_sum")(losses, NONE, STEPS, ALL)
+
+    value, gradient = jax.value_and_grad(meta_loss)(jnp.array([1.0, -2.0, -1.0]))
+    assert jnp.isnan(value)
+    assert jnp.isnan(gradient).all()
+    value, gradient = jax.value_and_grad(meta_loss)(jnp.array([1.0, -2.0, 3.0]))
+    assert value == pytest.approx(math.log(2))
+    assert gradient.tolist() == pytest.approx([0.5, 0.5, 0.5])

@@ -17,6 +17,14 @@ def test_it_is_read_back_as_it_was_written():
     assert Explanation.from_json(EXPLANATION.as_json()) == EXPLANATION
 
 
+def test_a_file_of_version_1_has_standard_errors():
+    value = EXPLANATION.as_json() | {"version": 1}
+    for worth in value["gains"].values():
+        worth |= {"gain": 0.4, "standard_error": 0.05}
+    found = Explanation.from_json(value).gains["learned"].gain
+    assert (found.low, found.value, found.high) == pytest.approx((0.3, 0.4, 0.5))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -45,7 +53,8 @@ def test_the_tables_hold_every_part_and_a_pair_once():
     for table in report.explanation_tables(EXPLANATION):
         console.print(table)
     text = console.export_text()
-    assert "95 ± 5" in text
+    assert "95 [85, 105]" in text
+    assert "-500 [-750, -250]" in text
     assert "distilled without clipping" in text
     assert text.count("0.500 ± 0.100i") == 1
     assert "20%" in text

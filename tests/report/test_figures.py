@@ -6,7 +6,11 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from optoscope import report
+from optoscope.report import SearchRecord
+from optoscope.report._curves import _loss_limits
 from optoscope.report._probe_curves import probe_curves
+from optoscope.report._search import _score_limits
+from optoscope.report._statistics import spread
 from optoscope.report._style import looks, save
 from support.run_files import interval, make_losses, make_probes, make_results, make_search
 
@@ -258,3 +262,25 @@ def test_odd_names_are_drawn_as_they_are(tmp_path):
     _, drawing = save(figure, tmp_path / "curves")
     assert "<script>" not in drawing.read_text()
     assert "&lt;script&gt;" in drawing.read_text()
+
+
+@pytest.mark.parametrize("allow_log", [True, False])
+def test_losses_below_zero_are_drawn_whole(allow_log):
+    step = np.arange(200)
+    falling = {"adam": (0.01 - 5 * (1 - np.exp(-step / 20)))[None]}
+    spreads = {name: spread(curve) for name, curve in falling.items()}
+    low, high, is_log = _loss_limits(spreads, allow_log)
+    assert not is_log
+    assert low < -4.9
+    assert high > 0.01
+    # What fails far above its start does not flatten the others.
+    spreads["wild"] = spread((-2 + 1e6 * step)[None].astype(float))
+    assert _loss_limits(spreads, allow_log)[1] < 10
+
+
+def test_scores_below_zero_are_not_flattened_by_one_that_failed():
+    score = np.array([-5.0, -4.0, -3.0, -2.0, 1e9])
+    low, high, is_log = _score_limits({"adam": SearchRecord(score, {})})
+    assert not is_log
+    assert low < -5
+    assert -2 < high < 20

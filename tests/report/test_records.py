@@ -20,7 +20,9 @@ def test_everything_is_read(full_run):
     run = report.read_run(full_run)
     assert run.results.optimizers["momentum"].hyperparameters["learning_rate"] == 3.0
     assert run.results.horizons == (100, 200)
-    assert run.results.comparison.relative_improvement == report.Interval(0.283, 0.251, 0.302, 10)
+    assert run.results.comparison.relative_improvement == report.Estimate(
+        0.283, 0.251, 0.302, 10, "mean"
+    )
     np.testing.assert_array_equal(run.losses["adam"], make_losses()["adam"])
     assert set(run.search["momentum"].hyperparameters) == {"learning_rate", "momentum"}
     assert run.metrics.step[-1] == 2500
@@ -51,7 +53,7 @@ def test_what_is_no_run_is_refused(tmp_path):
         ("results.json", "{"),
         ("results.json", "[]"),
         ("results.json", '{"format": "other"}'),
-        ("results.json", json.dumps(make_results(version=2))),
+        ("results.json", json.dumps(make_results(version=3))),
         ("results.json", json.dumps(make_results(optimizers={}))),
         ("results.json", json.dumps(make_results(optimizers={"adam": 3}))),
         ("results.json", json.dumps(make_results(num_runs="ten"))),
@@ -78,7 +80,7 @@ def test_a_damaged_file_is_named(tmp_path, name, content):
 
 def test_a_newer_format_says_to_upgrade(tmp_path):
     with pytest.raises(FileFormatError, match="upgrade optoscope"):
-        report.Results.from_json(make_results(version=2))
+        report.Results.from_json(make_results(version=3))
 
 
 @pytest.mark.parametrize("keep", [0.3, 0.6, 0.95])

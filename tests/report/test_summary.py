@@ -1,3 +1,4 @@
+import math
 import re
 
 import pytest
@@ -5,7 +6,8 @@ from rich.console import Console
 
 from optoscope import report
 from optoscope._core.errors import FileFormatError
-from optoscope.report._summary import format_number, summarise
+from optoscope.report import Estimate
+from optoscope.report._summary import format_interval, format_number, summarise
 from support.run_files import interval, make_results
 
 
@@ -197,3 +199,44 @@ def test_records_and_plain_json_say_the_same(full_run):
 def test_what_is_no_result_is_refused():
     with pytest.raises(FileFormatError):
         report.table({"optimizers": {}})
+
+
+def test_negative_losses_are_told_by_their_difference():
+    """A loss of −5.35 against −2.11 was once called 153% above."""
+    refused = Estimate(math.nan, math.nan, math.nan, 10, "no ratio: a value is negative")
+    lower = Estimate(-3.24, -3.4, -3.1, 10, "mean")
+
+    def told(difference):
+        comparison = make_results()["comparison"] | {
+            "relative_improvement": refused.as_json(), "difference": difference.as_json(),
+        }  # fmt: skip
+        return report.sentence(make_results(comparison=comparison))
+
+    assert told(lower) == (
+        "lstm's mean training loss over the first 100 steps is 3.24 below the best tuned "
+        "baseline's (momentum), 95% interval 3.1 to 3.4, 10 paired runs."
+    )
+    assert "is 3.24 above the baseline's, 95% interval 3.1 to 3.4" in told(
+        Estimate(3.24, 3.1, 3.4, 10, "mean")
+    )
+    assert "interval 0.1 above to 0.3 below" in told(Estimate(-0.1, -0.3, 0.1, 10, "mean"))
+    assert "could not be compared" in told(refused)
+    one = Estimate(-3.24, math.nan, math.nan, 1, "mean of one repetition: no interval")
+    assert told(one).endswith("is 3.24 below, but 1 paired run is too few for an interval.")
+    equal = Estimate(-3.24, math.nan, math.nan, 9, "mean of equal values: no interval")
+    assert "agree to the last digit are no ground" in told(equal)
+
+
+def test_results_of_version_1_are_read():
+    old = make_results(version=1)
+    old["comparison"]["relative_improvement"] = {"mean": 0.3, "low": 0.2, "high": 0.4, "runs": 9}
+    found = report.Results.from_json(old).comparison
+    assert found.relative_improvement == Estimate(0.3, 0.2, 0.4, 9, "mean, percentile bootstrap")
+    assert found.difference is None
+    assert "30% below" in report.sentence(old)
+
+
+def test_ends_that_look_alike_get_more_digits():
+    assert format_interval(0.3, 0.4) == "[0.300, 0.400]"
+    assert format_interval(0.99991, 0.99994) == "[0.99991, 0.99994]"
+    assert format_interval(-1e-9, 1e-9) == "[-1e-09, 1e-09]"

@@ -1,15 +1,16 @@
 import json
+import math
 from pathlib import Path
 
 import numpy as np
 
-from optoscope.report import Explanation, Mode, Worth
+from optoscope.report import Estimate, Explanation, Mode, Worth
 
 NAMES = ("lstm", "momentum", "adam", "lion")
 
 
 def interval(mean, low=None, high=None, runs=10):
-    return {"mean": mean, "low": low, "high": high, "runs": runs}
+    return {"value": mean, "low": low, "high": high, "count": runs, "method": "mean"}
 
 
 def make_results(**changes):
@@ -45,7 +46,7 @@ def make_results(**changes):
     }
     return {
         "format": "optoscope/results",
-        "version": 1,
+        "version": 2,
         "task": {"name": "digits-mlp-sigmoid", "widths": [64, 20, 10]},
         "seeds": list(range(10)),
         "num_steps": 200,
@@ -196,6 +197,10 @@ def write_run(directory: Path, *, results=None, losses=None, search=None, metric
     return directory
 
 
+def gain(value, half):
+    return Estimate(value, value - half, value + half, 64, "mean")
+
+
 EXPLANATION = Explanation(
     optimizer="gru-<b>regression</b>",
     task="quadratic",
@@ -207,12 +212,12 @@ EXPLANATION = Explanation(
     mechanisms=("clipping",),
     sufficient=True,
     gains={
-        "learned": Worth(0.05, 0.4, 0.02, 1.0),
-        "baseline": Worth(0.0746, 0.0, 0.0, 0.0),
-        "distilled": Worth(0.0511, 0.38, 0.02, 0.95),
-        "everything": Worth(0.09, -2.0, 0.5, -5.0),
-        "without clipping": Worth(0.06, 0.2, 0.02, 0.5),
-        "without momentum": Worth(0.08, -0.07, 0.03, -0.2),
+        "learned": Worth(0.05, gain(0.4, 0.04), 1.0),
+        "baseline": Worth(0.0746, Estimate(0.0, math.nan, math.nan, 64, "equal values"), 0.0),
+        "distilled": Worth(0.0511, gain(0.38, 0.04), 0.95),
+        "everything": Worth(0.09, gain(-2.0, 1.0), -5.0),
+        "without clipping": Worth(0.06, gain(0.2, 0.04), 0.5),
+        "without momentum": Worth(0.08, gain(-0.07, 0.06), -0.2),
     },
     modes=(
         Mode(0.8 + 0j, 0.3 + 0j, 0.6),

@@ -1,5 +1,23 @@
-"""Baselines and comparison: hyper-parameter search, paired evaluation, statistics."""
+"""Baselines and comparison: hyper-parameter search, paired evaluation, inference."""
 
+from optoscope._core.criteria import (
+    Criterion,
+    above,
+    below,
+    expected_false_holds,
+    within_factor,
+)
+from optoscope._core.inference import (
+    COVERAGE,
+    Estimate,
+    difference,
+    every,
+    geometric_mean,
+    mean,
+    proportion,
+    ratio,
+    relative_decrease,
+)
 from optoscope.bench._comparison import Comparison, compare, tune
 from optoscope.bench._evaluate import Evaluation, OptimizerEvaluation, evaluate
 from optoscope.bench._search import (
@@ -11,23 +29,33 @@ from optoscope.bench._search import (
     grid_search,
     random_search,
 )
-from optoscope.bench._statistics import Summary, relative_improvement, summarize
 
 __all__ = [
+    "COVERAGE",
     "Comparison",
+    "Criterion",
+    "Estimate",
     "Evaluation",
     "LogUniform",
     "OneMinusLogUniform",
     "OptimizerEvaluation",
     "SearchResult",
-    "Summary",
     "Uniform",
+    "above",
+    "below",
     "compare",
+    "difference",
     "evaluate",
     "evaluate_configurations",
+    "every",
+    "expected_false_holds",
+    "geometric_mean",
     "grid_search",
+    "mean",
+    "proportion",
     "random_search",
-    "relative_improvement",
-    "summarize",
+    "ratio",
+    "relative_decrease",
     "tune",
+    "within_factor",
 ]

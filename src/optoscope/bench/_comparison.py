@@ -54,11 +54,13 @@ class Comparison:
         learned = self.evaluation.best(self.learned, self.metric_steps)
         baseline = self.evaluation.best(tuple(self.searches), self.metric_steps)
         improvement = self.evaluation.improvement(learned, baseline, self.metric_steps)
+        difference = self.evaluation.difference(learned, baseline, self.metric_steps)
         return {
             "metric": f"mean training loss over the first {self.metric_steps} steps",
             "learned": learned,
             "baseline": baseline,
             "relative_improvement": improvement.as_json(),
+            "difference": difference.as_json(),
         }
 
     def results(self) -> dict[str, Any]:

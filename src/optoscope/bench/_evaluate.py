@@ -12,15 +12,15 @@ from jaxtyping import Float, PRNGKeyArray, PyTree
 
 from optoscope._core.chunks import side_by_side
 from optoscope._core.errors import InvalidValueError, check_number
+from optoscope._core.inference import Estimate, difference, mean, relative_decrease
 from optoscope._core.programs import Program
-from optoscope.bench._statistics import Summary, relative_improvement, summarize
 from optoscope.optimizers import Optimizer
 from optoscope.tasks import Task, TaskDistribution
 from optoscope.training import Probe, compile_train, run_keys
 from optoscope.training._train import inner_bytes, measured_steps
 
 FORMAT = "optoscope/results"
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -59,15 +59,15 @@ class OptimizerEvaluation:
         pieces = np.array_split(self.losses, min(10, num_steps), axis=1)
         return np.stack([_over_steps(piece) for piece in pieces], axis=1)
 
-    def mean_loss(self, num_steps: int) -> Summary:
+    def mean_loss(self, num_steps: int) -> Estimate:
         """The mean training loss over the first `num_steps` steps."""
-        return summarize(_over_steps(self.losses[:, :num_steps]))
+        return mean(_over_steps(self.losses[:, :num_steps]))
 
-    def final_loss(self) -> Summary:
+    def final_loss(self) -> Estimate:
         """The mean training loss over the last tenth of the steps."""
-        return summarize(self.tenths[:, -1])
+        return mean(self.tenths[:, -1])
 
-    def given_back(self) -> Summary:
+    def given_back(self) -> Estimate:
         """The share of what a run had gained that it has lost again at its end.
 
         Math: (last − least) / (first − least) with the first loss and the last and the least of
@@ -79,7 +79,7 @@ class OptimizerEvaluation:
         with np.errstate(invalid="ignore", divide="ignore"):
             share = (last - least) / (first - least)
         kept = np.isfinite(self.losses).all(axis=1) & (first > least) & (share < 1)
-        return summarize(np.where(kept, share, 1.0))
+        return mean(np.where(kept, share, 1.0))
 
 
 def _over_steps(losses: Float[np.ndarray, "runs steps"]) -> Float[np.ndarray, " runs"]:
@@ -96,16 +96,25 @@ class Evaluation:
     num_steps: int
     num_runs: int
 
-    def improvement(self, learned: str, baseline: str, num_steps: int) -> Summary:
-        """By what share `learned`'s mean loss over the first steps lies below `baseline`'s."""
-        first, second = (
+    def improvement(self, learned: str, baseline: str, num_steps: int) -> Estimate:
+        """By what share `learned`'s mean loss over the first steps lies below `baseline`'s.
+
+        Where losses are not all positive there is no such share: see `difference`.
+        """
+        return relative_decrease(*self._mean_losses(learned, baseline, num_steps))
+
+    def difference(self, learned: str, baseline: str, num_steps: int) -> Estimate:
+        """`learned`'s mean loss over the first steps minus `baseline`'s, run paired with run."""
+        return difference(*self._mean_losses(learned, baseline, num_steps))
+
+    def _mean_losses(self, learned: str, baseline: str, num_steps: int) -> list[np.ndarray]:
+        return [
             _over_steps(self.optimizers[name].losses[:, :num_steps]) for name in (learned, baseline)
-        )
-        return relative_improvement(first, second)
+        ]
 
     def best(self, names: tuple[str, ...], num_steps: int) -> str:
         """The optimizer with the least mean loss over the first steps, diverged ones last."""
-        means = {name: self.optimizers[name].mean_loss(num_steps).mean for name in names}
+        means = {name: self.optimizers[name].mean_loss(num_steps).value for name in names}
         return min(names, key=lambda name: math.inf if math.isnan(means[name]) else means[name])
 
     def as_json(self) -> dict[str, dict[str, Any]]:
@@ -117,7 +126,7 @@ class Evaluation:
                 "final_loss": one.final_loss().as_json(),
                 "test_accuracy": None
                 if one.test_accuracy is None
-                else summarize(one.test_accuracy).as_json(),
+                else mean(one.test_accuracy).as_json(),
                 "seconds_per_step": one.seconds_per_step,
                 "diverged": one.diverged,
                 "diverged_at": one.diverged_at,

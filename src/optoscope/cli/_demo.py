@@ -30,7 +30,7 @@ def margin_claim(comparison: "Comparison", scale: str) -> dict[str, Any]:
     low, high = gain["low"], gain["high"]
     if low is None:
         verdict = "inconclusive"
-    elif low >= _MARGIN:
+    elif low > _MARGIN:
         verdict = "holds"
     else:
         verdict = "does not hold" if high < _MARGIN else "inconclusive"
@@ -42,9 +42,9 @@ def margin_claim(comparison: "Comparison", scale: str) -> dict[str, Any]:
             f"The learned optimizer's mean training loss over the first {_METRIC_STEPS} steps is "
             f"at least {_MARGIN:.0%} below the best tuned baseline's ({headline['baseline']})."
         ),
-        "protocol": "paired runs, 95% bootstrap interval of the relative difference",
+        "protocol": "paired runs, 95% interval of the relative difference",
         "scale": scale,
-        "measured": gain["mean"],
+        "measured": gain["value"],
         "interval": None if low is None else [low, high],
         "verdict": verdict,
     }

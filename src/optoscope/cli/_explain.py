@@ -1,6 +1,5 @@
 """optoscope explain: what a learned optimizer has learned, as a short program."""
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -115,8 +114,9 @@ class Explain(RunCommand):
             num_runs=min(self.runs, 16),
             on_progress=lambda done, total: show("tuning momentum", done, total),
         )
-        # By the geometric mean, as `distill` measures.
-        best = int(np.argmin(np.log(found.scores).mean(axis=1)))
+        # By the geometric mean, as `distill` measures, where losses have one.
+        positive = (found.scores > 0).all()
+        best = int(np.argmin((np.log(found.scores) if positive else found.scores).mean(axis=1)))
         return {name: float(values[best]) for name, values in found.hyperparameters.items()}
 
 
@@ -138,7 +138,8 @@ def _explanation(
         mechanisms=found.mechanisms,
         sufficient=found.sufficient,
         gains={
-            name: report.Worth(**dataclasses.asdict(gain)) for name, gain in found.gains.items()
+            name: report.Worth(gain.loss, gain.gain, gain.share)
+            for name, gain in found.gains.items()
         },
         modes=tuple(
             report.Mode(complex(timescale), complex(rate), float(share))

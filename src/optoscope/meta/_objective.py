@@ -25,7 +25,10 @@ def _sum(losses: Array, weights: Array) -> Array:
 
 
 def _log_sum(losses: Array, weights: Array) -> Array:
-    return jnp.log(jnp.maximum(jnp.sum(weights * losses), _FLOOR))
+    total = jnp.sum(weights * losses)
+    # A sum below zero has no logarithm. Neither its value nor its gradient may pass for a number.
+    lost = jnp.log(jnp.where(total < 0, total, 1.0)) * jnp.where(total < 0, jnp.nan, 1.0)
+    return jnp.log(jnp.maximum(total, _FLOOR)) + lost
 
 
 def _last(losses: Array, weights: Array) -> Array:
@@ -64,8 +67,9 @@ class Objective(eqx.Module):
     Source: paper A, equation 3 (weighted sum); its released program takes the log of the sum.
 
     Args:
-        reduction: "mean", "sum", "log_sum" (the logarithm of the sum) or "last" (the last
-            step of the unroll that has a weight above 0).
+        reduction: "mean", "sum", "log_sum" (the logarithm of the sum, for losses that are never
+            negative: that of a negative sum is not a number) or "last" (the last step of the
+            unroll that has a weight above 0).
         weights: a weight for every step of the horizon, shape (horizon,); 1 if not given.
         penalties: functions of a step record; the sum over steps of their values is added for
             "sum", "log_sum" and "last", the mean for "mean".

@@ -4,6 +4,7 @@ Nothing here computes an optimizer's step or imports jax: every picture can be r
 command saved, on a machine that has only NumPy and Matplotlib.
 """
 
+from optoscope._core.inference import Estimate
 from optoscope.report._comparison import comparison
 from optoscope.report._curves import early_losses, loss_curves, meta_training
 from optoscope.report._explanation import Explanation, Mode, Worth
@@ -13,7 +14,6 @@ from optoscope.report._page import render
 from optoscope.report._records import (
     Claim,
     Comparison,
-    Interval,
     MetaTraining,
     OptimizerResult,
     Results,
@@ -28,10 +28,10 @@ __all__ = [
     "FIGURES",
     "Claim",
     "Comparison",
+    "Estimate",
     "Explanation",
     "FigureKind",
     "FigureText",
-    "Interval",
     "MetaTraining",
     "Mode",
     "OptimizerResult",

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from optoscope._core.errors import FileFormatError
+from optoscope._core.inference import Estimate
 
 
 def as_mapping(value: Any, what: str) -> Mapping[str, Any]:
@@ -51,6 +52,19 @@ def as_integer(value: Any, what: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise FileFormatError(f"{what} is {_short(value)}, not a whole number")
     return value
+
+
+def as_estimate(content: Any, what: str) -> Estimate:
+    """The content as an estimate: its JSON form, or the one of results before format version 2."""
+    fields = as_mapping(content, what)
+    old = "value" not in fields and "mean" in fields
+    names = ("mean", "low", "high") if old else ("value", "low", "high")
+    value, low, high = (as_number(fields.get(name), f"{name!r} of {what}") for name in names)
+    count = "runs" if old else "count"
+    method = "mean, percentile bootstrap" if old else str(fields.get("method", ""))
+    return Estimate(
+        value, low, high, as_integer(fields.get(count, 0), f"{count!r} of {what}"), method
+    )
 
 
 def as_real(array: np.ndarray, key: str, dimensions: int) -> np.ndarray:

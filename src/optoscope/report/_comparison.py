@@ -1,5 +1,6 @@
 """Means and their intervals as dots and bars, one row for each optimizer."""
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 
@@ -7,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from optoscope.report._records import Interval, Results
+from optoscope._core.inference import Estimate
+from optoscope.report._records import Results
 from optoscope.report._style import INK, MUTED, Looks, logarithmic, looks, plain, style
 from optoscope.report._summary import format_number
 
@@ -24,7 +26,7 @@ def comparison(results: Results, *, look: Looks | None = None) -> Figure:
 
     """
     optimizers = results.optimizers
-    panels: list[tuple[str, str, dict[str, Interval | None]]] = [
+    panels: list[tuple[str, str, dict[str, Estimate | None]]] = [
         (
             f"Mean loss, first {steps} steps",
             "training loss (lower is better)",
@@ -61,25 +63,27 @@ def comparison(results: Results, *, look: Looks | None = None) -> Figure:
     return figure
 
 
-def _mean_or_infinity(value: Interval | None) -> float:
-    return value.mean if value and value.known else math.inf
+def _mean_or_infinity(value: Estimate | None) -> float:
+    return value.value if value and value.known else math.inf
 
 
 def _label(value: float) -> str:
     return f"{value:.1f}" if 10 <= value <= 100 else format_number(value)
 
 
-def _in_percent(value: Interval | None) -> Interval | None:
+def _in_percent(value: Estimate | None) -> Estimate | None:
     if value is None:
         return None
-    return Interval(100 * value.mean, 100 * value.low, 100 * value.high, value.runs)
+    return dataclasses.replace(
+        value, value=100 * value.value, low=100 * value.low, high=100 * value.high
+    )
 
 
 def _draw_dots(
-    axes: Axes, names: Sequence[str], values: Mapping[str, Interval | None], look: Looks
+    axes: Axes, names: Sequence[str], values: Mapping[str, Estimate | None], look: Looks
 ) -> None:
     known = {n: v for n, v in values.items() if v and v.known}
-    numbers = [x for v in known.values() for x in (v.mean, v.low, v.high) if math.isfinite(x)]
+    numbers = [x for v in known.values() for x in (v.value, v.low, v.high) if math.isfinite(x)]
     if numbers and min(numbers) > 0 and max(numbers) > 20 * min(numbers):
         logarithmic(axes, "x", min(numbers), max(numbers))
         margin = (max(numbers) / min(numbers)) ** 0.12
@@ -104,8 +108,8 @@ def _draw_dots(
         if value.has_ends:
             axes.plot([value.low, value.high], [row, row], color=mark.colour,
                       linewidth=2 * mark.width, alpha=0.5, solid_capstyle="butt")  # fmt: skip
-        axes.plot([value.mean], [row], "o", color=mark.colour, zorder=5,
+        axes.plot([value.value], [row], "o", color=mark.colour, zorder=5,
                   markersize=9 if mark.learned else 7.5, markeredgecolor="white")  # fmt: skip
-        axes.annotate(_label(value.mean), (value.mean, row), xytext=(0, 7),
+        axes.annotate(_label(value.value), (value.value, row), xytext=(0, 7),
                       textcoords="offset points", ha="center", va="bottom", fontsize=9.5,
                       color=INK, fontweight=mark.weight)  # fmt: skip

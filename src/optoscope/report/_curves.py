@@ -145,10 +145,12 @@ def _loss_limits(spreads: Mapping[str, Spread], allow_log: bool) -> tuple[float,
     if is_log:
         low = float(positive.min())
     start = float(max(starts))
-    if start > 0:
+    fallen = start - min(low, 0.0)
+    if fallen > 0:
         # What is far above an untrained network's loss has failed; how far must not flatten the
-        # curves that did not. Its line leaves through the top.
-        high = min(high, start * (10 if is_log else 1.6))
+        # curves that did not. Its line leaves through the top. Losses that may be negative have
+        # no zero to measure from, but the least loss that was reached.
+        high = min(high, 10 * start if is_log else start + 0.6 * fallen)
     if is_log:
         return low / 1.15, high * 1.15, True
     margin = 0.04 * ((high - low) or abs(high) or 1.0)

@@ -6,10 +6,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from optoscope._core.errors import FileFormatError
-from optoscope.report._checks import as_format, as_integer, as_mapping, as_number, as_sequence
+from optoscope._core.inference import Estimate
+from optoscope.report._checks import (
+    as_estimate,
+    as_format,
+    as_integer,
+    as_mapping,
+    as_number,
+    as_sequence,
+)
 
 EXPLANATION_FORMAT = "optoscope/explanation"
-EXPLANATION_VERSION = 1
+EXPLANATION_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -17,16 +25,16 @@ class Worth:
     """The mean loss of an optimizer and its gain over the baseline.
 
     Args:
-        loss: mean over a run's steps, geometric mean over runs.
-        gain: the logarithm of the baseline's loss over that, mean over runs.
-        standard_error: of the gain, over paired runs.
+        loss: mean over a run's steps, geometric mean over runs (arithmetic where a loss is
+            negative).
+        gain: the logarithm of the baseline's loss over that, mean over paired runs (their
+            difference where a loss is negative).
         share: of the learned optimizer's gain, a fraction.
 
     """
 
     loss: float
-    gain: float
-    standard_error: float
+    gain: Estimate
     share: float
 
 
@@ -109,13 +117,21 @@ class Explanation:
         for mode in fields["modes"]:
             for name in ("timescale", "learning_rate"):
                 mode[name] = [mode[name].real, mode[name].imag]
+        for name, worth in self.gains.items():
+            fields["gains"][name]["gain"] = worth.gain.as_json()
         return {"format": EXPLANATION_FORMAT, "version": EXPLANATION_VERSION, **fields}
 
 
 def _worth(entry: Any) -> Worth:
     fields = as_mapping(entry, "a gain")
-    names = ("loss", "gain", "standard_error", "share")
-    return Worth(*(as_number(fields.get(name), repr(name)) for name in names))
+    loss, share = (as_number(fields.get(name), repr(name)) for name in ("loss", "share"))
+    gain = fields.get("gain")
+    if not isinstance(gain, Mapping):
+        # Version 1: a mean over runs and its standard error.
+        mean, error = (as_number(fields.get(n), repr(n)) for n in ("gain", "standard_error"))
+        method = "mean, two standard errors"
+        return Worth(loss, Estimate(mean, mean - 2 * error, mean + 2 * error, 0, method), share)
+    return Worth(loss, as_estimate(gain, "'gain'"), share)
 
 
 def _mode(entry: Any) -> Mode:

@@ -64,18 +64,23 @@ def mode_rows(explanation: Explanation, most: int = 4) -> list[tuple[str, str, s
 
 
 def worth_rows(explanation: Explanation) -> list[tuple[str, str, str]]:
-    """Name, mean loss, and share of the gain with its standard error."""
-    whole = explanation.gains["learned"].gain
-    return [
-        (
-            name,
-            format_number(worth.loss),
-            f"{100 * worth.share:.0f} ± {100 * worth.standard_error / abs(whole):.0f}"
-            if whole
-            else "–",
-        )
-        for name, worth in named(explanation).items()
-    ]
+    """Name, mean loss, and share of the gain with its interval, in percent."""
+    rows = []
+    for name, worth in named(explanation).items():
+        ends = _ends_of_share(explanation, worth)
+        interval = "" if ends is None else f" [{100 * ends[0]:.0f}, {100 * ends[1]:.0f}]"
+        share = f"{100 * worth.share:.0f}" if math.isfinite(worth.share) else "–"
+        rows.append((name, format_number(worth.loss), f"{share}{interval}"))
+    return rows
+
+
+def _ends_of_share(explanation: Explanation, worth: Worth) -> tuple[float, float] | None:
+    """The interval of a gain, as shares of the learned optimizer's."""
+    whole = explanation.gains["learned"].gain.value
+    if not worth.gain.has_ends or not whole:
+        return None
+    ends = sorted((worth.gain.low / whole, worth.gain.high / whole))
+    return ends[0], ends[1]
 
 
 def explanation_tables(explanation: Explanation) -> "tuple[Table, Table]":
@@ -103,11 +108,10 @@ def mechanisms(explanation: Explanation) -> Figure:
         explanation: what was found.
 
     Returns:
-        The figure: a dot a row, with two standard errors to each side.
+        The figure: a dot a row, with its 95% interval.
 
     """
     rows = named(explanation)
-    whole = abs(explanation.gains["learned"].gain) or math.nan
     colour = looks(["learned"], ["learned"])["learned"].colour
     with style():
         figure = Figure(figsize=(8.4, 1.6 + 0.45 * len(rows)), layout="constrained")
@@ -116,12 +120,12 @@ def mechanisms(explanation: Explanation) -> Figure:
         axes.set_xlim(100 * low, 150)
         for place, worth in enumerate(rows.values()):
             shown = 100 * max(worth.share, -1.0)
-            error = 200 * worth.standard_error / whole
-            axes.errorbar(
-                shown, place, xerr=error if worth.share >= -1 and math.isfinite(error) else None,
-                marker="o" if worth.share >= -1 else "<", color=colour, markersize=8,
-                elinewidth=2,
-            )  # fmt: skip
+            ends = _ends_of_share(explanation, worth)
+            if ends is not None and worth.share >= -1:
+                axes.plot([100 * end for end in ends], [place, place], color=colour, linewidth=2)
+            axes.plot(
+                shown, place, marker="o" if worth.share >= -1 else "<", color=colour, markersize=8
+            )
         axes.axvline(0, color=MUTED, linewidth=1, linestyle=":")
         axes.axvline(100, color=MUTED, linewidth=1, linestyle=":")
         axes.set_yticks(range(len(rows)), list(rows), color=INK)
@@ -129,5 +133,5 @@ def mechanisms(explanation: Explanation) -> Figure:
         axes.set_xlabel("share of the learned optimizer's gain over tuned momentum, %")
         title(axes, "What each mechanism is worth",
               f"{explanation.num_runs} fresh problems of {explanation.task}; "
-              "bars: two standard errors")  # fmt: skip
+              "bars: 95% intervals")  # fmt: skip
     return figure

@@ -1,6 +1,5 @@
 """Reading a run directory: what was saved becomes typed records, or one clear message."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,9 @@ from jaxtyping import Float
 
 from optoscope._core.errors import FileFormatError, RunDirectoryError
 from optoscope._core.files import read_json
+from optoscope._core.inference import Estimate
 from optoscope.report._checks import (
+    as_estimate,
     as_format,
     as_integer,
     as_mapping,
@@ -24,36 +25,8 @@ from optoscope.report._probe_curves import drawable
 from optoscope.report._reading import optional, parsed, read_arrays, read_lines
 
 RESULTS_FORMAT = "optoscope/results"
-RESULTS_VERSION = 1
+RESULTS_VERSION = 2
 VERDICTS = ("holds", "does not hold", "inconclusive")
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean over runs with the ends of its 95% interval; NaN where there is no number.
-
-    Args:
-        mean: the mean over runs.
-        low: lower end of the interval.
-        high: upper end of the interval.
-        runs: how many runs it is over.
-
-    """
-
-    mean: float
-    low: float
-    high: float
-    runs: int
-
-    @property
-    def known(self) -> bool:
-        """Whether there is a finite mean."""
-        return math.isfinite(self.mean)
-
-    @property
-    def has_ends(self) -> bool:
-        """Whether both ends of the interval are finite."""
-        return math.isfinite(self.low) and math.isfinite(self.high)
 
 
 @dataclass(frozen=True)
@@ -77,13 +50,13 @@ class OptimizerResult:
 
     hyperparameters: Mapping[str, float]
     warnings: tuple[str, ...]
-    mean_loss: Mapping[int, Interval]
-    final_loss: Interval
-    test_accuracy: Interval | None
+    mean_loss: Mapping[int, Estimate]
+    final_loss: Estimate
+    test_accuracy: Estimate | None
     seconds_per_step: float
     diverged: int
     diverged_at: int | None = None
-    given_back: Interval | None = None
+    given_back: Estimate | None = None
     horizon: int | None = None
 
 
@@ -95,14 +68,17 @@ class Comparison:
         metric: what is compared, in words.
         learned: the learned optimizer's name.
         baseline: the baseline's name.
-        relative_improvement: 1 - learned / baseline, a fraction; positive is better.
+        relative_improvement: 1 - learned / baseline, a fraction; positive is better. Without a
+            value where losses are not positive.
+        difference: learned - baseline; negative is better. None in older files.
 
     """
 
     metric: str
     learned: str
     baseline: str
-    relative_improvement: Interval
+    relative_improvement: Estimate
+    difference: Estimate | None = None
 
 
 @dataclass(frozen=True)
@@ -347,13 +323,13 @@ def _optimizer(name: str, entry: Any) -> OptimizerResult:
     return OptimizerResult(
         hyperparameters={k: as_number(v, repr(k)) for k, v in hyperparameters.items()},
         warnings=tuple(str(w) for w in as_sequence(fields.get("warnings", []), "'warnings'")),
-        mean_loss={int(k): _interval(v, "'mean_loss'") for k, v in horizons.items()},
-        final_loss=_interval(fields.get("final_loss"), "'final_loss'"),
-        test_accuracy=None if accuracy is None else _interval(accuracy, "'test_accuracy'"),
+        mean_loss={int(k): as_estimate(v, "'mean_loss'") for k, v in horizons.items()},
+        final_loss=as_estimate(fields.get("final_loss"), "'final_loss'"),
+        test_accuracy=None if accuracy is None else as_estimate(accuracy, "'test_accuracy'"),
         seconds_per_step=as_number(fields.get("seconds_per_step"), "'seconds_per_step'"),
         diverged=as_integer(fields.get("diverged", 0), "'diverged'"),
         diverged_at=_integer_or_none(fields, "diverged_at"),
-        given_back=None if given_back is None else _interval(given_back, "'given_back'"),
+        given_back=None if given_back is None else as_estimate(given_back, "'given_back'"),
         horizon=_integer_or_none(fields, "horizon"),
     )
 
@@ -365,19 +341,13 @@ def _integer_or_none(fields: Mapping[str, Any], name: str) -> int | None:
 
 def _comparison(value: Any) -> Comparison:
     fields = as_mapping(value, "'comparison'")
+    difference = fields.get("difference")
     return Comparison(
         metric=str(fields.get("metric", "")),
         learned=str(fields.get("learned", "")),
         baseline=str(fields.get("baseline", "")),
-        relative_improvement=_interval(
+        relative_improvement=as_estimate(
             fields.get("relative_improvement"), "'relative_improvement'"
         ),
+        difference=None if difference is None else as_estimate(difference, "'difference'"),
     )
-
-
-def _interval(value: Any, what: str) -> Interval:
-    fields = as_mapping(value, what)
-    mean, low, high = (
-        as_number(fields.get(k), f"{k!r} of {what}") for k in ("mean", "low", "high")
-    )
-    return Interval(mean, low, high, as_integer(fields.get("runs", 0), f"'runs' of {what}"))

@@ -67,6 +67,10 @@ def _score_limits(records: Mapping[str, SearchRecord]) -> tuple[float, float, bo
         high = min(high, 30 * low)
         # Room at the top for the crosses of those.
         return low / 1.2, high * (1.3 * (high / low) ** (0.03 * len(records))), True
+    typical = float(np.median(scores))
+    if low <= 0 and typical > low:
+        # The same where there is no factor to speak of.
+        high = min(high, low + 5 * (typical - low))
     margin = 0.08 * ((high - low) or abs(high) or 1.0)
     room = 0.4 * margin * len(records)
     return low - margin, high + margin + room, False

@@ -1,11 +1,13 @@
 """The results in words: one sentence, and one table for the terminal and the page."""
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from optoscope.report._records import Comparison, Interval, OptimizerResult, Results
+from optoscope._core.inference import Estimate
+from optoscope.report._records import Comparison, OptimizerResult, Results
 
 if TYPE_CHECKING:
     from optoscope.report._terminal import ResultsTable
@@ -68,6 +70,20 @@ def format_number(value: float) -> str:
     return f"{value:.3g}"
 
 
+def format_interval(low: float, high: float, form: Callable[[float], str] = format_number) -> str:
+    """Both ends in brackets, with as many digits as it takes to tell them apart.
+
+    >>> format_interval(0.25, 1.5), format_interval(0.999998, 1.000001)
+    ('[0.250, 1.500]', '[0.999998, 1.000001]')
+    """
+    ends = form(low), form(high)
+    digits = 4
+    while ends[0] == ends[1] and digits < 17:
+        ends = f"{low:.{digits}g}", f"{high:#.{digits}g}"
+        digits += 1
+    return f"[{ends[0]}, {ends[1]}]"
+
+
 def _percent(value: float) -> str:
     return f"{100 * value:.1f}"
 
@@ -84,7 +100,7 @@ def summarise(results: Results | Mapping[str, Any]) -> Summary:
     """
     results = _as_results(results)
     optimizers = results.optimizers
-    columns: list[tuple[str, bool, Callable[[float], str], dict[str, Interval | None]]] = [
+    columns: list[tuple[str, bool, Callable[[float], str], dict[str, Estimate | None]]] = [
         (
             f"mean loss over\n{steps} steps",
             False,
@@ -118,20 +134,20 @@ def _as_results(results: Results | Mapping[str, Any]) -> Results:
     return results if isinstance(results, Results) else Results.from_json(results)
 
 
-def _best(values: Mapping[str, Interval | None], higher: bool) -> float:
-    means = [value.mean for value in values.values() if value and value.known]
+def _best(values: Mapping[str, Estimate | None], higher: bool) -> float:
+    means = [value.value for value in values.values() if value and value.known]
     if not means:
         return math.nan
     return max(means) if higher else min(means)
 
 
-def _cell(value: Interval | None, form: Callable[[float], str], best: float) -> Cell:
+def _cell(value: Estimate | None, form: Callable[[float], str], best: float) -> Cell:
     if value is None:
         return Cell("–")
     if not value.known:
         return Cell("diverged")
-    ends = f"[{form(value.low)}, {form(value.high)}]" if value.has_ends else ""
-    return Cell(form(value.mean), ends, value.mean == best)
+    ends = format_interval(value.low, value.high, form) if value.has_ends else ""
+    return Cell(form(value.value), ends, value.value == best)
 
 
 def _hyperparameters(values: Mapping[str, float], learned: bool) -> tuple[str, ...]:
@@ -190,38 +206,68 @@ def sentence(results: Results | Mapping[str, Any]) -> str:
     compared = _as_results(results).comparison
     if compared is None:
         return "No learned optimizer was compared with a tuned baseline in this run."
-    gain = compared.relative_improvement
+    gain = _gain(compared)
     metric = _metric(compared)
-    if not gain.known:
+    if not gain.found.known:
         return (
             f"{compared.learned} could not be compared with {compared.baseline} by its {metric}: "
             "a run of one of them diverged."
         )
-    runs = _count(gain.runs, "paired run")
-    fine = abs(gain.mean) < 0.095
-    if not gain.has_ends:
+    runs = _count(gain.found.count, "paired run")
+    if not gain.found.has_ends:
+        why = "are too few" if gain.found.count > 1 else "is too few"
+        if "equal values" in gain.found.method:
+            why = "that agree to the last digit are no ground"
         return (
             f"{compared.learned} is not distinguishable from the best tuned baseline "
-            f"({compared.baseline}): its {metric} is {_side(gain.mean, fine)}, "
-            f"but {runs} {'is' if gain.runs == 1 else 'are'} too few for an interval."
+            f"({compared.baseline}): its {metric} is {gain.side(gain.found.value)}, "
+            f"but {runs} {why} for an interval."
         )
-    if gain.low > 0:
+    if gain.found.low > 0:
         return (
-            f"{compared.learned}'s {metric} is {_side(gain.mean, fine)} the best tuned baseline's "
-            f"({compared.baseline}), 95% interval {_share(gain.low, fine)} to "
-            f"{_share(gain.high, fine)}, {runs}."
+            f"{compared.learned}'s {metric} is {gain.side(gain.found.value)} the best tuned "
+            f"baseline's ({compared.baseline}), 95% interval {gain.size(gain.found.low)} to "
+            f"{gain.size(gain.found.high)}, {runs}."
         )
-    if gain.high < 0:
+    if gain.found.high < 0:
         return (
             f"{compared.learned} did not beat the best tuned baseline ({compared.baseline}): its "
-            f"{metric} is {_side(gain.mean, fine)} the baseline's, 95% interval "
-            f"{_share(gain.high, fine)} to {_share(gain.low, fine)}, {runs}."
+            f"{metric} is {gain.side(gain.found.value)} the baseline's, 95% interval "
+            f"{gain.size(gain.found.high)} to {gain.size(gain.found.low)}, {runs}."
         )
     return (
         f"{compared.learned} is not distinguishable from the best tuned baseline "
-        f"({compared.baseline}): its {metric} is {_side(gain.mean, fine)} the baseline's, 95% "
-        f"interval {_side(gain.low, fine)} to {_side(gain.high, fine)}, {runs}."
+        f"({compared.baseline}): its {metric} is {gain.side(gain.found.value)} the baseline's, 95% "
+        f"interval {gain.side(gain.found.low)} to {gain.side(gain.found.high)}, {runs}."
     )
+
+
+@dataclass(frozen=True)
+class _Gain:
+    """By how much the learned optimizer's loss is lower, and how to say such numbers.
+
+    Args:
+        found: positive is better.
+        size: a number of that kind without its sign, as text.
+    """
+
+    found: Estimate
+    size: Callable[[float], str]
+
+    def side(self, value: float) -> str:
+        return f"{self.size(value)} {'below' if value >= 0 else 'above'}"
+
+
+def _gain(compared: Comparison) -> _Gain:
+    """As a share of the baseline's loss where that says something, else as a difference."""
+    share, difference = compared.relative_improvement, compared.difference
+    if difference is not None and not share.has_ends and (difference.has_ends or not share.known):
+        lower = dataclasses.replace(
+            difference, value=-difference.value, low=-difference.high, high=-difference.low
+        )
+        return _Gain(lower, lambda value: f"{abs(value):.3g}")
+    fine = abs(share.value) < 0.095
+    return _Gain(share, lambda value: _share(value, fine))
 
 
 def endurance(results: Results | Mapping[str, Any]) -> tuple[str, ...]:
@@ -253,7 +299,7 @@ def _lasted(name: str, found: OptimizerResult, results: Results) -> str:
     if found.diverged:
         at = "" if found.diverged_at is None else f", the first at step {found.diverged_at:,}"
         return f"{name} diverged in {found.diverged} of {runs}{at}."
-    low, mean, high = given_back.low, given_back.mean, given_back.high
+    low, mean, high = given_back.low, given_back.value, given_back.high
     if not given_back.has_ends:
         low = high = mean
     if high <= _NOISE:
@@ -281,7 +327,3 @@ def _metric(compared: Comparison) -> str:
 
 def _share(value: float, fine: bool) -> str:
     return f"{abs(value):.1%}" if fine else f"{abs(value):.0%}"
-
-
-def _side(gain: float, fine: bool) -> str:
-    return f"{_share(gain, fine)} {'below' if gain >= 0 else 'above'}"

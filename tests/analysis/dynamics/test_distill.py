@@ -10,11 +10,13 @@ import pytest
 from optoscope import optimizers, training
 from optoscope._core.errors import InvalidValueError
 from optoscope.analysis.dynamics import (
+    _distill,
     aggregated_momentum,
     coordinate_map,
     distill,
     linearize,
 )
+from optoscope.analysis.dynamics._distill import _gains
 from optoscope.analysis.dynamics._explicit import (
     Adaptation,
     Clipping,
@@ -23,6 +25,7 @@ from optoscope.analysis.dynamics._explicit import (
 )
 from optoscope.analysis.dynamics._fits import fit_adaptation, fit_clipping, fit_schedule
 from optoscope.tasks import get
+from optoscope.training import Trajectory
 
 
 class Known(eqx.Module):
@@ -154,13 +157,35 @@ def test_a_clipped_momentum_is_distilled_to_itself():
     assert result.sufficient
     assert set(result.mechanisms) <= {"clipping"}
     assert result.gains["everything"].share == pytest.approx(1.0, abs=1e-3)
-    assert result.gains["baseline"].gain == 0
+    assert result.gains["baseline"].gain.value == 0
     assert result.gains["distilled"].share > 0.97
     # Its momentum is no good on these problems: without it the same rate does better.
     assert result.gains["without momentum"].share > 1.2
     assert "def distilled" in result.source
     run = training.train(get("quadratic"), result.transformation, 5, key=jax.random.key(1))
     assert np.isfinite(run.losses).all()
+
+
+def test_gains_are_logarithms_where_losses_have_some_and_differences_elsewhere():
+    losses = {"baseline": np.array([1.0, 4.0]), "learned": np.array([0.5, 1.0])}
+    found = _gains(losses | {"half": np.array([np.sqrt(0.5), 2.0])})
+    assert found["learned"].gain.value == pytest.approx(1.5 * np.log(2))
+    assert found["half"].share == pytest.approx(0.5)
+    assert found["learned"].loss == pytest.approx(np.sqrt(0.5))
+    lower = _gains({name: values - 3 for name, values in losses.items()})
+    assert lower["learned"].gain.value == pytest.approx(1.75)
+    assert lower["learned"].loss == pytest.approx(-2.25)
+    assert lower["baseline"].share == 0
+    assert not lower["baseline"].gain.has_ends
+
+
+def test_runs_that_fail_count_as_ten_times_their_start_also_below_zero(monkeypatch):
+    losses = np.array([[2.0, 1e9], [2.0, np.nan], [2.0, 1.0]])
+    for moved, expected in ((0.0, [20.0, 20.0, 1.5]), (-3.0, [8.0, 8.0, -1.5])):
+        run = Trajectory(jnp.asarray(losses + moved), None, None, {}, {})
+        monkeypatch.setattr(_distill, "train", lambda *_, run=run, **__: run)
+        found = _distill._losses(optimizers.sgd(0.1), get("quadratic"), 2, 3, jax.random.key(0))
+        np.testing.assert_allclose(found, expected)
 
 
 def test_nothing_gained_is_an_error():

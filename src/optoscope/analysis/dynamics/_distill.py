@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable
 
 import jax
@@ -10,6 +11,7 @@ import optax
 from jaxtyping import Float, PRNGKeyArray
 
 from optoscope._core.errors import InvalidValueError, check_number
+from optoscope._core.inference import Estimate, difference
 from optoscope.analysis.dynamics._coordinates import CoordinateMap, coordinate_map
 from optoscope.analysis.dynamics._explicit import ExplicitOptimizer
 from optoscope.analysis.dynamics._fits import fit_adaptation, fit_clipping, fit_schedule
@@ -33,18 +35,19 @@ class Gain:
     """How much better than the baseline an optimizer is, over paired runs.
 
     Problems of one distribution differ in scale by orders of magnitude, and one run that
-    diverges would outweigh all others; so what is averaged over runs is the logarithm.
+    diverges would outweigh all others; so what is averaged over runs is the logarithm. Where a
+    loss is negative there is no logarithm, and differences are averaged.
 
     Args:
-        loss: the mean loss over a run's steps, its geometric mean over runs.
-        gain: log(baseline's loss / its loss), the mean over runs.
-        standard_error: of the gain.
+        loss: the mean loss over a run's steps, its geometric mean over runs (the arithmetic one
+            where a loss is negative).
+        gain: log(baseline's loss / its loss), the mean over runs (baseline's loss − its loss
+            where one is negative).
         share: of the learned optimizer's gain.
     """
 
     loss: float
-    gain: float
-    standard_error: float
+    gain: Estimate
     share: float
 
 
@@ -86,20 +89,26 @@ def _losses(
     losses = np.asarray(
         train(task, optimizer, num_steps, key=key, num_runs=num_runs).losses, np.float64
     )
-    # Who ends up this much worse than where it started has lost; how far it went says nothing.
-    worst = _WORST * np.abs(losses[:, 0])
-    return np.maximum(np.fmin(losses.mean(axis=1), worst), np.finfo(np.float32).tiny)
+    # A run that ends ten times as high as it began has failed; how much higher says nothing. A
+    # loss that may be negative has no such factor, and the runs' sizes stand for it.
+    first = losses[:, 0]
+    negative = losses.min(where=np.isfinite(losses), initial=0.0) < 0
+    size = np.mean(np.abs(first)) if negative else np.abs(first)
+    return np.fmin(losses.mean(axis=1), first + (_WORST - 1) * size)
 
 
 def _gains(losses: dict[str, np.ndarray]) -> dict[str, Gain]:
     """Gains over "baseline", shares of that of "learned"; runs are paired."""
-    whole = float(np.mean(np.log(losses["baseline"] / losses["learned"])))
+    logarithmic = all((values >= 0).all() for values in losses.values())
+    if logarithmic:
+        tiny = np.finfo(np.float32).tiny
+        losses = {name: np.log(np.maximum(values, tiny)) for name, values in losses.items()}
+    whole = float(np.mean(losses["baseline"] - losses["learned"]))
     gains = {}
     for name, values in losses.items():
-        ratios = np.log(losses["baseline"] / values)
-        error = ratios.std(ddof=1) / len(ratios) ** 0.5
-        mean = float(ratios.mean())
-        gains[name] = Gain(float(np.exp(np.log(values).mean())), mean, float(error), mean / whole)
+        gain = difference(losses["baseline"], values)
+        loss = float(values.mean())
+        gains[name] = Gain(math.exp(loss) if logarithmic else loss, gain, gain.value / whole)
     return gains
 
 
@@ -240,10 +249,10 @@ def distill(
     ends: dict[str, Optimizer] = {"learned": optimizer, "baseline": baseline}
     losses = measure(ends, choice_key)
     first = _gains(losses)
-    if first["learned"].gain <= 0:
+    if first["learned"].gain.value <= 0:
         raise InvalidValueError(
             f"the optimizer's mean loss is {first['learned'].loss:.4g}, the baseline's "
-            f"{first['baseline'].loss:.4g} (geometric means over {num_runs} runs): there is no "
+            f"{first['baseline'].loss:.4g} (means over {num_runs} runs): there is no "
             "gain to keep a share of."
         )
     best, sufficient = (-np.inf, 0, everything), False

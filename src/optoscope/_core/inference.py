@@ -1,0 +1,327 @@
+"""What repetitions say: an estimate with an interval, or the reason why there is none.
+
+Every interval in this library comes from here. It claims to hold the true value in 95 of 100 cases
+(`COVERAGE`); how often it really does was measured and is tested.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy import special
+
+from optoscope._core.errors import InvalidValueError
+
+COVERAGE = 0.95
+# Student's quantile is taken at 97%, so that the interval keeps its promise for data that are not
+# normal: at 95% that of three values from a bounded range (uniform data) covers in 92.4% of cases.
+_STUDENT_LEVEL = 0.97
+# Training is float32: numbers that are closer than its rounding are the same number.
+_ROUNDING = 4 * float(np.finfo(np.float32).eps)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number that was measured by repetition.
+
+    Args:
+        value: the number; NaN where there is none.
+        low: lower end of its 95% interval; NaN where there is none.
+        high: upper end.
+        count: repetitions.
+        method: how the interval was made, or why there is no value or no interval.
+    """
+
+    value: float
+    low: float
+    high: float
+    count: int
+    method: str
+
+    @property
+    def known(self) -> bool:
+        """Whether there is a value."""
+        return math.isfinite(self.value)
+
+    @property
+    def has_ends(self) -> bool:
+        """Whether there is an interval. One without a width is none: nothing is that certain."""
+        return math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high
+
+    def as_json(self) -> dict[str, float | int | str | None]:
+        """JSON-serialisable; what is not finite becomes None."""
+        numbers = {"value": self.value, "low": self.low, "high": self.high}
+        finite = {name: x if math.isfinite(x) else None for name, x in numbers.items()}
+        return {**finite, "count": self.count, "method": self.method}
+
+
+def mean(values: Float[np.ndarray, " repetitions"]) -> Estimate:
+    """The mean of independent repetitions, with an interval that is honest for few of them.
+
+    Use it for a quantity that varies continuously from repetition to repetition (a loss, a ratio
+    in decades). Use `proportion` for what either happens or not, and `every` for units that were
+    chosen.
+
+    Math: m ± t·s/√n with Student's t(n − 1) at 97%. For values of one sign also the interval of a
+    log-normal distribution, exp(ȳ + v/2 ± t·√(v/n + v²/(2(n − 1)))) with the mean ȳ and the
+    variance v of the logarithms; the wider end counts on either side. Where the values differ
+    little, the two are the same; where they differ by factors, the upper end of Student's interval
+    is far too low.
+
+    Coverage of the 95% that are claimed, measured on 40,000 samples:
+
+    | repetitions | normal | uniform | log-normal, σ = 1 | the same, shifted to mean 0 |
+    | --- | --- | --- | --- | --- |
+    | 2 | 96.9% | 95.4% | 96.2% | 93.5% |
+    | 3 | 97.1% | 94.9% | 95.7% | 88.3% |
+    | 5 | 97.0% | 95.5% | 95.4% | 85.6% |
+    | 10 | 97.0% | 96.4% | 95.8% | 86.6% |
+    | 20 | 97.1% | 96.9% | 96.8% | 88.8% |
+
+    Two repetitions are treated like any other number of them: 21 standard errors to each side. The
+    last column is the limit of the method: what is skewed like a log-normal and has both signs
+    needs a logarithm or a ratio if there is one.
+
+    A single repetition has no interval, and equal ones have none: the spread of what did not
+    vary is not known to be zero.
+
+    Source: U. Olsson, "Confidence Intervals for the Mean of a Log-Normal Distribution" (2005), the
+    modified Cox method, here with n − 1 in the place of n + 1.
+
+    Args:
+        values: one number a repetition.
+
+    Example:
+        >>> found = mean(np.array([1.0, 2.0, 3.0]))
+        >>> round(found.low, 2), found.value, round(found.high, 2)
+        (-1.26, 2.0, 15.8)
+        >>> mean(np.array([2.0, 2.0])).method
+        'mean of equal values: no interval'
+    """
+    values = np.asarray(values, np.float64).ravel()
+    count, value = len(values), float(values.mean()) if len(values) else math.nan
+    without = _without_interval(values, value, "mean")
+    if without is not None:
+        return without
+    half = _student(count) * float(values.std(ddof=1)) / math.sqrt(count)
+    low, high, method = value - half, value + half, "mean, Student's t"
+    if (values > 0).all() or (values < 0).all():
+        sign = float(np.sign(values[0]))
+        ends = sorted(sign * end for end in _log_normal_ends(np.abs(values)))
+        low, high = min(low, ends[0]), max(high, ends[1])
+        method = "mean, Student's t or log-normal, the wider"
+    return _with_interval(value, low, high, count, method)
+
+
+def geometric_mean(values: Float[np.ndarray, " repetitions"]) -> Estimate:
+    """The geometric mean of ratios, with Student's interval of their logarithms.
+
+    Args:
+        values: one ratio a repetition; a value that is not positive gives no estimate.
+
+    Example:
+        >>> geometric_mean(np.array([0.5, 2.0])).value
+        1.0
+    """
+    values = np.asarray(values, np.float64).ravel()
+    if (values <= 0).any():
+        return _nothing(len(values), "not a ratio: a value is zero or negative")
+    logs = np.log(values)
+    count, value = len(values), float(logs.mean()) if len(values) else math.nan
+    without = _without_interval(values, math.exp(value), "geometric mean")
+    if without is not None:
+        return without
+    half = _student(count) * float(logs.std(ddof=1)) / math.sqrt(count)
+    with np.errstate(over="ignore"):
+        low, high = (float(np.exp(end)) for end in (value - half, value + half))
+    method = "geometric mean, Student's t of logarithms"
+    return _with_interval(math.exp(value), low, high, count, method)
+
+
+def proportion(met: Bool[np.ndarray, " repetitions"]) -> Estimate:
+    """The share of repetitions in which something happened, with the exact binomial interval.
+
+    None of ten does not mean never: the interval of 0 of 10 goes up to 31%.
+
+    Math: Clopper–Pearson at 95%, which covers at least as often as it claims, for any count.
+
+    Args:
+        met: for each repetition whether it happened.
+
+    Example:
+        >>> found = proportion(np.array([False] * 10))
+        >>> found.value, found.low, round(found.high, 3)
+        (0.0, 0.0, 0.308)
+    """
+    # SciPy's statistics take long to import, and who only reads estimates needs none of them.
+    from scipy.stats import binomtest
+
+    met = np.asarray(met, bool).ravel()
+    if len(met) == 0:
+        return _nothing(0, "nothing was measured")
+    happened, count = int(met.sum()), len(met)
+    ends = binomtest(happened, count).proportion_ci(COVERAGE, method="exact")
+    method = f"{happened} of {count}, exact binomial"
+    return Estimate(happened / count, float(ends.low), float(ends.high), count, method)
+
+
+def every(values: Float[np.ndarray, " units"]) -> Estimate:
+    """The mean over units that somebody chose, such as networks: it has no interval.
+
+    Judge them by `Criterion.verdict_of_every`.
+
+    Args:
+        values: one number a unit.
+    """
+    values = np.asarray(values, np.float64).ravel()
+    if len(values) == 0:
+        return _nothing(0, "nothing was measured")
+    if not np.isfinite(values).all():
+        return _nothing(len(values), _not_finite(values))
+    method = "mean over chosen units: no interval"
+    return Estimate(float(values.mean()), math.nan, math.nan, len(values), method)
+
+
+def difference(
+    values: Float[np.ndarray, " pairs"], reference: Float[np.ndarray, " pairs"]
+) -> Estimate:
+    """The mean of `values` − `reference`, pair by pair; right for numbers of any sign.
+
+    Args:
+        values: a number for each pair.
+        reference: the other number of the same pairs.
+
+    Example:
+        >>> round(difference(np.array([-5.0, -5.7]), np.array([-2.0, -2.2])).value, 3)
+        -3.25
+    """
+    values, reference = _paired(values, reference)
+    with np.errstate(invalid="ignore"):
+        return mean(values - reference)
+
+
+def ratio(values: Float[np.ndarray, " pairs"], reference: Float[np.ndarray, " pairs"]) -> Estimate:
+    """The mean of `values` over the mean of `reference`, pair by pair, if that says something.
+
+    Losses that may be negative (the negative log-likelihood of a density, an energy) have no
+    ratio: −5.35 is not "153% above" −2.11. Use `difference` there.
+
+    Math: Fieller's interval: all ρ for which the mean of `values` − ρ·`reference` differs from 0 by
+    less than t·s/√n, with Student's t(n − 1) at 97%.
+
+    Args:
+        values: a number for each pair; none may be negative.
+        reference: the other number of the same pairs; all must be positive.
+
+    Returns:
+        The ratio, or an estimate without a value whose method says why there is none.
+
+    Example:
+        >>> ratio(np.array([3.0, 6.0]), np.array([4.0, 8.0])).value
+        0.75
+        >>> ratio(np.array([-5.35]), np.array([-2.11])).method
+        'no ratio: a value is negative'
+    """
+    values, reference = _paired(values, reference)
+    count = len(values)
+    for numbers, sign in ((values, "negative"), (reference, "zero or negative")):
+        if count and not np.isfinite(numbers).all():
+            return _nothing(count, _not_finite(numbers))
+        if (numbers < 0).any() or (numbers is reference and (numbers == 0).any()):
+            which = "a value" if numbers is values else "a reference"
+            return _nothing(count, f"no ratio: {which} is {sign}")
+    if count == 0:
+        return _nothing(0, "nothing was measured")
+    value = float(values.mean() / reference.mean())
+    # With the same ratio in every pair there is no spread to judge by.
+    without = _without_interval(values / reference, value, "ratio of means")
+    if without is not None:
+        return without
+    ends = _fieller_ends(values, reference)
+    if ends is None:
+        method = "ratio of means: no interval, too few pairs for references that differ so much"
+        return Estimate(value, math.nan, math.nan, count, method)
+    return _with_interval(value, *ends, count, "ratio of means, Fieller with Student's t")
+
+
+def relative_decrease(
+    values: Float[np.ndarray, " pairs"], reference: Float[np.ndarray, " pairs"]
+) -> Estimate:
+    """By what share the mean of `values` lies below that of `reference`: 1 − `ratio`.
+
+    Example:
+        >>> relative_decrease(np.array([3.0, 6.0]), np.array([4.0, 8.0])).value
+        0.25
+    """
+    found = ratio(values, reference)
+    method = found.method.replace("ratio of means", "1 − ratio of means")
+    return Estimate(1 - found.value, 1 - found.high, 1 - found.low, found.count, method)
+
+
+def _student(count: int) -> float:
+    return float(special.stdtrit(count - 1, 0.5 + _STUDENT_LEVEL / 2))
+
+
+def _log_normal_ends(values: np.ndarray) -> tuple[float, float]:
+    logs, count = np.log(values), len(values)
+    variance = float(logs.var(ddof=1))
+    middle = float(logs.mean()) + variance / 2
+    half = _student(count) * math.sqrt(variance / count + variance**2 / (2 * (count - 1)))
+    with np.errstate(over="ignore"):
+        return float(np.exp(middle - half)), float(np.exp(middle + half))
+
+
+def _fieller_ends(values: np.ndarray, reference: np.ndarray) -> tuple[float, float] | None:
+    count = len(values)
+    scale = float(reference.mean())
+    one, other = values / scale, reference / scale
+    (s_one, s_both), (_, s_other) = np.cov(one, other) * _student(count) ** 2 / count
+    a = other.mean() ** 2 - s_other
+    b = one.mean() * other.mean() - s_both
+    c = one.mean() ** 2 - s_one
+    inside = b**2 - a * c
+    if a <= 0 or inside <= 0:
+        return None
+    root = math.sqrt(inside)
+    return float(max((b - root) / a, 0.0)), float((b + root) / a)
+
+
+def _paired(values: Any, reference: Any) -> tuple[np.ndarray, np.ndarray]:
+    values, reference = (np.asarray(x, np.float64).ravel() for x in (values, reference))
+    if len(values) != len(reference):
+        raise InvalidValueError(
+            f"{len(values)} values cannot be paired with {len(reference)} references; give one "
+            "number of each for every pair."
+        )
+    return values, reference
+
+
+def _without_interval(values: np.ndarray, value: float, what: str) -> Estimate | None:
+    """The estimate where repetitions give no interval; None where they do."""
+    count = len(values)
+    if count == 0:
+        return _nothing(0, "nothing was measured")
+    if not np.isfinite(values).all():
+        return _nothing(count, _not_finite(values))
+    if count == 1:
+        return Estimate(value, math.nan, math.nan, 1, f"{what} of one repetition: no interval")
+    if np.ptp(values) <= _ROUNDING * np.abs(values).max():
+        return Estimate(value, math.nan, math.nan, count, f"{what} of equal values: no interval")
+    return None
+
+
+def _with_interval(value: float, low: float, high: float, count: int, method: str) -> Estimate:
+    """The estimate, without its interval where float64 cannot hold that."""
+    if math.isfinite(high - low) and low < value < high:
+        return Estimate(value, low, high, count, method)
+    return Estimate(value, math.nan, math.nan, count, f"{method}: no interval within float64")
+
+
+def _nothing(count: int, reason: str) -> Estimate:
+    return Estimate(math.nan, math.nan, math.nan, count, reason)
+
+
+def _not_finite(values: np.ndarray) -> str:
+    return f"{int((~np.isfinite(values)).sum())} of {len(values)} repetitions are not finite"

@@ -1,0 +1,204 @@
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from optoscope._core.criteria import above, below
+from optoscope._core.errors import InvalidValueError
+from optoscope._core.inference import (
+    _paired,
+    difference,
+    every,
+    geometric_mean,
+    mean,
+    proportion,
+    ratio,
+    relative_decrease,
+)
+
+SAMPLES = 4000
+DATA = {
+    "normal": (lambda g, shape: g.normal(size=shape), 0.0),
+    "shifted normal": (lambda g, shape: g.normal(3.0, 1.0, shape), 3.0),
+    "uniform": (lambda g, shape: g.uniform(size=shape), 0.5),
+    "uniform around zero": (lambda g, shape: g.uniform(-1, 1, shape), 0.0),
+    "log-normal": (lambda g, shape: g.lognormal(size=shape), math.exp(0.5)),
+    "negative log-normal": (lambda g, shape: -g.lognormal(size=shape), -math.exp(0.5)),
+}
+
+
+def coverage(count, name):
+    draw, truth = DATA[name]
+    samples = draw(np.random.default_rng(count), (SAMPLES, count))
+    return np.mean([e.low <= truth <= e.high for e in map(mean, samples)])
+
+
+@pytest.mark.parametrize("name", DATA)
+@pytest.mark.parametrize("count", [2, 3, 5, 10, 20])
+def test_the_interval_of_a_mean_covers_as_often_as_is_promised(count, name):
+    assert coverage(count, name) >= 0.93
+
+
+def test_the_coverage_test_has_power():
+    """Student's interval at 95%, which is too narrow for skewed data, fails the same test."""
+    samples = np.random.default_rng(3).lognormal(size=(SAMPLES, 3))
+    ends = stats.t.interval(0.95, 2, samples.mean(1), stats.sem(samples, axis=1))
+    assert np.mean((ends[0] <= math.exp(0.5)) & (math.exp(0.5) <= ends[1])) < 0.87
+
+
+def test_students_part_by_hand():
+    found = mean(np.array([-1.0, 0.0, 1.0, 2.0]))
+    half = stats.t.ppf(0.985, 3) * np.std([-1, 0, 1, 2], ddof=1) / 2
+    assert (found.value, found.count) == (0.5, 4)
+    assert (found.low, found.high) == pytest.approx((0.5 - half, 0.5 + half))
+    assert found.method == "mean, Student's t"
+
+
+def test_the_log_normal_part_by_hand():
+    found = mean(np.exp([0.0, 1.0, 2.0]))
+    # The logarithms have mean 1 and variance 1.
+    half = stats.t.ppf(0.985, 2) * math.sqrt(1 / 3 + 1 / 4)
+    assert found.high == pytest.approx(math.exp(1.5 + half))
+    # At the lower end Student's is the wider, and negative.
+    assert found.low < 0
+    assert mean(-np.exp([0.0, 1.0, 2.0])).low == pytest.approx(-found.high)
+
+
+def test_where_values_differ_little_both_parts_are_students():
+    found = mean(np.array([1.0, 1.001, 0.999]))
+    half = stats.t.ppf(0.985, 2) * 0.001 / math.sqrt(3)
+    assert (found.low, found.high) == pytest.approx((1 - half, 1 + half), rel=1e-5)
+
+
+@pytest.mark.parametrize("estimate", [mean, geometric_mean, lambda v: ratio(2 * v, v)])
+@pytest.mark.parametrize("values", [[2.5], [2.5] * 7, [2.5, 2.5 + 2e-7]])
+def test_equal_values_and_single_ones_have_no_interval(values, estimate):
+    found = estimate(np.array(values))
+    assert found.count == len(values)
+    assert found.known
+    assert not found.has_ends
+    assert "no interval" in found.method
+    assert above(0.0).verdict(found) == "inconclusive"
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_a_repetition_that_is_not_finite_is_not_averaged_away(bad):
+    fine = np.array([1.0, 2.0])
+    broken = np.array([1.0, bad])
+    found = [mean(broken), every(broken), difference(broken, fine), difference(fine, broken)]
+    found += [ratio(broken, fine), ratio(fine, broken), relative_decrease(fine, broken)]
+    for one in found:
+        assert not one.known
+        assert not one.has_ends
+        assert one.as_json() | {"method": ""} == {
+            "value": None, "low": None, "high": None, "count": 2, "method": "",
+        }  # fmt: skip
+        json.dumps(one.as_json(), allow_nan=False)
+        assert "finite" in one.method or "no ratio" in one.method
+
+
+@pytest.mark.parametrize("estimate", [mean, geometric_mean, every])
+def test_nothing_measured(estimate):
+    found = estimate(np.zeros(0))
+    assert (found.count, found.known, found.method) == (0, False, "nothing was measured")
+    assert proportion(np.zeros(0, bool)).method == found.method
+
+
+@pytest.mark.parametrize(("happened", "count"), [(0, 10), (3, 7), (5, 5), (0, 1)])
+def test_a_proportion_is_the_exact_binomial_one(happened, count):
+    found = proportion(np.arange(count) < happened)
+    # The definition: each end is where what was seen, or more of it, has a chance of 2.5%.
+    assert found.value == pytest.approx(happened / count)
+    if happened:
+        assert stats.binom.sf(happened - 1, count, found.low) == pytest.approx(0.025)
+    if happened < count:
+        assert stats.binom.cdf(happened, count, found.high) == pytest.approx(0.025)
+    assert found.method == f"{happened} of {count}, exact binomial"
+
+
+def test_none_of_ten_is_not_never():
+    """The case that was published as "less than 10% diverge: holds, 0.1 [0.1, 0.1]"."""
+    by_run, by_seed = proportion(np.zeros(10, bool)), proportion(np.zeros(5, bool))
+    assert (by_run.high, by_seed.high) == pytest.approx((0.3085, 0.5218), abs=1e-4)
+    assert below(0.1).verdict(by_run) == below(0.1).verdict(by_seed) == "inconclusive"
+    assert below(0.1).verdict(proportion(np.zeros(40, bool))) == "holds"
+    assert below(0.1).verdict(proportion(np.ones(10, bool))) == "does not hold"
+
+
+def test_negative_numbers_have_differences_and_no_ratios():
+    learned = np.array([-5.3, -5.4, -5.35])
+    baseline = np.array([-2.1, -2.12, -2.11])
+    found = difference(learned, baseline)
+    assert found.value == pytest.approx(-3.24)
+    assert found.high < -3
+    for estimate in (ratio, relative_decrease):
+        refused = estimate(learned, baseline)
+        assert not refused.known
+        assert refused.method == "no ratio: a value is negative"
+    assert ratio(np.ones(2), np.array([0.0, 1.0])).method == (
+        "no ratio: a reference is zero or negative"
+    )
+    assert ratio(np.array([0.0, 1.0]), np.ones(2)).value == 0.5
+    assert "not a ratio" in geometric_mean(np.array([1.0, 0.0])).method
+
+
+def test_the_relative_decrease_is_of_the_means_and_paired():
+    assert relative_decrease(np.array([1.0, 5.0]), np.array([4.0, 4.0])).value == 0.25
+    generator = np.random.default_rng(0)
+    reference = generator.uniform(5, 20, 30)
+    near = 0.7 * reference * generator.uniform(0.99, 1.01, 30)
+    found = relative_decrease(near, reference)
+    assert 0.29 < found.low < 0.3 < found.high < 0.31
+    # Power: with the pairs torn apart there is a wide interval.
+    torn = relative_decrease(generator.permutation(near), reference)
+    assert torn.high - torn.low > 0.1
+
+
+@pytest.mark.parametrize("count", [5, 20])
+def test_fiellers_interval_is_the_ratios_that_are_not_rejected(count):
+    generator = np.random.default_rng(1)
+    reference = generator.normal(10, 2, count)
+    values = 0.8 * reference + generator.normal(0, 1, count)
+    found = ratio(values, reference)
+    for end in (found.low, found.high):
+        rest = values - end * reference
+        assert abs(rest.mean()) / stats.sem(rest) == pytest.approx(stats.t.ppf(0.985, count - 1))
+
+
+def test_the_interval_of_a_ratio_covers():
+    generator = np.random.default_rng(2)
+    covered = []
+    for _ in range(2000):
+        reference = generator.lognormal(1.0, 0.5, 6)
+        values = 0.8 * reference * generator.lognormal(-0.02, 0.2, 6)
+        found = ratio(values, reference)
+        covered.append(found.low <= 0.8 <= found.high)
+    assert np.mean(covered) >= 0.93
+
+
+def test_a_geometric_mean_and_a_factor():
+    found = geometric_mean(np.array([0.9, 1.0, 1.0 / 0.9]))
+    assert found.value == pytest.approx(1.0)
+    assert found.low == pytest.approx(1 / found.high)
+
+
+def test_unequal_pairs_are_refused():
+    with pytest.raises(InvalidValueError, match="2 values cannot be paired with 3"):
+        _paired(np.ones(2), np.ones(3))
+
+
+@given(st.lists(st.floats(-1e30, 1e30), max_size=12), st.lists(st.floats(-1e30, 1e30), max_size=12))
+def test_no_numbers_give_an_interval_of_no_width_or_a_value_outside(first, second):
+    count = min(len(first), len(second))
+    one, two = np.array(first), np.array(second)
+    found = [mean(one), geometric_mean(one), every(one), proportion(one > 0)]
+    found += [difference(one[:count], two[:count]), ratio(one[:count], two[:count])]
+    for estimate in found:
+        json.dumps(estimate.as_json(), allow_nan=False)
+        if math.isfinite(estimate.low) or math.isfinite(estimate.high):
+            assert estimate.has_ends
+            assert estimate.low <= estimate.value <= estimate.high
