@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optoscope._core.errors import FileFormatError, RunDirectoryError
-from optoscope._core.files import read_json, replacing, write_json, write_text
+from optoscope._core.files import read_bytes, read_json, replacing, write_json, write_text
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
@@ -167,3 +167,33 @@ def test_read_json_of_damaged_content_names_the_file(tmp_path, content):
 def test_read_json_of_a_folder(tmp_path):
     with pytest.raises(RunDirectoryError, match="cannot be read as JSON"):
         read_json(tmp_path)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_only_regular_files_are_read(tmp_path, make):
+    path = tmp_path / "place"
+    make(path)
+    with pytest.raises(RunDirectoryError, match=r"place cannot be read: it is a .*, not a file"):
+        read_bytes(path, most=10)
+
+
+@pytest.mark.parametrize("size", [11, 2**31])
+def test_a_file_that_is_too_large_is_not_read(tmp_path, size):
+    path = tmp_path / "file"
+    with path.open("wb") as file:
+        file.truncate(size)
+    with pytest.raises(FileFormatError, match=rf"file has {size:,} bytes, and .* at most 10"):
+        read_bytes(path, most=10, error=FileFormatError)
+
+
+def test_a_file_that_says_that_it_is_empty_is_bounded_too():
+    with pytest.raises(RunDirectoryError, match="at most 3"):
+        read_bytes(Path("/proc/self/status"), most=3)
+
+
+def test_the_bytes_of_a_file_and_of_a_link(tmp_path):
+    (tmp_path / "file").write_bytes(b"0123456789")
+    (tmp_path / "link").symlink_to("file")
+    assert read_bytes(tmp_path / "link", most=10) == b"0123456789"
+    with pytest.raises(RunDirectoryError, match="absent does not exist"):
+        read_bytes(tmp_path / "absent", most=10)

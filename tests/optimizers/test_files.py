@@ -1,7 +1,10 @@
 import contextlib
 import json
+import os
 import pickle
 import resource
+import subprocess
+import sys
 
 import equinox as eqx
 import jax
@@ -140,7 +143,7 @@ def test_wrong_shape(saved):
 
 def test_wrong_type(saved):
     reweigh(saved, lambda weights: weights.update(readout=np.zeros(2, np.int32)))
-    with pytest.raises(FileFormatError, match=r"type int32.*asks for .* and float32"):
+    with pytest.raises(FileFormatError, match=r"type int32.*asks for .* one of the types float32"):
         optimizers.load(saved)
 
 
@@ -218,11 +221,124 @@ def test_truncated_weights(saved, length):
 
 def test_missing_weights(saved):
     (saved / "optimizer.safetensors").unlink()
-    with pytest.raises(FileFormatError, match="cannot be read as safetensors"):
+    with pytest.raises(FileFormatError, match=r"optimizer\.safetensors does not exist"):
         optimizers.load(saved)
     (saved / "optimizer.safetensors").mkdir()
-    with pytest.raises(FileFormatError, match="cannot be read as safetensors"):
+    with pytest.raises(FileFormatError, match="it is a folder, not a file"):
         optimizers.load(saved)
+
+
+def test_a_file_with_a_hole_is_not_read(saved):
+    with (saved / "optimizer.safetensors").open("r+b") as file:
+        file.truncate(2**31)
+    with pytest.raises(FileFormatError, match=r"has 2,147,483,648 bytes, and such a file has at"):
+        optimizers.load(saved)
+
+
+FLOATS = ("float32", "float64", "float16", "bfloat16")
+
+
+def laid_out(array, layout):
+    """The same values, elsewhere in memory."""
+    if layout == "fortran":
+        return np.asarray(array, order="F")
+    if layout == "reversed":
+        return array[tuple(slice(None, None, -1) for _ in array.shape)].copy()[
+            tuple(slice(None, None, -1) for _ in array.shape)
+        ]
+    if layout == "slice":
+        wide = np.zeros((*array.shape, 2), array.dtype)
+        wide[..., 1] = array
+        return wide[..., 1]
+    if layout == "swapped" and array.dtype.name != "bfloat16":
+        return array.astype(array.dtype.newbyteorder("S"))
+    return array
+
+
+@quick
+@given(
+    dtype=st.sampled_from(FLOATS),
+    layout=st.sampled_from(["plain", "fortran", "reversed", "slice", "swapped"]),
+    seed=st.integers(0, 1000),
+)
+def test_every_precision_and_layout_comes_back_bit_for_bit(saved_once, dtype, layout, seed):
+    generator = np.random.default_rng(seed)
+    kind = jnp.dtype(dtype)
+    optimizer = jax.tree.map(
+        lambda leaf: laid_out(np.asarray(generator.normal(size=leaf.shape), kind), layout),
+        optimizers.get("lstm", hidden_size=3),
+    )
+    folder = saved_once / "layouts"
+    loaded = optimizers.load(optimizers.save(folder, optimizer))
+    for (name, leaf), (_, other) in zip(
+        optimizers.named_leaves(optimizer), optimizers.named_leaves(loaded), strict=True
+    ):
+        assert other.dtype == kind, name
+        np.testing.assert_array_equal(np.asarray(other), leaf.astype(kind), name)
+    # The format's own reader finds the same.
+    if dtype != "bfloat16":
+        other = load_file(folder / "optimizer.safetensors")["layers[0].weights"]
+        np.testing.assert_array_equal(other, optimizer.layers[0].weights)
+
+
+@pytest.mark.parametrize(
+    ("leaf", "message"),
+    [
+        (np.zeros((), np.int32), r"readout_bias has shape \(\) and type int32"),
+        (np.zeros((), np.complex64), "readout_bias has shape .* and type complex64"),
+        (np.zeros((), object), "readout_bias has shape .* and type object"),
+        (np.zeros(4, np.float32), r"readout_bias has shape \(4,\).*asks for \(\)"),
+    ],
+)
+def test_what_could_not_be_loaded_again_is_not_saved(tmp_path, leaf, message):
+    changed = eqx.tree_at(lambda o: o.readout_bias, optimizers.get("lstm", hidden_size=3), leaf)
+    with pytest.raises(FileFormatError, match=f"cannot be saved.*{message}"):
+        optimizers.save(tmp_path / "out", changed)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_class_of_ones_own_is_not_saved_under_its_parents_name(tmp_path):
+    class Mine(optimizers.LSTMOptimizer):
+        pass
+
+    with pytest.raises(FileFormatError, match="class Mine cannot be saved: it is not what 'lstm'"):
+        optimizers.save(tmp_path / "out", Mine.create(jax.random.key(0)))
+
+
+def test_a_plain_number_is_a_weight_of_the_usual_precision(tmp_path):
+    optimizer = eqx.tree_at(
+        lambda o: o.hyperparameters["learning_rate"], optimizers.get("sgd"), 0.25
+    )
+    loaded = optimizers.load(optimizers.save(tmp_path, optimizer))
+    assert loaded.hyperparameters["learning_rate"] == np.float32(0.25)
+
+
+DIGESTS = """
+import jax
+from optoscope import optimizers
+from optoscope._core.trees import digest
+print(jax.config.jax_enable_x64)
+for name in optimizers.pretrained_names():
+    optimizer = optimizers.load(name)
+    params = {"w": jax.numpy.ones((3, 2), "float32"), "b": jax.numpy.ones(2, "float32")}
+    updates, _ = optimizer.update(params, optimizer.init(params), params)
+    assert updates["w"].dtype == "float32"
+    print(name, digest(optimizer))
+"""
+
+
+def test_a_readers_flag_does_not_change_what_a_file_holds():
+    found = subprocess.run(
+        [sys.executable, "-c", DIGESTS],
+        env=os.environ | {"JAX_ENABLE_X64": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr
+    own = [f"{name} {digest(optimizers.load(name))}" for name in optimizers.pretrained_names()]
+    assert found.stdout.splitlines() == ["True", *own]
+    assert len(own) >= 10
 
 
 @pytest.mark.parametrize("kind", ["F8_E4M3", "BF16", "F4", "X"])

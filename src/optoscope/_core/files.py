@@ -1,12 +1,14 @@
 """Files are written beside and renamed: a reader sees the old content or the new, never half."""
 
+import errno
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from optoscope._core.errors import RunDirectoryError
 
@@ -53,6 +55,49 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Writes `value` as indented JSON, atomically; refuses NaN and infinity."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_bytes(path: Path, *, most: int, error: type[Exception] = RunDirectoryError) -> bytes:
+    """The content of a regular file of at most `most` bytes.
+
+    Whatever else lies in its place is refused before anything is read: a fifo or a device could
+    keep us waiting for ever, and a file with a hole can be as large as it likes.
+
+    Args:
+        path: the file; links are followed.
+        most: bytes that such a file may have.
+        error: the class of what is raised, with a message that names the file.
+    """
+    try:
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            content = file.read(most + 1) if size <= most else b""
+    except FileNotFoundError:
+        raise error(f"{path} does not exist.") from None
+    except OSError as problem:
+        raise error(f"{path} cannot be read: {problem.strerror or problem}.") from None
+    # Both are asked for: a file can grow, and those of /proc say that they are empty.
+    if size > most or len(content) > most:
+        raise error(
+            f"{path} has {max(size, len(content)):,} bytes, and such a file has at most "
+            f"{most:,}: it is damaged or another kind of file."
+        )
+    return content
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Opens a regular file for reading; anything else is an OSError, at once."""
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    handle = os.open(path, flags)
+    try:
+        mode = os.fstat(handle).st_mode
+        if not stat.S_ISREG(mode):
+            kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, a socket or a device"
+            raise OSError(errno.EINVAL, f"it is {kind}, not a file")
+        return os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
 
 
 def read_json(path: Path, error: type[Exception] = RunDirectoryError) -> Any:

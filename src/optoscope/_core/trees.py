@@ -1,6 +1,7 @@
 """Arithmetic on pytrees of arrays."""
 
 import hashlib
+import math
 from typing import Any
 
 import jax
@@ -26,13 +27,13 @@ def select(condition: Bool[Array, ""], if_true: PyTree, if_false: PyTree) -> PyT
 
 def size(tree: PyTree[Array | jax.ShapeDtypeStruct]) -> int:
     """The number of scalars in all leaves (arrays or shape structs)."""
-    return sum(int(np.prod(leaf.shape, dtype=np.int64)) for leaf in jax.tree.leaves(tree))
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
 
 
 def num_bytes(tree: PyTree[Any]) -> int:
     """The memory of all array leaves (or shape structs), in bytes."""
     return sum(
-        int(np.prod(leaf.shape, dtype=np.int64)) * np.dtype(leaf.dtype).itemsize
+        math.prod(leaf.shape) * np.dtype(leaf.dtype).itemsize
         for leaf in jax.tree.leaves(tree)
         if hasattr(leaf, "dtype")
     )

@@ -1,6 +1,7 @@
 """Optimizers on disk: weights as safetensors, the rest as JSON. Loading executes nothing."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from optoscope._core.errors import FileFormatError
-from optoscope._core.files import replacing, write_text
+from optoscope._core.files import read_bytes, replacing, write_text
 from optoscope._core.saved_optimizers import (
     DESCRIPTION,
     FORMAT,
@@ -19,14 +20,23 @@ from optoscope._core.saved_optimizers import (
     find,
     read_description,
 )
+from optoscope._core.tensors import from_safetensors, to_safetensors
+from optoscope._core.trees import size
 from optoscope.optimizers._base import OptimizerModule, named_leaves
 from optoscope.optimizers._registry import get
+
+_FLOATS = ("float32", "float64", "bfloat16", "float16")
+_WIDEST_BYTES = 8
+_HEADER_BYTES = 1_000_000
+_MOST_BYTES = 4_000_000_000
 
 
 def save(
     path: str | Path, optimizer: OptimizerModule, metadata: dict[str, Any] | None = None
 ) -> Path:
     """Writes `optimizer.safetensors` and `optimizer.json` into the folder `path`.
+
+    Every weight keeps its own precision: float32, float64, bfloat16 or float16.
 
     Args:
         path: a folder; it is made if need be.
@@ -37,11 +47,10 @@ def save(
         The folder.
 
     Raises:
-        FileFormatError: the optimizer is a composition, which has no registered name.
+        FileFormatError: the optimizer is a composition, which has no registered name, or could
+            not be loaded again: its class, shapes or types are not what its name makes.
         RunDirectoryError: the folder cannot be written.
     """
-    from safetensors.numpy import save as to_safetensors
-
     folder = Path(path)
     description = {
         "format": FORMAT,
@@ -52,7 +61,9 @@ def save(
     }
     # Both are made before either is written: what cannot be saved leaves the folder as it was.
     text = json.dumps(description, indent=2, allow_nan=False) + "\n"
-    weights = to_safetensors({leaf: np.asarray(value) for leaf, value in named_leaves(optimizer)})
+    arrays = {name: _as_array(leaf) for name, leaf in named_leaves(optimizer)}
+    _refuse_what_cannot_be_loaded(optimizer, arrays, description)
+    weights = to_safetensors(arrays)
     with replacing(folder / WEIGHTS) as temporary:
         temporary.write_bytes(weights)
     write_text(folder / DESCRIPTION, text)
@@ -70,30 +81,67 @@ def load(path_or_name: str | Path) -> OptimizerModule:
         UnknownNameError: neither a folder nor a name; the message suggests the nearest names.
         FileFormatError: unknown class, newer version, missing weights or wrong shapes.
     """
-    from safetensors.numpy import load_file
-
     description = read_description(path_or_name)
     folder = find(path_or_name)
     path = folder / WEIGHTS
     try:
-        skeleton = eqx.filter_eval_shape(get, description["class"], **description["configuration"])
+        skeleton = _skeleton(description)
     except Exception as error:  # whatever a configuration trips over, the file is at fault
         raise FileFormatError(f"{folder / DESCRIPTION}: {error}") from None
+    most = min(_WIDEST_BYTES * size(skeleton) + _HEADER_BYTES, _MOST_BYTES)
+    weights = from_safetensors(read_bytes(path, most=most, error=FileFormatError), path)
     try:
-        weights = load_file(path)
-    except Exception as error:  # the same for the weights: an unknown type is a KeyError there
-        raise FileFormatError(f"{path} cannot be read as safetensors: {error}.") from None
+        _check_fit(weights, skeleton)
+    except FileFormatError as error:
+        raise FileFormatError(f"{path}: {error}.") from None
     names = [name for name, _ in named_leaves(skeleton)]
-    leaves, structure = jax.tree.flatten(skeleton)
-    if set(weights) != set(names):
-        odd = sorted(set(weights) ^ set(names))
-        raise FileFormatError(
-            f"{path} does not fit its description: {odd[0]!r} is in one of them only."
-        )
-    for name, leaf in zip(names, leaves, strict=True):
-        if weights[name].shape != leaf.shape or weights[name].dtype != leaf.dtype:
+    # What a file holds does not depend on the reader's flag: float64 stays float64.
+    with jax.enable_x64(True):
+        leaves = [jnp.asarray(weights[name]) for name in names]
+    return jax.tree.unflatten(jax.tree.structure(skeleton), leaves)
+
+
+def _skeleton(description: Mapping[str, Any]) -> OptimizerModule:
+    """The optimizer of a description, with shapes in place of weights."""
+    return eqx.filter_eval_shape(get, description["class"], **description["configuration"])
+
+
+def _as_array(leaf: Any) -> np.ndarray:
+    # JAX takes a plain number for a weight of the usual precision; NumPy's float64 is one as well
+    # for Python, but has a precision of its own.
+    return np.asarray(leaf, np.float32 if type(leaf) in (float, int) else None)
+
+
+def _check_fit(weights: Mapping[str, np.ndarray], skeleton: OptimizerModule) -> None:
+    wanted = dict(named_leaves(skeleton))
+    if set(weights) != set(wanted):
+        odd = sorted(set(weights) ^ set(wanted))
+        raise FileFormatError(f"it does not fit its description: {odd[0]!r} is in one of them only")
+    for name, leaf in wanted.items():
+        array = weights[name]
+        # The precision is the optimizer's own affair; the skeleton's is that of the reader's flag.
+        if array.shape != leaf.shape or array.dtype.name not in _FLOATS:
             raise FileFormatError(
-                f"{path}: {name} has shape {weights[name].shape} and type {weights[name].dtype}, "
-                f"but its description asks for {leaf.shape} and {leaf.dtype}."
+                f"{name} has shape {array.shape} and type {array.dtype}, but its description asks "
+                f"for {leaf.shape} and one of the types {', '.join(_FLOATS)}"
             )
-    return jax.tree.unflatten(structure, [jnp.asarray(weights[name]) for name in names])
+
+
+def _refuse_what_cannot_be_loaded(
+    optimizer: OptimizerModule, arrays: Mapping[str, np.ndarray], description: Mapping[str, Any]
+) -> None:
+    """Raises FileFormatError unless `load` would give the same optimizer back."""
+    made = f"what {description['class']!r} makes of {description['configuration']}"
+    skeleton = _skeleton(description)
+    same = jax.tree.structure(skeleton) == jax.tree.structure(optimizer)
+    if type(skeleton) is not type(optimizer) or not same:
+        raise FileFormatError(
+            f"the optimizer of class {type(optimizer).__name__} cannot be saved: it is not {made}, "
+            "so that another one would be loaded. Save an optimizer that `optimizers.get` makes."
+        )
+    try:
+        _check_fit(arrays, skeleton)
+    except FileFormatError as error:
+        raise FileFormatError(
+            f"the optimizer cannot be saved, since it is not {made}: {error}."
+        ) from None
