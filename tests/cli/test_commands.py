@@ -132,9 +132,11 @@ def test_explain_distils_a_program_that_runs_alone(tmp_path: Path, capsys):
     assert "Mechanisms" in (out / "index.html").read_text()
 
 
-@pytest.mark.parametrize("kind", ["all", "tasks", "optimizers", "pretrained", "datasets", "probes"])
+@pytest.mark.parametrize(
+    "kind", ["all", "tasks", "optimizers", "estimators", "pretrained", "datasets", "probes"]
+)
 def test_list_shows_every_registered_name(kind: str, capsys):
-    from optoscope import tasks, training
+    from optoscope import meta, tasks, training
 
     assert main(["list", kind]) == 0
     shown = capsys.readouterr().out
@@ -142,6 +144,8 @@ def test_list_shows_every_registered_name(kind: str, capsys):
         assert all(name in shown for name in tasks.names())
     if kind in ("all", "optimizers"):
         assert all(name in shown for name in optimizers.names())
+    if kind in ("all", "estimators"):
+        assert all(name in shown for name in meta.ESTIMATORS)
     if kind in ("all", "probes"):
         assert all(name in shown for name in training.PROBES)
 

@@ -12,6 +12,7 @@ import pytest
 from jaxtyping import Array, Float
 
 from optoscope import optimizers, tasks
+from optoscope._core.antithetic import draw_perturbation
 from optoscope._core.errors import InvalidValueError
 from optoscope.meta import (
     PES,
@@ -22,7 +23,7 @@ from optoscope.meta import (
     TruncatedES,
     classification_maximum,
 )
-from optoscope.meta._evolution import draw_horizon, draw_perturbation
+from optoscope.meta._evolution import draw_horizon
 from optoscope.optimizers import OptimizerModule
 from optoscope.tasks import LeastSquares, Task, TaskDistribution
 from optoscope.training import run_keys

@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import json
-import os
 import random
 import shutil
 import signal
@@ -28,6 +27,7 @@ from optoscope._core.errors import (
 from optoscope.bench import grid_search
 from optoscope.meta import (
     PES,
+    Checkpoints,
     Estimator,
     HeldOutLoss,
     MetaGradient,
@@ -292,21 +292,19 @@ def metrics(directory):
     return [{name: value for name, value in line.items() if name != "seconds"} for line in lines]
 
 
-@pytest.mark.parametrize("number_of_signal", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_cleanly_and_the_rest_is_bit_identical(tmp_path, number_of_signal):
+def test_a_run_that_is_asked_to_stop_does_and_the_rest_is_bit_identical(tmp_path):
     whole = noisy_trainer().run(number(), 40, key=KEY, directory=tmp_path / "whole")
-    before = signal.getsignal(number_of_signal)
-
-    def interrupt(report):
-        if report.step == 14:
-            os.kill(os.getpid(), number_of_signal)
-
+    done = []
     part = noisy_trainer().run(
-        number(), 40, key=KEY, directory=tmp_path / "part", on_report=interrupt
+        number(),
+        40,
+        key=KEY,
+        directory=tmp_path / "part",
+        on_report=lambda report: done.append(report.step),
+        stop=lambda: len(done) == 6,
     )
     assert part.interrupted
-    assert part.step in (14, 16)
-    assert signal.getsignal(number_of_signal) is before
+    assert part.step == done[-1] == 14
     rest = noisy_trainer().run(number(), 40, key=KEY, directory=tmp_path / "part")
     assert not rest.interrupted
     assert outcome(rest) == outcome(whole)
@@ -316,6 +314,26 @@ def test_a_signal_stops_cleanly_and_the_rest_is_bit_identical(tmp_path, number_o
     again = noisy_trainer().run(number(), 40, key=KEY, directory=tmp_path / "part")
     assert outcome(again) == outcome(whole)
     assert metrics(tmp_path / "part") == metrics(tmp_path / "whole")
+
+
+def test_an_interrupt_is_passed_on_and_loses_nothing(tmp_path):
+    whole = noisy_trainer().run(number(), 40, key=KEY, directory=tmp_path / "whole")
+
+    def interrupt(report):
+        if report.step == 14:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        noisy_trainer().run(number(), 40, key=KEY, directory=tmp_path / "part", on_report=interrupt)
+    assert Checkpoints(tmp_path / "part" / "checkpoints").steps()[0] == 14
+    rest = noisy_trainer().run(number(), 40, key=KEY, directory=tmp_path / "part")
+    assert outcome(rest) == outcome(whole)
+    assert metrics(tmp_path / "part") == metrics(tmp_path / "whole")
+
+
+def test_no_signal_handler_is_installed(monkeypatch):
+    monkeypatch.setattr(signal, "signal", lambda *_: pytest.fail("a handler is installed"))
+    assert noisy_trainer().run(number(), 4, key=KEY).step == 4
 
 
 def test_without_a_directory_the_outcome_is_the_same(tmp_path):

@@ -103,7 +103,7 @@ def _compilations() -> list[str]:
     """What JAX has compiled since the last look at the memory maps; it grows by itself."""
     since: list[str] = []
 
-    def note(event: str, duration_secs: float, **kwargs: str | int) -> None:
+    def note(event: str, duration_secs: float | int, **kwargs: str | int) -> None:
         if event == _COMPILED:
             since.append(event)
 

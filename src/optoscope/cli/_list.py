@@ -11,7 +11,7 @@ from optoscope.cli._console import console
 
 @dataclass(frozen=True, kw_only=True)
 class List(Command):
-    """List tasks, optimizers, datasets, probes and pretrained optimizers.
+    """List tasks, optimizers, estimators, datasets, probes and pretrained optimizers.
 
     Args:
         kind: what to list.
@@ -20,7 +20,7 @@ class List(Command):
     name: ClassVar[str] = "list"
 
     kind: tyro.conf.Positional[
-        Literal["all", "tasks", "optimizers", "pretrained", "datasets", "probes"]
+        Literal["all", "tasks", "optimizers", "estimators", "pretrained", "datasets", "probes"]
     ] = "all"
 
     def run(self) -> int:
@@ -51,6 +51,16 @@ def _optimizers() -> list[tuple[str, str]]:
     entries = {name: optimizers.REGISTRY[name] for name in optimizers.names()}
     return [
         (name, entry.description + (" (learned)" if entry.learned else ""))
+        for name, entry in entries.items()
+    ]
+
+
+def _estimators() -> list[tuple[str, str]]:
+    from optoscope import meta
+
+    entries = {name: meta.ESTIMATORS[name] for name in meta.ESTIMATORS}
+    return [
+        (name, f"{entry.description}; needs {entry.needs}; {entry.bias}")
         for name, entry in entries.items()
     ]
 
@@ -88,6 +98,7 @@ def _probes() -> list[tuple[str, str]]:
 _ROWS = {
     "tasks": _tasks,
     "optimizers": _optimizers,
+    "estimators": _estimators,
     "pretrained": _pretrained,
     "datasets": _datasets,
     "probes": _probes,

@@ -23,6 +23,7 @@ from optoscope.cli._list import List
 from optoscope.cli._options import check_options, check_repeated
 from optoscope.cli._plot import Plot
 from optoscope.cli._reproduce import Reproduce
+from optoscope.cli._signals import termination_interrupts
 from optoscope.cli._train import Train
 from optoscope.cli._tune import Tune
 
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as stop:
         return int(stop.code or 0)
     try:
-        with warnings.catch_warnings():
+        with termination_interrupts(), warnings.catch_warnings():
             warnings.showwarning = _show_warning
             check_options(command)
             if isinstance(command, RunCommand):

@@ -12,6 +12,7 @@ from optoscope.cli._command import RunCommand, get_task, read_arguments, use_dev
 from optoscope.cli._console import console, steps
 from optoscope.cli._options import Count, CountOrZero, Positive, PositiveOrZero
 from optoscope.cli._processes import Processes
+from optoscope.cli._signals import stop_on_signals
 
 if TYPE_CHECKING:
     from optoscope.meta import Estimator, MetaTrainingResult, Report, Trainer
@@ -22,9 +23,9 @@ class MetaTraining:
     """How to meta-train; the defaults are paper A's.
 
     Args:
-        estimator: of meta-gradients: backpropagation through truncated or whole unrolls, or
-            evolution strategies (persistent, truncated, whole), which need no derivative and
-            stand long horizons.
+        estimator: of meta-gradients, as `optoscope list estimators` shows it: backpropagation
+            through truncated or whole unrolls, or evolution strategies (persistent, truncated,
+            whole), which need no derivative and stand long horizons.
         meta_steps: updates of the optimizer's weights.
         num_tasks: problems (of evolution strategies: antithetic pairs) side by side, whose
             meta-gradients are averaged.
@@ -44,9 +45,7 @@ class MetaTraining:
         devices: local devices (on a CPU: cores) to spread the problems over; 0: as many as fit.
     """
 
-    estimator: Literal["truncated-backprop", "full-backprop", "pes", "truncated-es", "full-es"] = (
-        "truncated-backprop"
-    )
+    estimator: str = "truncated-backprop"
     meta_steps: Count = 10_000
     num_tasks: Count = 1
     truncation: Count = 20
@@ -67,32 +66,26 @@ class MetaTraining:
 def _make_estimator(settings: MetaTraining, distribution: Any) -> "Estimator":
     from optoscope import meta
 
+    entry = meta.ESTIMATORS[settings.estimator]
     maximum = None
-    if settings.estimator in ("pes", "truncated-es", "full-es"):
+    if not entry.needs_derivatives:
         # Of a classifier: what guessing costs, and half more.
         guessing = distribution.metadata.get("guessing_loss")
         maximum = None if guessing is None else 1.5 * guessing
-    shared = {
+    given = {
+        "num_tasks": settings.num_tasks,
+        "num_particles": settings.num_tasks,
         "horizon": settings.horizon,
         "objective": meta.Objective(settings.objective, maximum=maximum),
-        "devices": settings.devices,
-    }
-    truncated = {"truncation": settings.truncation, "stagger": settings.stagger}
-    evolution = {"num_particles": settings.num_tasks, "std": settings.std}
-    backprop = {
-        "num_tasks": settings.num_tasks,
+        "truncation": settings.truncation,
+        "stagger": settings.stagger,
+        "std": settings.std,
         "second_order": settings.second_order,
         "backward_clip": settings.backward_clip or None,
+        "devices": settings.devices,
     }
-    kinds = {
-        "truncated-backprop": (meta.TruncatedBackprop, backprop | truncated),
-        "full-backprop": (meta.FullBackprop, backprop),
-        "pes": (meta.PES, evolution | truncated),
-        "truncated-es": (meta.TruncatedES, evolution | truncated),
-        "full-es": (meta.FullES, evolution),
-    }
-    kind, options = kinds[settings.estimator]
-    return kind(distribution, **shared, **options)
+    options = {name: given[name] for name in entry.options if name in given}
+    return entry.estimator(distribution, **options)
 
 
 def make_trainer(settings: MetaTraining, task: Any, seed: int) -> "Trainer":
@@ -133,7 +126,7 @@ def meta_train(
     """Meta-trains in a run directory, from its newest checkpoint on, and shows how far it is."""
     from optoscope._core.keys import stream
 
-    with steps() as show:
+    with steps() as show, stop_on_signals() as stop:
 
         def on_report(report: "Report") -> None:
             detail = f"inner loss {report.inner_loss:.3f}"
@@ -150,6 +143,7 @@ def meta_train(
             key=stream(seed, "meta-training"),
             directory=directory,
             on_report=on_report,
+            stop=stop,
         )
 
 

@@ -7,16 +7,19 @@ from optoscope.meta._full_backprop import FullBackprop
 from optoscope.meta._full_es import FullES
 from optoscope.meta._metrics import MetricsLog, TensorBoard
 from optoscope.meta._objective import REDUCTIONS, Objective, Penalty, classification_maximum
+from optoscope.meta._registry import ESTIMATORS, EstimatorEntry
 from optoscope.meta._trainer import HeldOutLoss, MetaTrainingResult, Report, Trainer
 from optoscope.meta._truncated_backprop import TruncatedBackprop
 from optoscope.meta._truncated_es import PES, TruncatedES
 
 __all__ = [
+    "ESTIMATORS",
     "PES",
     "REDUCTIONS",
     "Checkpoints",
     "ClipState",
     "Estimator",
+    "EstimatorEntry",
     "FullBackprop",
     "FullES",
     "HeldOutLoss",

@@ -1,13 +1,11 @@
 """Perturbed optimizers on one problem: what every evolution-strategies estimator unrolls."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import InvalidValueError, check_number
@@ -46,31 +44,6 @@ def draw_horizon(key: PRNGKeyArray, horizon: Horizon) -> Int[Array, ""]:
         return jnp.asarray(shortest, jnp.int32)
     exponent = jax.random.uniform(key, minval=math.log(shortest), maxval=math.log(longest + 1))
     return jnp.clip(jnp.floor(jnp.exp(exponent)), shortest, longest).astype(jnp.int32)
-
-
-def draw_perturbation(key: PRNGKeyArray, meta_params: PyTree[Array], std: float) -> PyTree[Array]:
-    """ε ~ N(0, σ²I) in the structure, shapes and types of the meta-parameters.
-
-    One vector is drawn for all of them: drawing leaf by leaf takes as many programs to compile.
-    """
-    flat, unravel = ravel_pytree(meta_params)
-    return unravel(std * jax.random.normal(key, flat.shape, flat.dtype))
-
-
-def perturbed(
-    meta_params: PyTree[Array], perturbation: PyTree[Array], signs: Sequence[int]
-) -> PyTree[Array]:
-    """θ + sign·ε for every sign, stacked on a leading axis."""
-    return jax.tree.map(
-        lambda leaf, noise: jnp.stack([leaf + sign * noise for sign in signs]),
-        meta_params,
-        perturbation,
-    )
-
-
-def scaled(tree: PyTree[Array], factor: Float[Array, ""]) -> PyTree[Array]:
-    """The tree times a number, in its own types."""
-    return jax.tree.map(lambda leaf: (factor * leaf).astype(leaf.dtype), tree)
 
 
 @jax.custom_batching.custom_vmap

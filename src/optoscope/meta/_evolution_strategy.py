@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
+from optoscope._core.antithetic import draw_perturbation, perturbed
 from optoscope._core.chunks import map_chunked, side_by_side
 from optoscope._core.errors import check_number
 from optoscope._core.trees import all_finite
@@ -23,9 +24,7 @@ from optoscope.meta._evolution import (
     Horizon,
     PerturbedRuns,
     Unrolled,
-    draw_perturbation,
     horizon_range,
-    perturbed,
 )
 from optoscope.meta._objective import Objective
 from optoscope.optimizers import Optimizer

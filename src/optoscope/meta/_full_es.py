@@ -5,8 +5,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray, PyTree
 
+from optoscope._core.antithetic import scaled, slope
 from optoscope.meta._estimator import Worker
-from optoscope.meta._evolution import PerturbedRuns, horizon_range, scaled
+from optoscope.meta._evolution import PerturbedRuns, horizon_range
 from optoscope.meta._evolution_strategy import EvolutionStrategy, Sums
 from optoscope.optimizers import Optimizer
 from optoscope.tasks import TaskDistribution
@@ -64,8 +65,7 @@ class FullES(EvolutionStrategy):
         plus, minus = jax.vmap(self.objective, in_axes=(0, 0, None, None))(
             unrolled.losses, unrolled.penalties, unrolled.steps, counted
         )
-        slope = (plus - minus) / (2 * self.std**2)
-        gradient = scaled(noise, slope)
+        gradient = scaled(noise, slope(plus, minus, self.std))
         never = jnp.zeros((), bool)
         sums = self.contribution(unrolled, counted, (plus + minus) / 2, gradient, never)
         return sums, eqx.tree_at(lambda w: w.step, worker, worker.step + 1)

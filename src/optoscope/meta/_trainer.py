@@ -1,8 +1,6 @@
 """The meta-trainer: meta-gradients in, a better optimizer out, at any moment resumable."""
 
 import functools
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -78,7 +76,7 @@ class MetaTrainingResult:
         best_loss: that loss, or None.
         step: meta-steps done.
         skipped: meta-steps left out because their gradient was not finite.
-        interrupted: whether it stopped early, on Ctrl-C or SIGTERM; resume to go on.
+        interrupted: whether it was asked to stop early; resume to go on.
         seconds: time spent, over all sittings.
     """
 
@@ -170,29 +168,6 @@ def _advance(
     return state, jax.tree.map(jnp.nanmean, metrics)
 
 
-@contextmanager
-def _stop_requested() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or SIGTERM sets; a second Ctrl-C interrupts at once."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-
-    def request(number: int, frame: Any) -> None:
-        if event.is_set() and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        event.set()
-
-    previous = {
-        number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield event
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
 @dataclass(frozen=True)
 class Trainer:
     """Meta-trains an optimizer.
@@ -240,8 +215,12 @@ class Trainer:
         key: PRNGKeyArray,
         directory: str | Path | None = None,
         on_report: Callable[[Report], None] | None = None,
+        stop: Callable[[], bool] | None = None,
     ) -> MetaTrainingResult:
         """Meta-trains for `num_steps` meta-steps in all, going on from the newest checkpoint.
+
+        No signal handler is installed. A KeyboardInterrupt (Ctrl-C) is passed on, after what is
+        done has been kept in a checkpoint.
 
         Args:
             optimizer: where to start; its inexact array leaves are trained.
@@ -249,6 +228,8 @@ class Trainer:
             key: PRNG key; the same for a resume.
             directory: the run directory; without one nothing is written.
             on_report: called with every report; of several processes, only the first's is.
+            stop: asked after every call of the compiled program; once it says yes the run ends
+                early, with a checkpoint, and its result says that it was interrupted.
 
         Raises:
             InvalidValueError: fewer than one meta-step.
@@ -277,7 +258,8 @@ class Trainer:
                 log = MetricsLog(Path(directory) / "metrics.jsonl", int(state.step))
         interrupted = False
         started = time.perf_counter() - seconds
-        with _stop_requested() as stop, stops_with_the_others(_advice(directory)):
+        kept = state, seconds
+        with stops_with_the_others(_advice(directory)), _kept(checkpoints, lambda: kept):
             while (step := int(state.step)) < num_steps and not interrupted:
                 length = min(self.steps_per_call - step % self.steps_per_call, num_steps - step)
                 state, metrics = _advance(
@@ -285,7 +267,7 @@ class Trainer:
                 )
                 now = step + length
                 state, evaluation_loss = self._evaluate(state, rest, step, now, num_steps)
-                interrupted = anyone(stop.is_set()) and now < num_steps
+                interrupted = anyone(stop is not None and stop()) and now < num_steps
                 seconds = time.perf_counter() - started
                 report = _report(state, metrics, seconds, evaluation_loss)
                 if log is not None:
@@ -295,6 +277,7 @@ class Trainer:
                     interrupted or _due(step, now, num_steps, self.checkpoint_every)
                 ):
                     checkpoints.save(now, state, {"seconds": seconds})
+                kept = state, seconds
                 if on_report is not None and is_first():
                     on_report(report)
         evaluated = bool(jnp.isfinite(state.best_loss))
@@ -354,6 +337,25 @@ class Trainer:
             "meta learning rate, clip the meta-gradient, shorten the truncation, or start from "
             "an earlier checkpoint."
         )
+
+
+@contextmanager
+def _kept(
+    checkpoints: Checkpoints | None, newest: Callable[[], tuple[MetaState, float]]
+) -> Iterator[None]:
+    """Ctrl-C loses nothing: the newest whole state is saved before it is passed on.
+
+    Several processes save together or not at all, and Ctrl-C may have reached one of them only.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        state, seconds = newest()
+        step = int(state.step)
+        alone = jax.process_count() == 1
+        if checkpoints is not None and alone and step and step not in checkpoints.steps():
+            checkpoints.save(step, state, {"seconds": seconds})
+        raise
 
 
 def _advice(directory: str | Path | None) -> str:

@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PRNGKeyArray, PyTree
 
+from optoscope._core.antithetic import scaled, slope
 from optoscope._core.errors import InvalidValueError, check_number
 from optoscope._core.trees import all_finite
 from optoscope.meta._estimator import Worker
-from optoscope.meta._evolution import PerturbedRuns, draw_horizon, horizon_range, scaled
+from optoscope.meta._evolution import PerturbedRuns, draw_horizon, horizon_range
 from optoscope.meta._evolution_strategy import EvolutionStrategy, Sums
 from optoscope.optimizers import Optimizer
 from optoscope.tasks import TaskDistribution
@@ -96,9 +97,8 @@ class TruncatedStrategy(EvolutionStrategy):
         terms = self.objective.step_terms(
             unrolled.losses[:2], unrolled.penalties[:2], unrolled.steps
         )
-        differences = (terms[0] - terms[1]) / (2 * self.std**2)
-        slope = jnp.sum(differences)
-        gradient = scaled(noise, slope)
+        differences = slope(terms[0], terms[1], self.std)
+        gradient = scaled(noise, jnp.sum(differences))
         perturbation = ()
         if self.persistent:
             # Up to and including a life's last step its earlier perturbations acted, too.

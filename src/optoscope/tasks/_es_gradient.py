@@ -5,9 +5,9 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree, UInt32
 
+from optoscope._core.antithetic import draw_perturbation, moved, scaled, slope
 from optoscope._core.errors import check_number
 from optoscope.tasks._base import Params, Task
 
@@ -22,22 +22,17 @@ class PerturbedBatch(eqx.Module):
 def antithetic_gradient(
     task: Task, params: Params, batch: PerturbedBatch, num_pairs: int, std: float
 ) -> Params:
-    """ĝ = mean over pairs of (ℓ(θ + σε) − ℓ(θ − σε))/(2σ) · ε with ε ~ N(0, I).
+    """ĝ = mean over pairs of (ℓ(θ + ε) − ℓ(θ − ε))/(2σ²) · ε with ε ~ N(0, σ²I).
 
     Its mean is the gradient of the loss smoothed by N(0, σ²I). One pair after the other: a pair
     then needs the memory of two evaluations however many pairs there are.
     """
 
     def add_pair(total: Params, key: PRNGKeyArray) -> tuple[Params, None]:
-        noise = optax.tree.random_like(key, params)
-        ahead, behind = (
-            task.loss(
-                jax.tree.map(lambda p, e, s=sign: p + s * std * e, params, noise), batch.batch
-            )
-            for sign in (1, -1)
-        )
-        slope = (ahead - behind) / (2 * std * num_pairs)
-        return jax.tree.map(lambda t, e: t + slope * e, total, noise), None
+        noise = draw_perturbation(key, params, std)
+        ahead, behind = (task.loss(moved(params, noise, sign), batch.batch) for sign in (1, -1))
+        gradient = scaled(noise, slope(ahead, behind, std) / num_pairs)
+        return jax.tree.map(jnp.add, total, gradient), None
 
     keys = jax.random.split(jax.random.wrap_key_data(batch.key_data), num_pairs)
     return jax.lax.scan(add_pair, jax.tree.map(jnp.zeros_like, params), keys)[0]
@@ -128,7 +123,7 @@ def es_gradient(
     Use it to see how an optimizer copes with very noisy gradients. The noise grows with the
     number of parameters P: a gradient's signal is about the share num_pairs/P of its energy.
 
-    Math: ĝ = mean over pairs of (ℓ(θ + σε) − ℓ(θ − σε))/(2σ) · ε with ε ~ N(0, I), which is the
+    Math: ĝ = mean over pairs of (ℓ(θ + ε) − ℓ(θ − ε))/(2σ²) · ε with ε ~ N(0, σ²I), which is the
     gradient of the loss smoothed by N(0, σ²I) on average.
 
     Source: Salimans et al. (2017), antithetic; paper C, section 5, names "training models with

@@ -1,0 +1,52 @@
+"""Signals ask a command to stop; only the command line handles them."""
+
+import os
+import signal
+import threading
+
+import pytest
+
+from optoscope.cli import _main
+from optoscope.cli._list import List
+from optoscope.cli._signals import stop_on_signals, termination_interrupts
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_asks_to_stop_and_the_handlers_are_put_back(number):
+    before = signal.getsignal(number)
+    with stop_on_signals() as stop:
+        assert not stop()
+        os.kill(os.getpid(), number)
+        assert stop()
+    assert signal.getsignal(number) is before
+
+
+def test_a_second_interrupt_does_not_wait():
+    with stop_on_signals() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+        assert stop()
+
+
+def test_termination_interrupts_a_command(monkeypatch, capsys):
+    monkeypatch.setattr(List, "run", lambda self: os.kill(os.getpid(), signal.SIGTERM))
+    before = signal.getsignal(signal.SIGTERM)
+    assert _main.main(["list"]) == 130
+    assert "interrupted" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_another_thread_leaves_signals_alone():
+    seen = []
+
+    def work():
+        with stop_on_signals() as stop, termination_interrupts():
+            seen.append((stop(), signal.getsignal(signal.SIGTERM)))
+
+    before = signal.getsignal(signal.SIGTERM)
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [(False, before)]
