@@ -19,6 +19,7 @@ CASES = {
     "meta-steps": (["train", "lstm", "--meta-steps", "0"], "--meta-steps is 0"),
     "rate": (["train", "lstm", "--meta-learning-rate", "-1"], "--meta-learning-rate is -1.0"),
     "nan": (["train", "lstm", "--meta-learning-rate", "nan"], "--meta-learning-rate is nan"),
+    "estimator": (["train", "lstm", "--estimator", "pse"], "Did you mean 'pes'"),
     "truncation": (["train", "lstm", "--truncation", "300"], "longer than the horizon"),
     "devices": (["train", "lstm", "--devices", "-1"], "--devices is -1"),
     "uneven": (["train", "lstm", "--num-tasks", "3", "--devices", "2"], "spread evenly"),
