@@ -86,7 +86,7 @@ def make(name, distribution, *, count=8, **wanted):
         "objective": Objective("mean"),
     } | wanted
     entry = ESTIMATORS[name]
-    return entry.estimator(
+    return entry.create(
         distribution, **{key: settings[key] for key in entry.options if key in settings}
     )
 

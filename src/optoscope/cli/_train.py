@@ -85,7 +85,7 @@ def _make_estimator(settings: MetaTraining, distribution: Any) -> "Estimator":
         "devices": settings.devices,
     }
     options = {name: given[name] for name in entry.options if name in given}
-    return entry.estimator(distribution, **options)
+    return entry.create(distribution, **options)
 
 
 def make_trainer(settings: MetaTraining, task: Any, seed: int) -> "Trainer":

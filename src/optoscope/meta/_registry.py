@@ -1,7 +1,9 @@
 """Meta-gradient estimators by name, with what each states about itself."""
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, cast
 
 from optoscope._core.registry import Registry
 from optoscope.meta._estimator import Estimator
@@ -9,6 +11,7 @@ from optoscope.meta._full_backprop import FullBackprop
 from optoscope.meta._full_es import FullES
 from optoscope.meta._truncated_backprop import TruncatedBackprop
 from optoscope.meta._truncated_es import PES, TruncatedES
+from optoscope.tasks import TaskDistribution
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,16 @@ class EstimatorEntry:
     def options(self) -> tuple[str, ...]:
         """The names of the keyword arguments that it takes besides the tasks."""
         return tuple(f.name for f in dataclasses.fields(self.estimator) if f.name != "tasks")
+
+    def create(self, tasks: TaskDistribution, **options: Any) -> Estimator:
+        """The estimator on a distribution of tasks.
+
+        Example:
+            >>> from optoscope.tasks import fixed, Rosenbrock
+            >>> ESTIMATORS["pes"].create(fixed(Rosenbrock()), truncation=5, horizon=20).truncation
+            5
+        """
+        return cast(Callable[..., Estimator], self.estimator)(tasks, **options)
 
     @property
     def needs(self) -> str:
