@@ -17,7 +17,7 @@ test: $(VENV)/.installed-dev
 	JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(PYTEST) -n 2 -m "not slow"
 	$(PYTEST) -n 2 -m "not slow" $(OPTIMIZED)
 
-OPTIMIZED := tests/core/test_programs.py tests/optimizers/test_mean_squares.py \
+OPTIMIZED := tests/core/test_programs.py tests/optimizers/test_sums_of_squares.py \
   tests/optimizers/test_exponential.py tests/optimizers/test_mlp.py
 
 # The slow ones too, and everything compiled as users have it.

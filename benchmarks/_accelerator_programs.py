@@ -17,7 +17,7 @@ from _accelerator_problems import every_rank, on_default_device, optimizer_on_ho
 from optoscope import optimizers
 from optoscope._core.programs import Program, compiler_options
 from optoscope.optimizers import _inputs
-from optoscope.optimizers._mean_squares import as_array
+from optoscope.optimizers._sums_of_squares import as_array
 
 # Libraries that only a CPU's programs call.
 _CPU_CALL = re.compile(r"cpu|lapack|^blas_|onednn|eigen", re.IGNORECASE)

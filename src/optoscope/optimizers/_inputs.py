@@ -12,7 +12,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from optoscope.optimizers._accumulators import Accumulators, factored_axes
-from optoscope.optimizers._mean_squares import Factors, InverseRoot, Tensor, sums_of_squares
+from optoscope.optimizers._sums_of_squares import Factors, InverseRoot, Tensor, sums_of_squares
 
 TIME_SCALES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1e3, 3e3, 1e4, 3e4, 1e5)
 NUM_NORMALIZED = 28
@@ -131,7 +131,7 @@ def _products(
     """Inputs 0, 2 to 12 and 25 to 27; for rank below 2 all of 0 to 27 but 1.
 
     Returns:
-        For every loop of `mean_squares` what is measured in it.
+        For every loop of `sums_of_squares` what is measured in it.
     """
     for_gradient, for_momenta = _factors(accumulators)
     averages = () if accumulators.columns is not None else accumulators.rows

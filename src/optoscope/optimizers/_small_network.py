@@ -25,7 +25,7 @@ from optoscope.optimizers._inputs import (
     measure,
     time_features,
 )
-from optoscope.optimizers._mean_squares import as_array
+from optoscope.optimizers._sums_of_squares import as_array
 
 HIDDEN = 4
 

@@ -9,8 +9,8 @@ from optoscope.analysis.quadratic import (
     NoisyQuadratic,
     dynamics_matrix,
     eigenvalue_maps,
-    figure_1_model,
 )
+from optoscope.papers.stability._theory_arrays import figure_1_model
 
 
 def maps_of(seed=0, num_strengths=21, **options):

@@ -1,31 +1,16 @@
-"""The noisy quadratic model: when an optimizer is stable, and what that does to meta-training."""
+"""The noisy quadratic model: when an optimizer is stable, and what its meta-gradients do."""
 
 from optoscope.analysis.quadratic._curvature_runs import CurvatureRuns, curvature_runs
 from optoscope.analysis.quadratic._eigenvalue_maps import (
     INTERVENTIONS,
     EigenvalueMaps,
-    Figure1Model,
     eigenvalue_maps,
-    figure_1_model,
-)
-from optoscope.analysis.quadratic._figures import (
-    figure_1_arrays,
-    figure_2a_arrays,
-    figure_2bc_arrays,
-    stable_curvature_arrays,
 )
 from optoscope.analysis.quadratic._gradient_variance import (
     PAPER_HORIZONS,
     GradientVariance,
     gradient_variance,
     paper_nominals,
-)
-from optoscope.analysis.quadratic._meta_training import (
-    PAPER_FRACTIONS,
-    MetaSettings,
-    MetaTraining,
-    meta_train,
-    paper_meta_nominals,
 )
 from optoscope.analysis.quadratic._model import (
     MatrixOptimizer,
@@ -49,16 +34,12 @@ from optoscope.analysis.quadratic._stable_curvature import StableCurvature, stab
 
 __all__ = [
     "INTERVENTIONS",
-    "PAPER_FRACTIONS",
     "PAPER_HORIZONS",
     "CurvatureRuns",
     "EigenvalueMaps",
     "ExpectedLoss",
-    "Figure1Model",
     "GradientVariance",
     "MatrixOptimizer",
-    "MetaSettings",
-    "MetaTraining",
     "NoisyQuadratic",
     "StabilityBounds",
     "StableCurvature",
@@ -67,13 +48,7 @@ __all__ = [
     "eigenvalue_maps",
     "expected_loss",
     "expected_loss_and_gradient",
-    "figure_1_arrays",
-    "figure_1_model",
-    "figure_2a_arrays",
-    "figure_2bc_arrays",
     "gradient_variance",
-    "meta_train",
-    "paper_meta_nominals",
     "paper_nominals",
     "parameter_covariance",
     "preconditioned_bounds",
@@ -81,5 +56,4 @@ __all__ = [
     "spectral_radius",
     "stability_bounds",
     "stable_curvature",
-    "stable_curvature_arrays",
 ]

@@ -7,9 +7,8 @@ import numpy as np
 from jaxtyping import Complex128, Float64
 from scipy.optimize import linear_sum_assignment
 
-from optoscope._core.errors import check_number, check_seed
+from optoscope._core.errors import check_number
 from optoscope.analysis.quadratic._model import (
-    Matrix,
     NoisyQuadratic,
     checked_square,
     dynamics_matrix,
@@ -38,42 +37,6 @@ class EigenvalueMaps:
     def spectral_radii(self, intervention: str) -> Float64[np.ndarray, " strengths"]:
         """ρ(A) while an intervention is turned on."""
         return np.abs(self.eigenvalues[intervention]).max(axis=1)
-
-
-@dataclass(frozen=True)
-class Figure1Model:
-    """A problem and a linear learned optimizer that is unstable on it, with what cures it.
-
-    Args:
-        quadratic: the problem.
-        preconditioner: P, not symmetric.
-        nominal: α of the full nominal term.
-        weight_decay: the share of P that the full weight decay takes away, in [0, 1].
-    """
-
-    quadratic: NoisyQuadratic
-    preconditioner: Matrix
-    nominal: float
-    weight_decay: float
-
-
-def figure_1_model(seed: int = 0, size: int = 6) -> Figure1Model:
-    """An example like that of figure 1, whose numbers the paper does not give.
-
-    H has eigenvalues spread evenly on a logarithmic scale from 0.5 to 5 in a random basis, P is
-    a random matrix of independent normal entries: a learned optimizer at the start of
-    meta-training, which climbs in some directions and turns in others.
-
-    Args:
-        seed: of the random basis and of P.
-        size: parameters n, at least 1.
-    """
-    check_number("size", size, minimum=1)
-    generator = np.random.default_rng(check_seed(seed))
-    basis, _ = np.linalg.qr(generator.standard_normal((size, size)))
-    hessian = (basis * np.geomspace(0.5, 5.0, size)) @ basis.T
-    P = 0.5 * generator.standard_normal((size, size)) / size**0.5
-    return Figure1Model(NoisyQuadratic((hessian + hessian.T) / 2), P, 0.35, 0.5)
 
 
 def eigenvalue_maps(

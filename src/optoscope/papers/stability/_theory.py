@@ -11,6 +11,13 @@ from optoscope.optimizers import Optimizer
 from optoscope.papers._parts import Arrays, Part, Workspace
 from optoscope.papers.stability._learn import all_learned, load_learned
 from optoscope.papers.stability._setting import MAIN, Setting
+from optoscope.papers.stability._theory_arrays import (
+    figure_1_arrays,
+    figure_1_model,
+    figure_2a_arrays,
+    figure_2bc_arrays,
+    stable_curvature_arrays,
+)
 
 # Draws of the bounds come in batches, so that there is a spread.
 BATCHES = 10
@@ -23,17 +30,17 @@ _RATE = 0.1
 def eigenvalues(setting: Setting) -> Part:
     """Figure 1, and the same interventions on further random examples.
 
-    As `analysis.quadratic.figure_1_arrays`; `examples/before` and `examples/<intervention>` are
+    As `figure_1_arrays`; `examples/before` and `examples/<intervention>` are
     the eigenvalues of other examples, (examples, n).
     """
     count = setting.scale.examples
 
     def compute(needed: Mapping[str, Arrays], workspace: Workspace) -> Arrays:
-        arrays: dict[str, Any] = dict(quadratic.figure_1_arrays(setting.seed))
+        arrays: dict[str, Any] = dict(figure_1_arrays(setting.seed))
         found: dict[str, list[np.ndarray]] = {}
         for example in range(count):
             # The example that is drawn is not among those that are counted.
-            model = quadratic.figure_1_model(1000 * (setting.seed + 1) + example)
+            model = figure_1_model(1000 * (setting.seed + 1) + example)
             maps = quadratic.eigenvalue_maps(
                 model.quadratic,
                 model.preconditioner,
@@ -135,7 +142,7 @@ def bounds(setting: Setting) -> Part:
 
 
 def meta_gradient_variance(setting: Setting) -> Part:
-    """Figure 2a as `analysis.quadratic.figure_2a_arrays`, and repeats with other seeds.
+    """Figure 2a as `figure_2a_arrays`, and repeats with other seeds.
 
     `repeats/trace_variance` (repeats, α, T) from a fifth of the runs each, and `lowered_up_to`
     (T,): up to which share of 2/λ_max every α has a smaller variance than α = 0.
@@ -145,15 +152,13 @@ def meta_gradient_variance(setting: Setting) -> Part:
     few = max(2, scale.variance_seeds // REPEATS)
 
     def compute(needed: Mapping[str, Arrays], workspace: Workspace) -> Arrays:
-        arrays = quadratic.figure_2a_arrays(
+        arrays = figure_2a_arrays(
             setting.seed, num_seeds=scale.variance_seeds, **counts
         )  # fmt: skip
         repeats = []
         for repeat in range(REPEATS):
             workspace.report(repeat + 1, REPEATS + 1)
-            again = quadratic.figure_2a_arrays(
-                1000 * (setting.seed + 1) + repeat, num_seeds=few, **counts
-            )
+            again = figure_2a_arrays(1000 * (setting.seed + 1) + repeat, num_seeds=few, **counts)
             repeats.append(again["trace_variance"])
         return arrays | {
             "repeats/trace_variance": np.stack(repeats),
@@ -174,7 +179,7 @@ def lowered_up_to(arrays: Arrays) -> np.ndarray:
 
 
 def quadratic_meta_training(setting: Setting) -> Part:
-    """Figures 2b and 2c, as `analysis.quadratic.figure_2bc_arrays`."""
+    """Figures 2b and 2c, as `figure_2bc_arrays`."""
     scale = setting.scale
     counts: dict[str, Any] = {
         "num_meta_steps": scale.quadratic_meta_steps,
@@ -183,13 +188,13 @@ def quadratic_meta_training(setting: Setting) -> Part:
     }
 
     def compute(needed: Mapping[str, Arrays], workspace: Workspace) -> Arrays:
-        return quadratic.figure_2bc_arrays(setting.seed, **counts)
+        return figure_2bc_arrays(setting.seed, **counts)
 
     return Part("quadratic-meta-training", {"seed": setting.seed, **counts}, compute)
 
 
 def stable_curvature(setting: Setting) -> Part:
-    """Joint stability of parameter and state, as `analysis.quadratic.stable_curvature_arrays`.
+    """Joint stability of parameter and state, as `stable_curvature_arrays`.
 
     Of SGD, momentum, Adam and the first meta-seed of the main arms. These last normalise their
     inputs over a tensor; here a tensor is the one parameter, as in the runs beside.
@@ -207,7 +212,7 @@ def stable_curvature(setting: Setting) -> Part:
         contenders |= {arm: load_learned(needed[part.name], arm) for arm, part in trained.items()}
         arrays: Arrays = {}
         for index, (name, contender) in enumerate(contenders.items()):
-            arrays |= quadratic.stable_curvature_arrays({name: contender}, num_steps=steps)
+            arrays |= stable_curvature_arrays({name: contender}, num_steps=steps)
             workspace.report(index + 1, len(contenders))
         return arrays
 

@@ -60,7 +60,7 @@ def eigenvalue_figure(arrays: Arrays) -> Figure:
     """Figure 1.
 
     Args:
-        arrays: as `analysis.quadratic.figure_1_arrays` makes them.
+        arrays: as paper C's `figure_1_arrays` makes them.
     """
     paths = {name: arrays[f"{name}/eigenvalues"] for name in _INTERVENTIONS}
     everything = np.concatenate([path.ravel() for path in paths.values()])
@@ -114,8 +114,8 @@ def stability_figure(variance: Arrays, training: Arrays) -> Figure:
     """Figure 2.
 
     Args:
-        variance: as `analysis.quadratic.figure_2a_arrays` makes them.
-        training: as `analysis.quadratic.figure_2bc_arrays` makes them.
+        variance: as paper C's `figure_2a_arrays` makes them.
+        training: as paper C's `figure_2bc_arrays` makes them.
     """
     with style():
         figure = Figure(figsize=(14.0, 4.6), layout="constrained")
@@ -229,7 +229,7 @@ def curvature_figure(
     """Joint stability of parameter and state, one panel an optimizer.
 
     Args:
-        arrays: as `analysis.quadratic.stable_curvature_arrays` makes them.
+        arrays: as paper C's `stable_curvature_arrays` makes them.
         names: the optimizers to show, with the words to show for them.
         look: their colours; chosen from the names when not given.
     """

@@ -7,35 +7,48 @@ import pytest
 
 from optoscope._core.errors import InvalidValueError
 from optoscope.analysis.quadratic import (
-    MetaSettings,
     NoisyQuadratic,
     dynamics_matrix,
     expected_loss,
     expected_loss_and_gradient,
+)
+from optoscope.papers.stability._quadratic_meta_training import (
+    FixedNominal,
+    MetaSettings,
     meta_train,
 )
-from optoscope.analysis.quadratic._meta_training import _antithetic_estimate
 
 QUADRATIC = NoisyQuadratic.paper()
 
 
 def test_the_estimate_is_the_exact_gradient_and_a_tenth_would_be_seen():
+    """With a nominal step, which is no meta-parameter."""
     P, settings = np.array([[0.1, -0.1], [0.1, 0.0]]), MetaSettings(horizon=4, num_particles=2000)
+    estimator = settings.estimator(QUADRATIC)
     with jax.enable_x64(True):
-        estimate = jax.jit(
-            jax.vmap(
-                lambda key: _antithetic_estimate(
-                    QUADRATIC, jnp.asarray(P), jnp.asarray(0.0), key, settings
-                )
-            )
-        )
-        losses, gradients = map(np.asarray, estimate(jax.random.split(jax.random.key(0), 32)))
-    exact = expected_loss_and_gradient(QUADRATIC, P, 0.0, horizon=4)
+        optimizer = FixedNominal(jnp.asarray(P), jnp.asarray(1), (0.0, 0.05))
+
+        def estimate(key):
+            got, _ = estimator.estimate(optimizer, estimator.init(optimizer, key), key)
+            assert len(jax.tree.leaves(got.gradient)) == 1
+            return got.loss, got.gradient.preconditioner
+
+        keys = jax.random.split(jax.random.key(0), 32)
+        losses, gradients = map(np.asarray, jax.jit(jax.vmap(estimate))(keys))
+    exact = expected_loss_and_gradient(QUADRATIC, P, 0.05, horizon=4)
     error = np.linalg.norm(gradients.std(axis=0, ddof=1)) / 32**0.5
     distance = np.linalg.norm(gradients.mean(axis=0) - exact.gradient)
     assert distance < 4 * error
     assert 0.1 * np.linalg.norm(exact.gradient) > 4 * error
     assert abs(losses.mean() - exact.value) < 4 * losses.std(ddof=1) / 32**0.5 + 1e-3
+
+
+def test_the_nominal_step_is_the_chosen_one():
+    optimizer = FixedNominal(jnp.array([[0.1, -0.1], [0.1, 0.0]]), jnp.asarray(2), (0.0, 0.5, 0.25))
+    grads = jnp.array([1.0, -2.0])
+    updates, state = optimizer.update(grads, optimizer.init(grads))
+    np.testing.assert_allclose(updates, -(0.25 * grads + optimizer.preconditioner @ grads))
+    assert state is None
 
 
 @pytest.fixture(scope="module")

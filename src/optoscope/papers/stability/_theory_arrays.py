@@ -1,29 +1,65 @@
 """The theory figures of paper C as arrays, ready to be kept in records and drawn."""
 
-import numpy as np
+from dataclasses import dataclass
 
-from optoscope._core.errors import InvalidValueError
+import numpy as np
+from jaxtyping import Float64
+
+from optoscope._core.errors import InvalidValueError, check_number, check_seed
 from optoscope._core.keys import stream
-from optoscope.analysis.quadratic._eigenvalue_maps import (
+from optoscope.analysis.quadratic import (
     INTERVENTIONS,
-    eigenvalue_maps,
-    figure_1_model,
-)
-from optoscope.analysis.quadratic._gradient_variance import (
     PAPER_HORIZONS,
+    NoisyQuadratic,
+    eigenvalue_maps,
     gradient_variance,
     paper_nominals,
+    stable_curvature,
 )
-from optoscope.analysis.quadratic._meta_training import (
+from optoscope.optimizers import Optimizer
+from optoscope.papers.stability._quadratic_meta_training import (
     MetaSettings,
     meta_train,
     paper_meta_nominals,
 )
-from optoscope.analysis.quadratic._model import NoisyQuadratic
-from optoscope.analysis.quadratic._stable_curvature import stable_curvature
-from optoscope.optimizers import Optimizer
 
 Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Figure1Model:
+    """A problem and a linear learned optimizer that is unstable on it, with what cures it.
+
+    Args:
+        quadratic: the problem.
+        preconditioner: P, not symmetric.
+        nominal: α of the full nominal term.
+        weight_decay: the share of P that the full weight decay takes away, in [0, 1].
+    """
+
+    quadratic: NoisyQuadratic
+    preconditioner: Float64[np.ndarray, "n n"]
+    nominal: float
+    weight_decay: float
+
+
+def figure_1_model(seed: int = 0, size: int = 6) -> Figure1Model:
+    """An example like that of figure 1, whose numbers the paper does not give.
+
+    H has eigenvalues spread evenly on a logarithmic scale from 0.5 to 5 in a random basis, P is
+    a random matrix of independent normal entries: a learned optimizer at the start of
+    meta-training, which climbs in some directions and turns in others.
+
+    Args:
+        seed: of the random basis and of P.
+        size: parameters n, at least 1.
+    """
+    check_number("size", size, minimum=1)
+    generator = np.random.default_rng(check_seed(seed))
+    basis, _ = np.linalg.qr(generator.standard_normal((size, size)))
+    hessian = (basis * np.geomspace(0.5, 5.0, size)) @ basis.T
+    P = 0.5 * generator.standard_normal((size, size)) / size**0.5
+    return Figure1Model(NoisyQuadratic((hessian + hessian.T) / 2), P, 0.35, 0.5)
 
 
 def figure_1_arrays(seed: int = 0, *, size: int = 6, num_strengths: int = 41) -> Arrays:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from optoscope.optimizers._mean_squares import InverseRoot, as_array, sums_of_squares
+from optoscope.optimizers._sums_of_squares import InverseRoot, as_array, sums_of_squares
 
 # Folded more than once, with a rest, along the last axis, along none of its own, and small.
 SHAPES = [(64, 128), (784, 16), (1003, 16), (9973 * 4, 2), (3, 1009), (2,) * 12, (3, 3, 64, 32)]

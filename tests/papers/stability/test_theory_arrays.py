@@ -5,9 +5,9 @@ import pytest
 
 from optoscope import optimizers
 from optoscope._core.errors import InvalidValueError
-from optoscope.analysis.quadratic import (
-    INTERVENTIONS,
-    MetaSettings,
+from optoscope.analysis.quadratic import INTERVENTIONS
+from optoscope.papers.stability._quadratic_meta_training import MetaSettings
+from optoscope.papers.stability._theory_arrays import (
     figure_1_arrays,
     figure_2a_arrays,
     figure_2bc_arrays,

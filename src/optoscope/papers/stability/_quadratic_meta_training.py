@@ -11,13 +11,15 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Float64, Int, Key, PRNGKeyArray
 
+from optoscope import tasks
 from optoscope._core.errors import InvalidValueError, check_number
 from optoscope._core.programs import Program
-from optoscope._core.trees import select
-from optoscope.analysis.quadratic._model import MatrixOptimizer, NoisyQuadratic, dynamics_matrix
+from optoscope._core.trees import all_finite, select
+from optoscope.analysis.quadratic import MatrixOptimizer, NoisyQuadratic, dynamics_matrix
 from optoscope.analysis.quadratic._moments import expected_losses
+from optoscope.meta import FullES, Objective
+from optoscope.optimizers import OptimizerModule
 from optoscope.training import run_keys
-from optoscope.training._train import run_once
 
 PAPER_FRACTIONS = (0.0, 0.1, 0.2, 0.3, 0.4)
 
@@ -56,6 +58,56 @@ class MetaSettings:
         for name in ("weight_decay", "start_scale"):
             check_number(name, getattr(self, name), minimum=0)
 
+    def estimator(self, quadratic: NoisyQuadratic) -> FullES:
+        """The library's evolution strategies on runs of T steps, whose mean loss counts."""
+        # The loss at φ₀ is no part of equation 8: it weighs nothing, and the run is one longer.
+        weights = jnp.ones(self.horizon + 1).at[0].set(0.0)
+        return FullES(
+            tasks.fixed(quadratic),
+            num_particles=self.num_particles,
+            horizon=self.horizon + 1,
+            std=self.sigma,
+            objective=Objective("mean", weights=weights),
+        )
+
+    def meta_optimizer(self) -> optax.GradientTransformation:
+        """AdamW behind the clipping of every entry."""
+        return optax.chain(
+            optax.clip(self.clip), optax.adamw(self.learning_rate, weight_decay=self.weight_decay)
+        )
+
+
+class FixedNominal(OptimizerModule):
+    """`MatrixOptimizer` whose P is meta-trained while α is not.
+
+    Args:
+        preconditioner: P, the only meta-parameter.
+        choice: which of the nominal steps is α; a whole number, so that nothing trains it.
+        nominals: the values to choose from.
+    """
+
+    preconditioner: Float[Array, "n n"]
+    choice: Int[Array, ""]
+    nominals: tuple[float, ...] = eqx.field(static=True)
+
+    def _matrix(self) -> MatrixOptimizer:
+        nominals = jnp.asarray(self.nominals, self.preconditioner.dtype)
+        return MatrixOptimizer(self.preconditioner, nominals[self.choice])
+
+    def init(self, params: Float[Array, " n"]) -> None:
+        """There is no state."""
+        return self._matrix().init(params)
+
+    def update(
+        self,
+        grads: Float[Array, " n"],
+        state: None,
+        params: Float[Array, " n"] | None = None,
+        **extra: Any,
+    ) -> tuple[Float[Array, " n"], None]:
+        """−(α I + P) g."""
+        return self._matrix().update(grads, state, params, **extra)
+
 
 @dataclass(frozen=True)
 class MetaTraining:
@@ -67,8 +119,9 @@ class MetaTraining:
         preconditioners: P.
         eigenvalue_magnitudes: |λ(A)|, from the largest down.
         expected_loss: the exact expected loss over T steps at each P.
-        sampled_loss: the mean loss of the sampled runs since the record before; NaN at the first.
-        skipped: meta-steps left out because the estimate was not finite.
+        sampled_loss: the mean loss of the sampled runs since the record before; NaN at the first,
+            and where no run was finite.
+        skipped: meta-steps left out because no pair of runs was finite.
     """
 
     nominals: Float64[np.ndarray, " nominals"]
@@ -100,81 +153,58 @@ def paper_meta_nominals(
 
 
 class _Carry(eqx.Module):
-    preconditioner: Float[Array, "n n"]
-    optimizer_state: Any
+    optimizer: FixedNominal
+    meta_state: Any
     skipped: Int[Array, ""]
-
-
-def _antithetic_estimate(
-    quadratic: NoisyQuadratic,
-    preconditioner: Float[Array, "n n"],
-    nominal: Float[Array, ""],
-    key: PRNGKeyArray,
-    settings: MetaSettings,
-) -> tuple[Float[Array, ""], Float[Array, "n n"]]:
-    """The mean loss and mean (L⁺ − L⁻)/(2σ²)·ε; both signs meet the same start and noise."""
-
-    def mean_loss(P: Float[Array, "n n"], key: PRNGKeyArray) -> Float[Array, ""]:
-        init_key, batch_key = jax.random.split(key)
-        optimizer = MatrixOptimizer(P, nominal)
-        # The loss at φ₀ is no part of equation 8.
-        losses, _, _ = run_once(quadratic, optimizer, settings.horizon + 1, init_key, batch_key)
-        return jnp.mean(losses[1:])
-
-    def particle(key: PRNGKeyArray) -> tuple[Float[Array, ""], Float[Array, "n n"]]:
-        noise_key, run_key = jax.random.split(key)
-        epsilon = settings.sigma * jax.random.normal(noise_key, preconditioner.shape)
-        signs = jnp.array([1.0, -1.0])
-        plus, minus = jax.vmap(lambda s: mean_loss(preconditioner + s * epsilon, run_key))(signs)
-        return (plus + minus) / 2, (plus - minus) / (2 * settings.sigma**2) * epsilon
-
-    losses, gradients = jax.vmap(particle)(run_keys(key, settings.num_particles))
-    return jnp.mean(losses), jnp.mean(gradients, axis=0)
 
 
 @Program
 def _meta_train(
-    quadratic: NoisyQuadratic,
-    nominals: Float[Array, " nominals"],
+    estimator: FullES,
+    size: int,
+    nominals: tuple[float, ...],
     keys: Key[Array, " seeds"],
     settings: MetaSettings,
     num_records: int,
     record_every: int,
 ) -> tuple[Array, Array, Array, Array]:
-    meta_optimizer = optax.chain(
-        optax.clip(settings.clip),
-        optax.adamw(settings.learning_rate, weight_decay=settings.weight_decay),
-    )
+    """All α and seeds side by side, which `meta.Trainer`, made for one optimizer, does not do."""
+    meta_optimizer = settings.meta_optimizer()
 
-    def step(
-        carry: _Carry, key: PRNGKeyArray, nominal: Float[Array, ""]
-    ) -> tuple[_Carry, Float[Array, ""]]:
-        P, state = carry.preconditioner, carry.optimizer_state
-        loss, gradient = _antithetic_estimate(quadratic, P, nominal, key, settings)
-        finite = jnp.all(jnp.isfinite(gradient))
-        updates, new_state = meta_optimizer.update(gradient, state, P)
-        moved = optax.apply_updates(P, updates)
-        new, new_state = select(finite, (moved, new_state), (P, state))
-        return _Carry(new, new_state, carry.skipped + ~finite), loss
+    def step(carry: _Carry, key: PRNGKeyArray) -> tuple[_Carry, Float[Array, ""]]:
+        optimizer, P = carry.optimizer, carry.optimizer.preconditioner
+        worker_key, estimate_key = jax.random.split(key)
+        # Whole lives keep nothing from one estimate to the next.
+        workers = estimator.init(optimizer, worker_key)
+        estimate, _ = estimator.estimate(optimizer, workers, estimate_key)
+        gradient = estimate.gradient.preconditioner
+        updates, meta_state = meta_optimizer.update(gradient, carry.meta_state, P)
+        # Without a usable pair the loss is NaN and the gradient zero.
+        usable = jnp.isfinite(estimate.loss) & all_finite(gradient)
+        P, meta_state = select(
+            usable, (optax.apply_updates(P, updates), meta_state), (P, carry.meta_state)
+        )
+        optimizer = eqx.tree_at(lambda o: o.preconditioner, optimizer, P)
+        return _Carry(optimizer, meta_state, carry.skipped + ~usable), estimate.loss
 
-    def one(nominal: Float[Array, ""], key: PRNGKeyArray) -> tuple[Array, Array, Array, Array]:
+    def one(choice: Int[Array, ""], key: PRNGKeyArray) -> tuple[Array, Array, Array, Array]:
         start_key, train_key = jax.random.split(key)
-        n = quadratic.size
-        start = settings.start_scale * jax.random.normal(start_key, (n, n))
-        carry = _Carry(start, meta_optimizer.init(start), jnp.zeros((), jnp.int32))
+        start = settings.start_scale * jax.random.normal(start_key, (size, size))
+        optimizer = FixedNominal(start, choice, nominals)
+        carry = _Carry(optimizer, meta_optimizer.init(start), jnp.zeros((), jnp.int32))
 
         def block(carry: _Carry, index: Array) -> tuple[_Carry, tuple[Array, Array]]:
             keys = jax.vmap(lambda i: jax.random.fold_in(train_key, i))(
                 index * record_every + jnp.arange(record_every)
             )
-            carry, losses = jax.lax.scan(lambda c, k: step(c, k, nominal), carry, keys)
-            return carry, (carry.preconditioner, jnp.mean(losses))
+            carry, losses = jax.lax.scan(step, carry, keys)
+            return carry, (carry.optimizer.preconditioner, jnp.nanmean(losses))
 
         carry, (trace, losses) = jax.lax.scan(block, carry, jnp.arange(num_records))
         return start, trace, losses, carry.skipped
 
     over_seeds = jax.vmap(one, in_axes=(None, 0))
-    return jax.vmap(over_seeds, in_axes=(0, None))(nominals, keys)
+    return jax.vmap(over_seeds, in_axes=(0, None))(jnp.arange(len(nominals)), keys)
 
 
 def meta_train(
@@ -189,9 +219,9 @@ def meta_train(
 ) -> MetaTraining:
     """Meta-trains the matrix P, with α fixed, for several α and seeds in one program.
 
-    Antithetic evolution strategies on the mean loss of sampled runs, AdamW on the estimate. The
-    seeds are shared by the values of α, so these are compared pair by pair. The dynamics'
-    eigenvalues are those of A at the unperturbed P.
+    `meta.FullES` on the mean loss of sampled runs, AdamW on its estimate. The seeds are shared by
+    the values of α, so these are compared pair by pair. The dynamics' eigenvalues are those of A
+    at the unperturbed P.
 
     Source: paper C, figures 2b and 2c, appendix B.1 (five seeds).
 
@@ -226,9 +256,10 @@ def meta_train(
     check_number("num_meta_steps", num_meta_steps, minimum=record_every)
     check_number("num_seeds", num_seeds, minimum=1)
     num_records = num_meta_steps // record_every
+    estimator, values = settings.estimator(quadratic), tuple(chosen.tolist())
     with jax.enable_x64(True):
         outcome = _meta_train(
-            quadratic, jnp.asarray(chosen), run_keys(key, num_seeds), settings,
+            estimator, quadratic.size, values, run_keys(key, num_seeds), settings,
             num_records, record_every,
         )  # fmt: skip
         start, trace, losses, skipped = (np.asarray(part) for part in outcome)
