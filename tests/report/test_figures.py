@@ -6,13 +6,22 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from optoscope import report
+from optoscope._core.drawings import Drawing, ProbeText
+from optoscope._core.errors import FileFormatError
 from optoscope.report import SearchRecord
 from optoscope.report._curves import _loss_limits
-from optoscope.report._probe_curves import probe_curves
+from optoscope.report._probe_figures import probe_figures, probe_texts
 from optoscope.report._search import _score_limits
 from optoscope.report._statistics import spread
 from optoscope.report._style import looks, save
-from support.run_files import interval, make_losses, make_probes, make_results, make_search
+from support.run_files import (
+    interval,
+    make_losses,
+    make_probe_texts,
+    make_probes,
+    make_results,
+    make_search,
+)
 
 
 def texts(figure: Figure) -> str:
@@ -88,20 +97,70 @@ def test_one_optimizer_has_one_colour_in_all_figures(full_run):
     assert len(colours) == 1
 
 
-def test_probes_draw_scalars_with_what_to_compare_them_with():
+def test_probes_draw_what_they_say_with_what_to_compare_it_with():
     (figure,) = (kind for kind in report.FIGURES if kind.name == "probes")
     labels = ["cosine: rescale", "α of update noise", "norm of the update"]
-    run = report.Run(Path(), {}, probes=make_probes(("adam",)))
+    texts = probe_texts(make_probe_texts())
+    run = report.Run(Path(), {}, probes=make_probes(("adam",)), probe_texts=texts)
     assert figure.can_draw(run)
-    drawn = probe_curves(run.probes, look=looks(("adam",)))
+    drawn = probe_figures(run.probes, texts, look=looks(("adam",)))
     panels = [axes for axes in drawn.axes if axes.get_visible()]
     assert [axes.get_ylabel() for axes in panels] == labels
     assert panels[0].get_yscale() == "log"
     assert panels[1].get_yscale() == "linear"
     np.testing.assert_array_equal(panels[0].lines[0].get_xdata(), np.arange(0, 100, 10))
     np.testing.assert_array_equal(panels[0].lines[1].get_ydata(), 0.03)
+    said = figure.text_of(run)
+    assert "symmetry: How symmetry is read." in said.how_to_read
+    assert "norms: What norms hides." in said.what_it_does_not_show
     only_vectors = {key: v for key, v in run.probes.items() if key.endswith((".vector", "steps"))}
-    assert not figure.can_draw(report.Run(Path(), {}, probes=only_vectors))
+    assert not figure.can_draw(report.Run(Path(), {}, probes=only_vectors, probe_texts=texts))
+    assert not figure.can_draw(report.Run(Path(), {}, probes=run.probes))
+
+
+def test_a_histogram_is_drawn_for_each_optimizer_and_a_spread_for_all():
+    bins, steps = np.array([0.1, 1.0, 10.0]), np.array([0, 5])
+    counts = np.array([[[3, 1], [0, 0]], [[1, 3], [0, 8]]])
+    probes = {}
+    for name in ("adam", "sgd"):
+        probes |= {
+            f"{name}/p.counts": counts,
+            f"{name}/p.edges": np.broadcast_to(bins, (2, 2, 3)),
+            f"{name}/p.values": np.stack([counts, 10 * counts]),
+            f"{name}/p/steps": steps,
+        }
+    kinds = (
+        Drawing("histogram", ".counts", "size", "m", True, edges=".edges"),
+        Drawing("spread", ".values", "values"),
+    )
+    texts = {"p": ProbeText("", "", kinds)}
+    drawn = probe_figures(probes, texts, look=looks(("adam", "sgd")))
+    first, second, spread = (axes for axes in drawn.axes if axes.get_visible())
+    assert "adam" in [text.get_text() for text in first.texts]
+    assert [text.get_text() for text in second.texts] == ["sgd"]
+    assert first.get_ylabel() == "size (m)"
+    # Shares of each measurement, over runs: 4 and 4 of 8, 0 and 8 of 8.
+    np.testing.assert_allclose(
+        first.collections[0].get_array().reshape(2, 2), [[0.5, 0.0], [0.5, 1.0]]
+    )
+    assert spread.get_ylabel() == "values"
+    values = np.moveaxis(probes["adam/p.values"], 1, 0).reshape(2, -1)
+    np.testing.assert_allclose(spread.lines[0].get_ydata(), np.median(values, axis=1))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"drawings": [{"kind": "pie"}]}, "pie"),
+        ({"drawings": 3}, "not a list"),
+        ({"drawings": ["curve"]}, "not an object"),
+    ],
+)
+def test_drawings_that_are_none_are_refused(change, message):
+    content = make_probe_texts()
+    content["probes"]["norms"] |= change
+    with pytest.raises(FileFormatError, match=message):
+        probe_texts(content)
 
 
 def test_loss_curves_show_the_median():

@@ -116,6 +116,36 @@ def make_probes(names=NAMES, runs=10):
     return arrays
 
 
+def make_probe_texts():
+    """How the arrays of `make_probes` are drawn."""
+    curve = {"kind": "curve", "unit": "", "logarithmic": True, "reference": None, "edges": None}
+    kinds = {
+        "symmetry": [curve | {"array": ".cosine", "label": "cosine", "reference": ".isotropic"}],
+        "tail_index": [
+            curve
+            | {
+                "array": "['update']['alpha']",
+                "label": "α of update noise",
+                "logarithmic": False,
+                "reference": "['update']['surrogate_alpha']",
+            }
+        ],
+        "norms": [curve | {"array": "['updates']", "label": "norm of the update"}],
+    }
+    return {
+        "format": "optoscope/probes",
+        "version": 1,
+        "probes": {
+            name: {
+                "how_to_read": f"How {name} is read.",
+                "what_it_does_not_show": f"What {name} hides.",
+                "drawings": drawings,
+            }
+            for name, drawings in kinds.items()
+        },
+    }
+
+
 def make_metrics(reports=100):
     generator = np.random.default_rng(2)
     lines = []
@@ -194,6 +224,7 @@ def write_run(directory: Path, *, results=None, losses=None, search=None, metric
         np.savez(directory / "records" / "search.npz", **search)
     if probes is not None:
         np.savez(directory / "records" / "probes.npz", **probes)
+        (directory / "records" / "probes.json").write_text(json.dumps(make_probe_texts()))
     return directory
 
 

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
+from optoscope._core.drawings import DRAWINGS_FORMAT, DRAWINGS_VERSION
 from optoscope._core.errors import InvalidValueError, check_seed
 from optoscope._core.files import write_json
 from optoscope._core.keys import stream
@@ -36,6 +37,7 @@ class Comparison:
         seed: the evaluation's.
         seconds: wall time of searches and evaluation.
         horizons: steps of the runs that learned optimizers were meta-trained on, where known.
+        probes: what measured the runs, by name; how it is drawn is written beside it.
     """
 
     evaluation: Evaluation
@@ -46,6 +48,7 @@ class Comparison:
     seed: int
     seconds: float
     horizons: Mapping[str, int] = field(default_factory=dict)
+    probes: Mapping[str, Probe] = field(default_factory=dict)
 
     def headline(self) -> dict[str, Any] | None:
         """The best learned optimizer against the best tuned baseline, or None without both."""
@@ -105,6 +108,9 @@ class Comparison:
         }
         if probes:
             save_records(directory, "probes", probes | steps)
+            texts = {name: probe.text.as_json() for name, probe in self.probes.items()}
+            content = {"format": DRAWINGS_FORMAT, "version": DRAWINGS_VERSION, "probes": texts}
+            write_json(directory / "records" / "probes.json", content)
         write_json(directory / "results.json", self.results())
 
 
@@ -268,4 +274,5 @@ def compare(
         seed,
         time.perf_counter() - started,
         dict(horizons or {}),
+        dict(probes or {}),
     )

@@ -1,7 +1,7 @@
 """The registry of figures: what each needs, how it is drawn, and what stands beside it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from matplotlib.figure import Figure
 
@@ -9,7 +9,7 @@ from optoscope.report._comparison import comparison
 from optoscope.report._curves import early_losses, loss_curves, meta_training
 from optoscope.report._explanation import Explanation
 from optoscope.report._mechanisms import mechanisms
-from optoscope.report._probe_curves import probe_curves
+from optoscope.report._probe_figures import panels, probe_figures
 from optoscope.report._records import MetaTraining, Results, Run
 from optoscope.report._search import search
 from optoscope.report._style import Looks, looks
@@ -40,6 +40,7 @@ class FigureKind:
         requires: attributes of `Run` that must not be empty.
         draw: draws it from a run.
         text: what stands beside it.
+        more: what the records of a run say besides, if they say it themselves.
 
     """
 
@@ -47,6 +48,18 @@ class FigureKind:
     requires: tuple[str, ...]
     draw: Callable[[Run], Figure]
     text: FigureText
+    more: Callable[[Run], FigureText] | None = field(default=None, kw_only=True)
+
+    def text_of(self, run: Run) -> FigureText:
+        """What stands beside the figure of this run."""
+        if self.more is None:
+            return self.text
+        more = self.more(run)
+        return FigureText(
+            self.text.title,
+            f"{self.text.how_to_read} {more.how_to_read}",
+            f"{self.text.what_it_does_not_show} {more.what_it_does_not_show}",
+        )
 
     def can_draw(self, run: Run) -> bool:
         """Whether the run holds the records for this figure."""
@@ -65,6 +78,17 @@ def _metrics(run: Run) -> MetaTraining:
 def _results(run: Run) -> Results:
     assert run.results is not None  # the registry asks for it
     return run.results
+
+
+def _probe_text(run: Run) -> FigureText:
+    """What each probe says of itself, behind its name."""
+    drawn = dict.fromkeys(panel.probe for panel in panels(run.probes, run.probe_texts))
+    said = {name: run.probe_texts[name] for name in drawn}
+    return FigureText(
+        "",
+        " ".join(f"{name}: {text.how_to_read}" for name, text in said.items()),
+        " ".join(f"{name}: {text.what_it_does_not_show}" for name, text in said.items()),
+    )
 
 
 def _explanation(run: Run) -> Explanation:
@@ -151,18 +175,15 @@ FIGURES: tuple[FigureKind, ...] = (
     FigureKind(
         "probes",
         ("drawn_probes",),
-        lambda run: probe_curves(run.probes, look=_look(run)),
+        lambda run: probe_figures(run.probes, run.probe_texts, look=_look(run)),
         FigureText(
             "Inside the optimizers",
-            "What the probes of this run measured, against the inner step. For a symmetry: the "
-            "cosine between the update and the directions that gradients have nothing along; the "
-            "dotted line is what a direction that does not know the symmetry would have. For tail "
-            "indices: 2 is Gaussian, and the dotted line is the same estimate for Gaussian noise "
-            "with equal scales, zeros and correlations; only a line below its dotted one speaks "
-            "for heavy tails.",
+            "What the probes of this run measured, against the inner step. Where there is one line "
+            "for each optimizer, it is a median and the band holds the middle half.",
             "That a larger or smaller value is better: these say how an optimizer moves, not how "
             "well. All arrays, further ones included, are in `records/probes.npz`.",
         ),
+        more=_probe_text,
     ),
     FigureKind(
         "meta_training",

@@ -65,7 +65,7 @@ def render(directory: str | Path, *, notes: Sequence[str] = ()) -> Path:
         if kind.can_draw(run):
             image, _ = save(kind.draw(run), run.directory / "figures" / kind.name)
             claims = [_claim_row(c) for c in run.claims if c.figure.replace(" ", "-") == kind.name]
-            pictures.append(_Picture(kind.name, kind.text, _data_uri(image), claims))
+            pictures.append(_Picture(kind.name, kind.text_of(run), _data_uri(image), claims))
     page = run.directory / "index.html"
     write_text(page, _html(run, pictures, notes))
     return page

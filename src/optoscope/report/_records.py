@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from optoscope._core.drawings import ProbeText
 from optoscope._core.errors import FileFormatError, RunDirectoryError
 from optoscope._core.files import read_json
 from optoscope._core.inference import Estimate
@@ -21,7 +22,7 @@ from optoscope.report._checks import (
     as_sequence,
 )
 from optoscope.report._explanation import Explanation
-from optoscope.report._probe_curves import drawable
+from optoscope.report._probe_figures import panels, probe_texts
 from optoscope.report._reading import optional, parsed, read_arrays, read_lines
 
 RESULTS_FORMAT = "optoscope/results"
@@ -176,6 +177,7 @@ class Run:
     search: Mapping[str, SearchRecord] = field(default_factory=dict)
     claims: tuple[Claim, ...] = ()
     probes: Mapping[str, np.ndarray] = field(default_factory=dict)
+    probe_texts: Mapping[str, ProbeText] = field(default_factory=dict)
     explanation: Explanation | None = None
 
     @property
@@ -197,8 +199,8 @@ class Run:
 
     @property
     def drawn_probes(self) -> bool:
-        """Whether a probe measured what there is a figure for."""
-        return drawable(self.probes)
+        """Whether a probe measured what it says how to draw."""
+        return bool(panels(self.probes, self.probe_texts))
 
 
 def read_run(directory: str | Path) -> Run:
@@ -234,6 +236,7 @@ def read_run(directory: str | Path) -> Run:
         search=optional(directory / "records" / "search.npz", read_arrays, _search) or {},
         claims=optional(directory / "claims.json", read_json, _claims) or (),
         probes=optional(directory / "records" / "probes.npz", read_arrays, dict) or {},
+        probe_texts=optional(directory / "records" / "probes.json", read_json, probe_texts) or {},
         explanation=optional(directory / "explanation.json", read_json, Explanation.from_json),
     )
 

@@ -1,5 +1,6 @@
 """The inner loop: an optimizer acts on a task and leaves a trajectory."""
 
+from optoscope._core.drawings import Drawing, ProbeText
 from optoscope.training._probes import PROBES, LayerUpdateSizes, Norms, Probe
 from optoscope.training._step import (
     InnerState,
@@ -16,10 +17,12 @@ from optoscope.training._train import (
 
 __all__ = [
     "PROBES",
+    "Drawing",
     "InnerState",
     "LayerUpdateSizes",
     "Norms",
     "Probe",
+    "ProbeText",
     "StepRecord",
     "Trajectory",
     "compile_train",

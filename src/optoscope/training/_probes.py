@@ -1,12 +1,14 @@
 """Probes: what a person wants to see of a run, measured every k steps."""
 
 import abc
+from typing import ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from optoscope._core.drawings import Drawing, ProbeText
 from optoscope._core.errors import check_number
 from optoscope._core.registry import Registry
 from optoscope._core.trees import global_norm
@@ -18,7 +20,9 @@ from optoscope.training._step import StepRecord
 class Probe(eqx.Module):
     """Measures a step record into arrays; the run itself is not disturbed.
 
-    Subclass it with `measure`, and give it to `training.train(probes={"name": probe})`.
+    Subclass it with `measure`, and give it to `training.train(probes={"name": probe})`. How its
+    arrays are drawn it says itself in `text`; the report knows nothing else of it. Without a
+    `text` of its own every single number that it measures is drawn as a curve.
 
     Args:
         every: measure at steps 0, every, 2·every, …
@@ -30,6 +34,13 @@ class Probe(eqx.Module):
         >>> Loss(every=10).every
         10
     """
+
+    text: ClassVar[ProbeText] = ProbeText(
+        "The line is the median over runs of what the probe measured, the band holds the middle "
+        "half of them.",
+        "Whether larger or smaller is better.",
+        (Drawing("curve", "", "measured"),),
+    )
 
     every: int = eqx.field(static=True, default=1)
 
@@ -52,6 +63,18 @@ class Probe(eqx.Module):
 class Norms(Probe):
     """The Euclidean norms of parameters, gradient and updates."""
 
+    text = ProbeText(
+        "The Euclidean norm over all parameters. An update whose norm follows that of the gradient "
+        "is a rescaled gradient; one whose norm hardly moves has its size from elsewhere.",
+        "Directions: two updates of one norm can have nothing else in common. A norm also grows "
+        "with the number of parameters.",
+        (
+            Drawing("curve", "['updates']", "norm of the update", logarithmic=True),
+            Drawing("curve", "['grads']", "norm of the gradient", logarithmic=True),
+            Drawing("curve", "['params']", "norm of the parameters", logarithmic=True),
+        ),
+    )
+
     def measure(self, record: StepRecord) -> dict[str, Float[Array, ""]]:
         """One number each."""
         return {
@@ -63,6 +86,14 @@ class Norms(Probe):
 
 class LayerUpdateSizes(Probe):
     """The root mean square update of every parameter array."""
+
+    text = ProbeText(
+        "One picture for each array of parameters: the root mean square of its update. Arrays "
+        "that move at very different rates show where in the network the optimizer works.",
+        "How large the parameters themselves are: the same update is a lot for a small array and "
+        "little for a large one.",
+        (Drawing("curve", "", "root mean square update", logarithmic=True),),
+    )
 
     def measure(self, record: StepRecord) -> PyTree[Float[Array, ""]]:
         """One number an array, in the structure of the parameters."""

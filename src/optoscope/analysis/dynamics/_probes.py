@@ -7,6 +7,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
+from optoscope._core.drawings import Drawing, ProbeText
 from optoscope._core.errors import InvalidValueError, check_number, check_seed
 from optoscope._core.trees import size
 from optoscope.analysis.dynamics._layout import StateLayout
@@ -66,6 +67,20 @@ class StateProbe(_LayoutProbe):
         seed: of the draw.
     """
 
+    text = ProbeText(
+        "The entries of the states of the sampled coordinates, the gradients that they met and "
+        "the updates that they gave. The line is the median over coordinates, runs and entries, "
+        "the band holds the middle half, the thin lines are 5% and 95%. A band that settles says "
+        "that states have come to where they stay.",
+        "Which entry of the state moves with which gradient: for that take the records to "
+        "`analysis.dynamics` (fixed points, `state_pca`).",
+        (
+            Drawing("spread", ".states", "entries of the state"),
+            Drawing("spread", ".gradients", "gradients"),
+            Drawing("spread", ".updates", "updates"),
+        ),
+    )
+
     num_coordinates: int = eqx.field(static=True, default=64)
     seed: int = eqx.field(static=True, default=0)
 
@@ -109,6 +124,21 @@ class GroupProbe(_LayoutProbe):
         high: the last edge.
         num: bins.
     """
+
+    text = ProbeText(
+        "The entries of the mean state of every parameter array: the line is their median over "
+        "arrays, runs and entries, the band holds the middle half, the thin lines are 5% and 95%. "
+        "Beside it the sizes of all gradients, darker where more of them are.",
+        "Which array is which: `analysis.dynamics.group_trajectories` makes layers and parameter "
+        "types of the records. Means hide coordinates that move apart.",
+        (
+            Drawing("spread", ".states", "entries of the mean states"),
+            Drawing(
+                "histogram", ".gradients.counts", "size of the gradient", logarithmic=True,
+                edges=".gradients.edges",
+            ),
+        ),
+    )  # fmt: skip
 
     low: float = eqx.field(static=True, default=1e-8)
     high: float = eqx.field(static=True, default=1e3)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float64
 
+from optoscope._core.drawings import Drawing, ProbeText
 from optoscope._core.errors import InvalidValueError, check_number
 from optoscope.analysis.noise._samples import FreshBatchProbe
 from optoscope.training import StepRecord
@@ -170,6 +171,18 @@ class CovarianceProbe(FreshBatchProbe):
         >>> run.records["covariance"]["eigenvalues"].shape  # (runs, measurements, batches)
         (1, 2, 5)
     """
+
+    text = ProbeText(
+        "The largest eigenvalue of the covariance of updates over fresh batches, and its share of "
+        "the trace: near 1 all noise lies along one direction, near one over the number of "
+        "batches it has none.",
+        "Which direction that is. The eigenvalue grows with the square of the step; the share "
+        "does not.",
+        (
+            Drawing("curve", "['top']", "top covariance eigenvalue", logarithmic=True),
+            Drawing("curve", "['trace_share']", "its share of the trace"),
+        ),
+    )
 
     def measure(self, record: StepRecord) -> dict[str, Float[Array, "..."]]:
         """The fields of `UpdateCovariance`, as float32."""

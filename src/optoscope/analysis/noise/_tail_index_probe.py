@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from optoscope._core.drawings import Drawing, ProbeText
 from optoscope._core.errors import UnknownNameError
 from optoscope.analysis.noise._samples import (
     QUANTITIES,
@@ -51,6 +52,23 @@ class TailIndexProbe(FreshBatchProbe):
         protocol: as in `tail_index`.
         standardize: as in `tail_index`.
     """
+
+    text = ProbeText(
+        "The tail index α of the noise over fresh batches: 2 is Gaussian. Dotted: the same "
+        "estimate for Gaussian noise with equal scales, zeros and correlations; only a line below "
+        "its dotted one speaks for heavy tails.",
+        "That noise is α-stable: α is estimated as if it were. A low α without the dotted line "
+        "says nothing, since unequal scales alone lower it.",
+        tuple(
+            Drawing(
+                "curve",
+                f"['{quantity}']['alpha']",
+                f"α of {quantity} noise",
+                reference=f"['{quantity}']['surrogate_alpha']",
+            )
+            for quantity in QUANTITIES
+        ),
+    )
 
     batches: str = eqx.field(static=True, default="auto")
     full_batch: str = eqx.field(static=True, default="mean")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from optoscope._core.drawings import Drawing, ProbeText
 from optoscope.analysis.symmetry._deviations import Deviations, deviations
 from optoscope.analysis.symmetry._task import task_symmetries
 from optoscope.optimizers import Optimizer
@@ -31,6 +32,16 @@ class SymmetryProbe(Probe):
         >>> run.records["symmetry"]["translation"].vector.shape  # (runs, measurements, K)
         (1, 2, 21)
     """
+
+    text = ProbeText(
+        "The cosine between the update and the directions that gradients have nothing along, one "
+        "picture for each symmetry of the network; dotted: what a direction that knows nothing of "
+        "the symmetry would have. A curve far below it keeps the symmetry as gradients do, one "
+        "above it seeks what gradients avoid.",
+        "Whether breaking a symmetry helps. The cosine does not grow with the step: how far the "
+        "parameters went along the symmetry is in the records (`sum_abs`).",
+        (Drawing("curve", ".cosine", "cosine", logarithmic=True, reference=".isotropic"),),
+    )
 
     symmetries: Mapping[str, Symmetry] | None = None
 

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
+from optoscope._core.drawings import Drawing, ProbeText
 from optoscope._core.errors import InvalidValueError, check_number
 from optoscope._core.trees import size
 from optoscope.training import Probe, StepRecord
@@ -114,6 +115,15 @@ class HistogramProbe(Probe):
         high: the last edge.
         num: bins.
     """
+
+    text = ProbeText(
+        "Upwards the size of a coordinate's update, darker where more of them are: one column for "
+        "each measurement, over all runs. A narrow dark line is an optimizer that moves every "
+        "coordinate about as far, as Lion does; a broad one follows the gradients' own sizes.",
+        "Zeros and what lies outside the bins, which only the records count. The shares are of "
+        "what is inside them, and each optimizer's shades are its own.",
+        (Drawing("histogram", ".counts", "size of the update", logarithmic=True, edges=".edges"),),
+    )
 
     low: float = eqx.field(static=True, default=1e-8)
     high: float = eqx.field(static=True, default=10.0)
