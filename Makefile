@@ -1,4 +1,4 @@
-# make demo | test | test-all | check | docs | bench | bench-compare REV=… | bench-growth
+# make demo | test | test-all | test-oldest | check | docs | bench | bench-compare REV=… | bench-growth
 # make check-accelerator (PYTHON=python3.12 VENV=… to choose)
 PYTHON ?= python3
 VENV ?= .venv
@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Keeps BLAS-free XLA programs and test workers from fighting over the cores.
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test test-all check check-accelerator format docs bench bench-compare bench-growth clean
+.PHONY: demo test test-all test-oldest check check-accelerator format docs bench bench-compare bench-growth clean
 
 demo: $(VENV)/.installed
 	$(BIN)/optoscope demo
@@ -23,6 +23,18 @@ OPTIMIZED := tests/core/test_programs.py tests/optimizers/test_sums_of_squares.p
 # The slow ones too, and everything compiled as users have it.
 test-all: $(VENV)/.installed-dev
 	$(PYTEST) -n 2
+
+# With the oldest versions of everything that pyproject.toml allows, in an environment of its own.
+OLDEST_VENV ?= .venv-oldest
+OLDEST := tests/core tests/test_errors.py tests/training/test_train.py tests/optimizers/test_files.py \
+  tests/optimizers/test_contract.py tests/meta/test_contract.py tests/bench/test_evaluate.py \
+  tests/analysis/noise/test_covariance.py tests/report/test_figures.py tests/cli/test_errors.py
+test-oldest:
+	$(PYTHON) -m venv $(OLDEST_VENV)
+	$(PYTHON) .ci/oldest.py >$(OLDEST_VENV)/requirements.txt
+	$(OLDEST_VENV)/bin/python -m pip install --quiet --requirement $(OLDEST_VENV)/requirements.txt
+	$(OLDEST_VENV)/bin/python -m pip install --quiet --no-deps --editable .
+	JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(OLDEST_VENV)/bin/python -m pytest -n 2 -m "not slow" $(OLDEST)
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -84,4 +96,4 @@ $(VENV)/.installed-docs: pyproject.toml | $(BIN)/python
 	@touch $@
 
 clean:
-	rm -rf $(VENV) site .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(OLDEST_VENV) site .pytest_cache .ruff_cache .hypothesis .import_linter_cache
