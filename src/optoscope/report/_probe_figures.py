@@ -71,11 +71,19 @@ def _drawing(entry: Any, name: str) -> Drawing:
     kind = fields.get("kind")
     if kind not in KINDS:
         raise FileFormatError(f"{name!r} is drawn as {kind!r}, which is none of {', '.join(KINDS)}")
-    words = {key: str(fields.get(key, "")) for key in ("array", "label", "unit")}
-    places = {
-        key: None if fields.get(key) is None else str(fields[key]) for key in ("reference", "edges")
-    }
-    return Drawing(kind, logarithmic=bool(fields.get("logarithmic")), **words, **places)
+
+    def place(key: str) -> str | None:
+        return None if fields.get(key) is None else str(fields[key])
+
+    return Drawing(
+        kind,
+        place("array") or "",
+        place("label") or "",
+        place("unit") or "",
+        bool(fields.get("logarithmic")),
+        place("reference"),
+        place("edges"),
+    )
 
 
 def panels(probes: Arrays, texts: Mapping[str, ProbeText]) -> list[Panel]:
