@@ -74,7 +74,7 @@ def test_evaluate_writes_results_in_their_lasting_form(trained: Path, tmp_path: 
     assert results["num_runs"] == len(results["seeds"]) == 4
     sgd = results["optimizers"]["sgd"]
     assert set(sgd["hyperparameters"]) == {"learning_rate"}
-    assert {"mean", "low", "high", "runs"} <= set(sgd["final_loss"])
+    assert {"value", "low", "high", "count", "method"} <= set(sgd["final_loss"])
     assert set(sgd["mean_loss"]) == {"30"}
     assert sgd["horizon"] is None
     assert results["optimizers"]["lstm"]["horizon"] == 20
@@ -85,7 +85,7 @@ def test_evaluate_writes_results_in_their_lasting_form(trained: Path, tmp_path: 
         losses = curves["losses/adam"]
     assert losses.shape == (4, 30)
     assert np.mean(losses) == pytest.approx(
-        results["optimizers"]["adam"]["mean_loss"]["30"]["mean"], rel=1e-5
+        results["optimizers"]["adam"]["mean_loss"]["30"]["value"], rel=1e-5
     )
     assert (out / "index.html").exists()
     assert str(out / "index.html") in capsys.readouterr().out.replace("\n", "")

@@ -7,17 +7,21 @@ import platform
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, TypeVar
 
 from optoscope import __version__
 from optoscope._core.errors import InvalidValueError, RunDirectoryError, UnknownNameError
 from optoscope._core.files import read_json, write_json
-from optoscope.cli._options import Seed, check_options
+from optoscope.cli._options import Seed, check_values
 
 # Fields that say how or where a command runs, not what it computes.
 _NOT_CONFIGURATION = (
     "out", "config", "resume", "debug", "tensorboard", "coordinator", "processes", "process",
 )  # fmt: skip
+
+
+# Not `Self`, which the tests' type checker only knows inside classes that it checks whole.
+_RunCommand = TypeVar("_RunCommand", bound="RunCommand")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +57,7 @@ class RunCommand(Command):
     seed: Seed = 0
     data_dir: Path | None = None
 
-    def configured(self) -> Self:
+    def configured(self: _RunCommand) -> _RunCommand:
         """The command itself, or the one that `config` describes."""
         if self.config is None:
             return self
@@ -72,7 +76,7 @@ class RunCommand(Command):
             )
         return self.with_arguments(arguments)
 
-    def with_arguments(self, arguments: dict[str, Any]) -> Self:
+    def with_arguments(self: _RunCommand, arguments: dict[str, Any]) -> _RunCommand:
         """The command with the values of a config.json."""
         known = {f.name: f for f in dataclasses.fields(self)}
         values = {}
@@ -84,9 +88,8 @@ class RunCommand(Command):
             values["data_dir"] = Path(values["data_dir"])
         if self.data_dir is not None:
             values["data_dir"] = self.data_dir
-        command = dataclasses.replace(self, **values)
-        check_options(command, "the config.json")
-        return command
+        check_values(type(self), values, "the config.json")
+        return dataclasses.replace(self, **values)
 
     def arguments(self) -> dict[str, Any]:
         """What the command computes, as config.json holds it."""

@@ -3,7 +3,7 @@
 import dataclasses
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -77,9 +77,24 @@ def check_options(command: Any, place: str = "") -> None:
     Raises:
         InvalidValueError: a field is of another type, or outside of its domain.
     """
-    hints = typing.get_type_hints(type(command), include_extras=True)
-    for field in dataclasses.fields(command):
-        check_option(field.name, hints[field.name], getattr(command, field.name), place)
+    values = {field.name: getattr(command, field.name) for field in dataclasses.fields(command)}
+    check_values(type(command), values, place)
+
+
+def check_values(kind: type, values: Mapping[str, Any], place: str = "") -> None:
+    """The same for values by their names, before there is a command that has them.
+
+    Args:
+        kind: the class of the command.
+        values: of some of its fields.
+        place: where the values were read, if they were not typed.
+
+    Raises:
+        InvalidValueError: a value is of another type, or outside of its domain.
+    """
+    hints = typing.get_type_hints(kind, include_extras=True)
+    for name, value in values.items():
+        check_option(name, hints[name], value, place)
 
 
 def check_option(name: str, hint: Any, value: Any, place: str = "") -> None:

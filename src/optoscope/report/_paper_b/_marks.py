@@ -221,7 +221,9 @@ def memory(timescales: np.ndarray) -> np.ndarray:
     [1.0, 2.0]
     """
     decay = 1 - np.abs(np.asarray(timescales))
-    return -np.log10(np.where(np.isnan(decay), np.nan, np.clip(decay, _LEAST_DECAY, 1.0)))
+    clipped = np.where(np.isnan(decay), np.nan, np.clip(decay, _LEAST_DECAY, 1.0))
+    # NumPy makes a number of what has no axes; an array it stays.
+    return np.asarray(-np.log10(clipped))
 
 
 def timescale_axis(axes: Axes, which: str, *shown: np.ndarray) -> None:

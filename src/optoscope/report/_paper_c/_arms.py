@@ -193,8 +193,8 @@ def single_seeds(arms: tuple[str, ...]) -> Callable[[Records], Figure]:
             for axes, arm in zip(grid[0], arms, strict=True):
                 axes.set_title(SHOWN[arm], fontsize=12)
             for above, below, task in zip(grid[::2], grid[1::2], tasks, strict=True):
-                _seeds_of_training(above, _of_kind(tasks[task], 0), colours)
-                _seeds_past_the_horizon(below, _of_kind(tasks[task], 1), colours)
+                _seeds_of_training(list(above), _of_kind(tasks[task], 0), colours)
+                _seeds_past_the_horizon(list(below), _of_kind(tasks[task], 1), colours)
                 above[0].set_ylabel(f"{TASKS[task]}: normalised loss")
                 below[0].set_ylabel(f"{TASKS[task]}: inner loss, smoothed")
             _key_of_seeds(figure, colours)
