@@ -13,12 +13,12 @@ import optax
 import pytest
 
 from optoscope import bench, meta, optimizers, tasks, training
-from optoscope.analysis import quadratic
 from optoscope.papers import stability as paper
 from optoscope.papers._claims import judge, measured_claims
 from optoscope.papers._meta_trained import weights
 from optoscope.papers._parts import Store, Workspace
 from optoscope.papers.stability import _statistics as statistics
+from optoscope.papers.stability import _theory
 from optoscope.papers.stability._far import diverged, kept_steps, smoothed, summary
 from optoscope.papers.stability._learn import blank, learned, load_learned, meta_optimizer
 from optoscope.papers.stability._setting import ARMS, MAIN, REFERENCE, SMALL, Setting
@@ -322,7 +322,7 @@ def test_joint_stability_is_of_the_first_seeds(monkeypatch: pytest.MonkeyPatch, 
     def arrays(contenders, num_steps):
         return {name: np.asarray(num_steps) for name in contenders}
 
-    monkeypatch.setattr(quadratic, "stable_curvature_arrays", arrays)
+    monkeypatch.setattr(_theory, "stable_curvature_arrays", arrays)
     part = stable_curvature(setting)
     assert {need.name for need in part.needs} == {f"learned-mlp-{arm}-seed-0" for arm in MAIN}
     told = []

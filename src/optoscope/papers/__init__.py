@@ -1,7 +1,14 @@
-"""Papers as scripts: their figures and claims as data, and one function that measures them."""
+"""Papers as scripts: their figures and claims as data, and one function that measures them.
+
+To write a paper of your own: a `Paper` has `Figure`s, which name the `Part`s that they are measured
+from, and `Claim`s, which say what is measured and what would count as holding. See CONTRIBUTING.md.
+"""
 
 from optoscope.papers import reverse_engineering, stability, symmetry_and_noise
+from optoscope.papers._claims import Claim, measures
 from optoscope.papers._paper import Figure, Paper, Reproduction
+from optoscope.papers._parts import Arrays, Part, Workspace
+from optoscope.papers._setting import Setting
 
 PAPERS: dict[str, Paper] = {
     paper.letter: paper
@@ -10,9 +17,15 @@ PAPERS: dict[str, Paper] = {
 
 __all__ = [
     "PAPERS",
+    "Arrays",
+    "Claim",
     "Figure",
     "Paper",
+    "Part",
     "Reproduction",
+    "Setting",
+    "Workspace",
+    "measures",
     "reverse_engineering",
     "stability",
     "symmetry_and_noise",

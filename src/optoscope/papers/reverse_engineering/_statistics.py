@@ -16,7 +16,7 @@ _LOST = 10.0
 
 
 def _log(values: np.ndarray) -> np.ndarray:
-    return np.log10(np.maximum(values, _FLOOR))
+    return np.asarray(np.log10(np.maximum(values, _FLOOR)))
 
 
 def _rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
