@@ -9,10 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PyTree
 
+from optoscope._core.roots import safe_root
+
 
 def global_norm(tree: PyTree[Array]) -> Float[Array, ""]:
     """The Euclidean norm of all leaves taken as one vector."""
-    return jnp.sqrt(sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(tree)) + 0.0)
+    squares = sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(tree))
+    return safe_root(jnp.asarray(squares + 0.0))
 
 
 def all_finite(tree: PyTree[Array]) -> Bool[Array, ""]:

@@ -10,6 +10,7 @@ import optax
 from jaxtyping import Array, Float, PyTree
 
 from optoscope._core.errors import InvalidValueError
+from optoscope._core.roots import with_safe_roots
 from optoscope.optimizers._base import Optimizer, OptimizerModule, as_optax, cast_like
 
 Scalar = float | int | Float[Array, ""]
@@ -19,6 +20,8 @@ class OptaxOptimizer(OptimizerModule):
     """An Optax transformation whose hyper-parameters are array leaves.
 
     Search over them with `vmap`, differentiate through them, change them without recompiling.
+    Where a coordinate's gradient is zero, derivatives are finite, which those of Optax's own
+    transformations are not.
 
     Args:
         build: Optax's constructor.
@@ -42,8 +45,12 @@ class OptaxOptimizer(OptimizerModule):
         **extra,
     ) -> tuple[PyTree[Array], PyTree[Array]]:
         """Optax's update, in the types of the gradients and of the state."""
-        transformation = optax.with_extra_args_support(self.build(**self.hyperparameters))
-        updates, new_state = transformation.update(grads, state, params, **extra)
+
+        def update(hyperparameters: Any, grads: Any, state: Any, params: Any) -> Any:
+            transformation = optax.with_extra_args_support(self.build(**hyperparameters))
+            return transformation.update(grads, state, params, **extra)
+
+        updates, new_state = with_safe_roots(update)(self.hyperparameters, grads, state, params)
         return cast_like(updates, grads), cast_like(new_state, state)
 
     @property

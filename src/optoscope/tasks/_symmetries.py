@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from optoscope._core.errors import InvalidValueError
+from optoscope._core.roots import safe_root
 
 # Takes the arrays of a parameter tree that a symmetry moves, each arranged with a leading axis of
 # its K generators. It must be linear and only move entries about: indexing, transposing, reshaping.
@@ -109,11 +110,11 @@ class _Selected(Symmetry):
 
     def norms(self, params: PyTree[Array]) -> Array:
         if self.additive:
-            return jnp.sqrt(_per_generator(jax.tree.map(jnp.ones_like, self.moved(params))))
+            return safe_root(_per_generator(jax.tree.map(jnp.ones_like, self.moved(params))))
         chosen = [self.moved(params)]
         if self.against is not None:
             chosen.append(self.against(params))
-        return jnp.sqrt(_per_generator(jax.tree.map(jnp.square, chosen)))
+        return safe_root(_per_generator(jax.tree.map(jnp.square, chosen)))
 
     def transform(self, params: PyTree[Array], amounts: Array) -> PyTree[Array]:
         def spread(select: Select) -> PyTree[Array]:
@@ -184,7 +185,7 @@ class _Action(Symmetry):
         def norm(k: Array) -> Array:
             direction = jnp.zeros_like(zero).at[k].set(1.0)
             _, generator = jax.jvp(lambda a: self.action(params, a), (zero,), (direction,))
-            return jnp.sqrt(sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(generator)))
+            return safe_root(sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(generator)))
 
         return jax.lax.map(norm, jnp.arange(self.count))
 

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, PyTree
 from optoscope._core.drawings import Drawing, ProbeText
 from optoscope._core.errors import check_number
 from optoscope._core.registry import Registry
+from optoscope._core.roots import safe_root
 from optoscope._core.trees import global_norm
 from optoscope.optimizers import Optimizer
 from optoscope.tasks import Task
@@ -97,7 +98,7 @@ class LayerUpdateSizes(Probe):
 
     def measure(self, record: StepRecord) -> PyTree[Float[Array, ""]]:
         """One number an array, in the structure of the parameters."""
-        return jax.tree.map(lambda u: jnp.sqrt(jnp.mean(jnp.square(u))), record.updates)
+        return jax.tree.map(lambda u: safe_root(jnp.mean(jnp.square(u))), record.updates)
 
 
 PROBES: Registry[type[Probe]] = Registry("probe")

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from optoscope._core.errors import check_number
+from optoscope._core.roots import safe_root
 from optoscope._core.trees import global_norm, size
 from optoscope.tasks import Symmetry
 
@@ -86,6 +87,6 @@ def deviations(
         vector=vector,
         sum_abs=jnp.sum(jnp.abs(vector)),
         signed=jnp.abs(jnp.sum(vector)),
-        cosine=jnp.sqrt(jnp.sum(jnp.square(cosines)) / count),
+        cosine=safe_root(jnp.sum(jnp.square(cosines)) / count),
         isotropic=jnp.asarray(isotropic_level(size(params)), vector.dtype),
     )

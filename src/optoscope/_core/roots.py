@@ -1,0 +1,104 @@
+"""Square roots whose derivatives are finite at zero, also inside functions of others."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+from jax.extend.core import ClosedJaxpr, Literal
+from jaxtyping import Array, Float, PyTree
+
+
+@jax.custom_jvp
+def safe_root(square: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """√x, with the derivative 0 at x = 0, where the root has none.
+
+    What is under a root here is a square, or a sum or a running mean of squares: it is zero where
+    all of them are, and there its own derivative is zero. The chain rule multiplies the two, and
+    infinity times zero is not a number. So it has to be this root wherever something in this
+    library can be differentiated.
+
+    Example:
+        >>> float(safe_root(jnp.asarray(9.0))), float(jax.grad(safe_root)(0.0))
+        (3.0, 0.0)
+    """
+    return jnp.sqrt(square)
+
+
+@safe_root.defjvp
+def _(primals: tuple, tangents: tuple) -> tuple:
+    (square,), (slope,) = primals, tangents
+    zero = square == 0
+    # The inner `where` keeps a second derivative finite, too.
+    return safe_root(square), jnp.where(
+        zero, 0, 0.5 / safe_root(jnp.where(zero, 1, square))
+    ) * slope
+
+
+def with_safe_roots(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
+    """The function with every square root in it made a `safe_root`; its values are the same.
+
+    For Optax's transformations, which have plain roots of second moments and norms. A call on
+    concrete arrays is the function itself: there is nothing to differentiate in it.
+
+    Args:
+        function: of pytrees of arrays, to pytrees of arrays.
+
+    Example:
+        >>> halved = with_safe_roots(lambda x: jnp.linalg.norm(x) / 2)
+        >>> float(halved(jnp.array([3.0, 4.0]))), jax.grad(halved)(jnp.zeros(2)).tolist()
+        (2.5, [0.0, 0.0])
+    """
+
+    @functools.wraps(function)
+    def safe(*args: Any) -> Any:
+        # While another program is traced, its new arrays are tracers too.
+        leaves = [*jax.tree.leaves(args), jnp.zeros(())]
+        if not any(isinstance(leaf, Tracer) for leaf in leaves):
+            return function(*args)
+        jaxpr, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
+        return jax.tree.unflatten(
+            jax.tree.structure(shapes), _evaluated(jaxpr, jax.tree.leaves(args))
+        )
+
+    return safe
+
+
+def _evaluated(closed: ClosedJaxpr, arguments: Sequence[Any]) -> list[Any]:
+    """What a traced function gives, its equations evaluated one by one with safe roots."""
+    values: dict[Any, Any] = dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
+    values |= zip(closed.jaxpr.invars, arguments, strict=True)
+
+    def value(variable: Any) -> Any:
+        return variable.val if isinstance(variable, Literal) else values[variable]
+
+    for equation in closed.jaxpr.eqns:
+        given = [value(variable) for variable in equation.invars]
+        name, parameters = equation.primitive.name, equation.params
+        if name == "sqrt":
+            results = [safe_root(*given)]
+        elif name in ("jit", "pjit"):
+            results = _evaluated(parameters["jaxpr"], given)
+        else:
+            # Loops and branches; what has derivatives of its own keeps them.
+            if not name.startswith("custom_"):
+                parameters = {key: _safe_parameter(entry) for key, entry in parameters.items()}
+            functions, parameters = equation.primitive.get_bind_params(parameters)
+            results = equation.primitive.bind(*functions, *given, **parameters)
+            results = results if equation.primitive.multiple_results else [results]
+        values |= zip(equation.outvars, results, strict=True)
+    return [value(variable) for variable in closed.jaxpr.outvars]
+
+
+def _safe_parameter(entry: Any) -> Any:
+    if isinstance(entry, tuple):
+        return tuple(map(_safe_parameter, entry))
+    if not isinstance(entry, ClosedJaxpr):
+        return entry
+    like = [
+        jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=aval.weak_type)
+        for aval in entry.in_avals
+    ]
+    return jax.make_jaxpr(lambda *arguments: _evaluated(entry, arguments))(*like)
