@@ -33,6 +33,9 @@ def test_a_line_holds_the_report(tmp_path):
         "skipped": 0,
         "non_finite_tasks": 0,
         "seconds": 10.0,
+        "skipped_for_loss": 0,
+        "skipped_for_gradient": 0,
+        "skipped_for_state": 0,
     }
     assert second["evaluation_loss"] == 0.5
 

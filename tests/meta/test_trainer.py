@@ -24,11 +24,13 @@ from optoscope._core.errors import (
     MetaTrainingDivergedError,
     RunDirectoryError,
 )
+from optoscope._core.non_finite import CAUSES
 from optoscope.bench import grid_search
 from optoscope.meta import (
     PES,
     Checkpoints,
     Estimator,
+    FullBackprop,
     HeldOutLoss,
     MetaGradient,
     Trainer,
@@ -171,10 +173,75 @@ def test_a_run_that_cannot_recover_stops_with_a_diagnosis(tmp_path):
     trainer = Trainer(scripted(np.nan), optax.sgd(0.1), steps_per_call=2, patience=6)
     with pytest.raises(MetaTrainingDivergedError) as caught:
         trainer.run(number(3.0), 100, key=KEY, directory=tmp_path)
-    for part in ("the last 6 meta-gradients", "meta-step 6", "6 skipped", "parameters 3", "Lower"):
+    for part in (
+        "the last 6 meta-steps",
+        "meta-step 6",
+        "6 skipped",
+        "parameters 3",
+        "backward_clip",
+    ):
         assert part in str(caught.value)
     for line in (tmp_path / "metrics.jsonl").read_text().splitlines():
         assert json.loads(line)["meta_loss"] is None
+
+
+class Steep(OptimizerModule):
+    """Every task is left out; `kind` says what is not finite."""
+
+    value: Float[Array, ""]
+    kind: str = eqx.field(static=True)
+
+    def init(self, params):
+        return ()
+
+    def update(self, grads, state, params=None, **extra):
+        grows = {
+            "loss": jnp.inf * jnp.abs(self.value),
+            # Zero, with a derivative that is infinite times zero.
+            "gradient": jnp.sqrt(0.0 * self.value),
+        }[self.kind]
+        return jax.tree.map(lambda g: grows - 0.0 * g, grads), state
+
+
+DIAGNOSES = {"loss": "every inner run diverge", "gradient": "do not diverge"}
+
+
+@pytest.mark.parametrize("estimator", [TruncatedBackprop, FullBackprop])
+@pytest.mark.parametrize("kind", DIAGNOSES)
+def test_what_is_not_finite_is_called_by_its_name(kind, estimator):
+    reports = []
+    trainer = Trainer(
+        estimator(Bowls(), num_tasks=2, horizon=20, second_order=True),
+        optax.adam(0.1),
+        steps_per_call=2,
+        patience=4,
+    )
+    with pytest.raises(MetaTrainingDivergedError, match=DIAGNOSES[kind]) as caught:
+        trainer.run(Steep(jnp.asarray(1.0), kind), 10, key=KEY, on_report=reports.append)
+    other = next(text for name, text in DIAGNOSES.items() if name != kind)
+    assert other not in str(caught.value)
+    assert reports[0].skips.startswith("2 because")
+    counts = {name: getattr(reports[0], f"skipped_for_{name}") for name in CAUSES}
+    assert counts == dict.fromkeys(CAUSES, 0) | {kind: 2}
+
+
+def test_a_large_finite_gradient_does_not_stop_meta_training_silently(tmp_path):
+    meta_optimizer = optax.adam(0.1)
+    trainer = Trainer(scripted(0.0, 1e22, 0.0, 0.0), meta_optimizer, steps_per_call=1)
+    reports = []
+    result = trainer.run(number(), 8, key=KEY, directory=tmp_path, on_report=reports.append)
+    without = Trainer(scripted(), meta_optimizer).run(number(), 6, key=KEY)
+    assert float(result.optimizer.value) == pytest.approx(float(without.optimizer.value), rel=1e-6)
+    assert float(result.optimizer.value) < 0.9
+    assert result.skipped == 2
+    assert [r.skipped_for_state for r in reports] == [0, 1, 0, 0, 0, 1, 0, 0]
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["skipped_for_state"] for line in lines] == [0, 1, 0, 0, 0, 1, 0, 0]
+
+
+def test_a_state_that_starts_with_infinity_is_no_reason_to_skip():
+    plateau = optax.chain(optax.sgd(0.1), optax.contrib.reduce_on_plateau())
+    assert Trainer(scripted(), plateau).run(number(), 20, key=KEY).skipped == 0
 
 
 def test_patience_counts_only_what_comes_in_a_row():

@@ -21,7 +21,7 @@ def safe_root(square: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     library can be differentiated.
 
     Example:
-        >>> float(safe_root(jnp.asarray(9.0))), float(jax.grad(safe_root)(0.0))
+        >>> float(safe_root(jnp.asarray(9.0))), float(jax.grad(safe_root)(jnp.zeros(())))
         (3.0, 0.0)
     """
     return jnp.sqrt(square)
@@ -85,7 +85,9 @@ def _evaluated(closed: ClosedJaxpr, arguments: Sequence[Any]) -> list[Any]:
             # Loops and branches; what has derivatives of its own keeps them.
             if not name.startswith("custom_"):
                 parameters = {key: _safe_parameter(entry) for key, entry in parameters.items()}
-            functions, parameters = equation.primitive.get_bind_params(parameters)
+            bound = equation.primitive.get_bind_params(parameters)
+            # Before JAX 0.10 functions among the parameters came apart from them.
+            functions, parameters = bound if isinstance(bound, tuple) else ((), bound)
             results = equation.primitive.bind(*functions, *given, **parameters)
             results = results if equation.primitive.multiple_results else [results]
         values |= zip(equation.outvars, results, strict=True)

@@ -18,11 +18,6 @@ def global_norm(tree: PyTree[Array]) -> Float[Array, ""]:
     return safe_root(jnp.asarray(squares + 0.0))
 
 
-def all_finite(tree: PyTree[Array]) -> Bool[Array, ""]:
-    """Whether every entry of every leaf is finite."""
-    return jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
-
-
 def select(condition: Bool[Array, ""], if_true: PyTree, if_false: PyTree) -> PyTree:
     """Leaf by leaf `if_true` where the scalar condition holds, else `if_false`."""
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), if_true, if_false)

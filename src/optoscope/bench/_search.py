@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 from optoscope._core.chunks import map_chunked, side_by_side
 from optoscope._core.errors import InvalidValueError, check_number
+from optoscope._core.non_finite import worst_unless_finite
 from optoscope._core.programs import Program
 from optoscope.optimizers import Optimizer
 from optoscope.tasks import Task, TaskDistribution, as_distribution
@@ -136,7 +137,7 @@ def _scores(
         return jax.vmap(run)(keys)
 
     scores = map_chunked(one, hyperparameters, chunk_size)
-    return jnp.where(jnp.isfinite(scores), scores, jnp.inf)
+    return worst_unless_finite(scores)
 
 
 def edge_warnings(

@@ -131,7 +131,7 @@ def meta_train(
         def on_report(report: "Report") -> None:
             detail = f"inner loss {report.inner_loss:.3f}"
             if report.skipped:
-                detail += f", {report.skipped} skipped"
+                detail += f", {report.skipped} skipped" + f" ({report.skips})" * bool(report.skips)
             show("meta-training", report.step, meta_steps, detail)
             if extra_report is not None:
                 extra_report(report)
@@ -260,7 +260,10 @@ class Train(RunCommand, MetaTraining, Processes):
         best = f"{result.best_loss:.4f}" if result.best_loss is not None else "not measured"
         console.print(f"Best held-out training loss over {self.horizon} steps: {best}.")
         if result.skipped:
-            console.print(f"{result.skipped} meta-gradients were not finite and were skipped.")
+            console.print(
+                f"{result.skipped} meta-steps were skipped because something in them was not "
+                "finite; metrics.jsonl says what."
+            )
         console.print(f"Optimizer: {directory / 'optimizer'}")
         console.print(f"Page:      {page}")
         console.print(f"Compare it: optoscope evaluate {directory} --task {self.task}")

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import check_number
-from optoscope._core.trees import all_finite, select
+from optoscope._core.non_finite import all_finite, mean_over_usable, zero_unless
+from optoscope._core.trees import select
 from optoscope.meta._clip import clip_backward
 from optoscope.meta._estimator import MetaGradient, check_spread
 from optoscope.meta._objective import Objective
@@ -32,6 +33,7 @@ class TaskSums(eqx.Module):
     loss: Float[Array, ""]
     inner_loss: Float[Array, ""]
     finite: Float[Array, ""]
+    lost_gradients: Float[Array, ""]
     gradient: PyTree[Array]
 
 
@@ -103,24 +105,19 @@ def unroll(
     return Unrolled(inner, losses, penalties)
 
 
-def _finite_sums(
-    loss: Array, outcome: TaskOutcome, gradient: PyTree[Array], finite: Array
-) -> TaskSums:
-    return TaskSums(
-        loss=jnp.where(finite, loss, 0.0),
-        inner_loss=jnp.where(finite, outcome.inner_loss, 0.0),
-        finite=finite.astype(jnp.float32),
-        gradient=jax.tree.map(lambda leaf: jnp.where(finite, leaf, 0.0), gradient),
-    )
-
-
 def task_sums(
     meta_loss: Callable[[PyTree[Array]], tuple[Array, TaskOutcome]], meta_params: PyTree[Array]
 ) -> tuple[TaskSums, PyTree[Array]]:
     """One task's meta-loss and meta-gradient, zero where it is not finite; and its carry."""
     (loss, outcome), gradient = jax.value_and_grad(meta_loss, has_aux=True)(meta_params)
-    finite = jnp.isfinite(loss) & all_finite(gradient) & all_finite(outcome.params)
-    return _finite_sums(loss, outcome, gradient, finite), outcome.carry
+    went_well = jnp.isfinite(loss) & all_finite(outcome.params)
+    finite = went_well & all_finite(gradient)
+    loss, inner_loss, gradient = zero_unless(finite, (loss, outcome.inner_loss, gradient))
+    lost = went_well & ~finite
+    sums = TaskSums(
+        loss, inner_loss, finite.astype(jnp.float32), lost.astype(jnp.float32), gradient
+    )
+    return sums, outcome.carry
 
 
 def group_sums(
@@ -150,7 +147,7 @@ def group_sums(
 
     def together(_: None) -> TaskSums:
         count = jnp.asarray(losses.shape[0], jnp.float32)
-        return TaskSums(loss, jnp.sum(outcomes.inner_loss), count, gradient)
+        return TaskSums(loss, jnp.sum(outcomes.inner_loss), count, jnp.zeros_like(count), gradient)
 
     def one_by_one(_: None) -> TaskSums:
         each, _ = jax.vmap(lambda item: task_sums(lambda m: meta_loss(m, item), meta_params))(items)
@@ -163,11 +160,12 @@ def mean_gradient(sums: TaskSums, num_tasks: int) -> MetaGradient:
     """The mean over the finite tasks; without any the loss is NaN, and the trainer skips it."""
     count = jnp.maximum(sums.finite, 1.0)
     aux = {
-        "inner_loss": jnp.where(sums.finite > 0, sums.inner_loss / count, jnp.nan),
+        "inner_loss": mean_over_usable(sums.inner_loss, sums.finite),
         "non_finite": num_tasks - sums.finite,
+        "lost_gradients": sums.lost_gradients,
     }
     return MetaGradient(
-        loss=jnp.where(sums.finite > 0, sums.loss / count, jnp.nan),
+        loss=mean_over_usable(sums.loss, sums.finite),
         gradient=jax.tree.map(lambda leaf: leaf / count, sums.gradient),
         aux=aux,
     )

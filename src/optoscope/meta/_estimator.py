@@ -24,7 +24,8 @@ class MetaGradient(eqx.Module):
         loss: the mean meta-loss over the tasks that stayed finite.
         gradient: with respect to the optimizer's inexact array leaves, in its structure.
         aux: numbers for humans: `inner_loss`, the mean over tasks and steps, and `non_finite`,
-            how many tasks were masked.
+            how many tasks were masked; and `lost_gradients`, how many of them because of their
+            gradient alone, while their losses were finite.
     """
 
     loss: Float[Array, ""]

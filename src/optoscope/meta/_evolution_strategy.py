@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 from optoscope._core.antithetic import draw_perturbation, perturbed
 from optoscope._core.chunks import map_chunked, side_by_side
 from optoscope._core.errors import check_number
-from optoscope._core.trees import all_finite
+from optoscope._core.non_finite import all_finite, mean_over_usable, zero_unless
 from optoscope.meta._estimator import (
     Estimator,
     MetaGradient,
@@ -102,12 +102,9 @@ class EvolutionStrategy(Estimator):
         sums, workers = self._over_particles(one, optimizer, workers, key)
         used = sums["used"]
         # No usable particle at all: the loss says so, and the trainer skips the step.
-        mean = {
-            name: jnp.where(used > 0, sums[name] / jnp.maximum(used, 1.0), jnp.nan)
-            for name in ("loss", "inner_loss")
-        }
+        mean = {name: mean_over_usable(sums[name], used) for name in ("loss", "inner_loss")}
         gradient = jax.tree.map(lambda leaf: leaf / jnp.maximum(used, 1.0), sums["gradient"])
-        aux = {name: sums[name] for name in ("non_finite", "restarts")}
+        aux = {name: sums[name] for name in ("non_finite", "lost_gradients", "restarts")}
         return MetaGradient(
             mean["loss"], gradient, aux | {"inner_loss": mean["inner_loss"]}
         ), workers
@@ -160,7 +157,12 @@ class EvolutionStrategy(Estimator):
         # Without a maximum to put in its place, a loss that is not finite leaves nothing to use.
         used = jnp.isfinite(loss) & all_finite(gradient)
         values = {"loss": loss, "inner_loss": inner, "gradient": gradient}
-        values = jax.tree.map(lambda leaf: jnp.where(used, leaf, jnp.zeros_like(leaf)), values)
+        values = zero_unless(used, values)
         restarts = jnp.max(jnp.where(counted, unrolled.restarts, 0))
-        counts = {"used": used, "non_finite": diverged | ~used, "restarts": restarts}
+        counts = {
+            "used": used,
+            "non_finite": diverged | ~used,
+            "lost_gradients": jnp.isfinite(loss) & ~used,
+            "restarts": restarts,
+        }
         return values | {name: count.astype(jnp.float32) for name, count in counts.items()}

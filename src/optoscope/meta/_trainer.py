@@ -16,13 +16,15 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import MetaTrainingDivergedError, RunDirectoryError, check_number
+from optoscope._core.non_finite import CAUSES, advice, describe, skip_causes
 from optoscope._core.processes import agreed, anyone, is_first, stops_with_the_others
 from optoscope._core.programs import Program
-from optoscope._core.trees import all_finite, global_norm, select
+from optoscope._core.trees import global_norm, select
 from optoscope.meta._checkpoints import Checkpoints
-from optoscope.meta._estimator import Estimator, Worker, placed
+from optoscope.meta._estimator import Estimator, MetaGradient, Worker, placed
 from optoscope.meta._metrics import MetricsLog
-from optoscope.optimizers import Optimizer
+from optoscope.optimizers import Optimizer, as_optax, evaluation_params
+from optoscope.optimizers._base import extra_arguments
 from optoscope.tasks import Task, TaskDistribution
 from optoscope.training import train
 
@@ -50,10 +52,15 @@ class Report:
         meta_loss: mean over the meta-steps since the last report; NaN if none was finite.
         inner_loss: likewise, the mean inner training loss.
         gradient_norm: likewise, the norm of the meta-gradient before clipping.
-        skipped: meta-steps left out so far because their gradient was not finite.
+        skipped: meta-steps left out so far because something in them was not finite.
         non_finite_tasks: tasks left out of a mean so far.
         seconds: time spent so far, over all sittings.
         evaluation_loss: the evaluation's result, when it was due.
+        skipped_for_loss: of the meta-steps since the last report, those left out because no
+            inner loss was finite.
+        skipped_for_gradient: those left out because of the meta-gradient, with finite losses.
+        skipped_for_state: those left out because a finite meta-gradient was so large that the
+            meta-optimizer's state or step would not have been finite.
     """
 
     step: int
@@ -64,6 +71,14 @@ class Report:
     non_finite_tasks: int
     seconds: float
     evaluation_loss: float | None = None
+    skipped_for_loss: int = 0
+    skipped_for_gradient: int = 0
+    skipped_for_state: int = 0
+
+    @property
+    def skips(self) -> str:
+        """Why meta-steps were left out since the last report, in words; empty if none was."""
+        return describe({name: getattr(self, f"skipped_for_{name}") for name in CAUSES})
 
 
 @dataclass(frozen=True)
@@ -75,7 +90,7 @@ class MetaTrainingResult:
         best: the one with the least evaluation loss; `optimizer` where nothing was evaluated.
         best_loss: that loss, or None.
         step: meta-steps done.
-        skipped: meta-steps left out because their gradient was not finite.
+        skipped: meta-steps left out because something in them was not finite.
         interrupted: whether it was asked to stop early; resume to go on.
         seconds: time spent, over all sittings.
     """
@@ -129,23 +144,34 @@ def _advance(
     state: MetaState,
     key: PRNGKeyArray,
     num_steps: int,
-) -> tuple[MetaState, dict[str, Array]]:
-    """Several meta-steps in one program; the metrics are averaged over the finite ones."""
+) -> tuple[MetaState, dict[str, Array], dict[str, Array]]:
+    """Several meta-steps in one program.
 
-    def meta_step(state: MetaState, _: None) -> tuple[MetaState, dict[str, Array]]:
-        optimizer = eqx.combine(state.meta_params, rest)
-        estimate, workers = estimator.estimate(
-            optimizer, state.workers, jax.random.fold_in(key, state.step)
-        )
+    Returns:
+        The state after them; metrics, averaged over those that were not skipped; how many were
+        skipped for what.
+    """
+
+    def meta_step(state: MetaState, _: None) -> tuple[MetaState, tuple[dict[str, Array], ...]]:
+        step_key = jax.random.fold_in(key, state.step)
+
+        def estimate_at(meta_params: PyTree[Array]) -> tuple[MetaGradient, Worker]:
+            return estimator.estimate(eqx.combine(meta_params, rest), state.workers, step_key)
+
+        estimate, workers = estimate_at(state.meta_params)
         gradient = eqx.filter(estimate.gradient, eqx.is_inexact_array)
-        updates, meta_optimizer_state = meta_optimizer.update(
-            gradient, state.meta_optimizer_state, state.meta_params
+        before = (state.meta_params, state.meta_optimizer_state)
+        updates, meta_optimizer_state = as_optax(meta_optimizer).update(
+            gradient,
+            state.meta_optimizer_state,
+            state.meta_params,
+            **extra_arguments(estimate.loss, gradient, lambda meta: estimate_at(meta)[0].loss),
         )
-        finite = jnp.isfinite(estimate.loss) & all_finite(gradient) & all_finite(updates)
-        advanced = (optax.apply_updates(state.meta_params, updates), meta_optimizer_state)
-        meta_params, meta_optimizer_state = select(
-            finite, advanced, (state.meta_params, state.meta_optimizer_state)
-        )
+        after = (optax.apply_updates(state.meta_params, updates), meta_optimizer_state)
+        lost = estimate.aux.get("lost_gradients", jnp.zeros(()))
+        skipped = skip_causes(estimate.loss, lost, gradient, updates, before, after)
+        finite = ~jnp.any(jnp.stack(list(skipped.values())))
+        meta_params, meta_optimizer_state = select(finite, after, before)
         state = MetaState(
             meta_params=meta_params,
             meta_optimizer_state=meta_optimizer_state,
@@ -162,20 +188,22 @@ def _advance(
             "inner_loss": estimate.aux["inner_loss"],
             "gradient_norm": global_norm(gradient),
         }
-        return state, jax.tree.map(lambda value: jnp.where(finite, value, jnp.nan), metrics)
+        metrics = jax.tree.map(lambda value: jnp.where(finite, value, jnp.nan), metrics)
+        return state, (metrics, skipped)
 
-    state, metrics = jax.lax.scan(meta_step, state, None, length=num_steps)
-    return state, jax.tree.map(jnp.nanmean, metrics)
+    state, (metrics, skipped) = jax.lax.scan(meta_step, state, None, length=num_steps)
+    return state, jax.tree.map(jnp.nanmean, metrics), jax.tree.map(jnp.sum, skipped)
 
 
 @dataclass(frozen=True)
 class Trainer:
     """Meta-trains an optimizer.
 
-    Meta-steps run `steps_per_call` at a time inside one compiled program. A meta-step whose
-    gradient is not finite is skipped and counted; after `patience` of them in a row the run
-    stops with a diagnosis. With a directory, `checkpoints/` and `metrics.jsonl` are kept there:
-    a run killed at any moment and resumed ends with bit-identical meta-parameters.
+    Meta-steps run `steps_per_call` at a time inside one compiled program. A meta-step is skipped
+    and counted where its gradient is not finite, or the meta-optimizer's state would not be after
+    it; after `patience` of them in a row the run stops with a diagnosis. With a directory,
+    `checkpoints/` and `metrics.jsonl` are kept there: a run killed at any moment and resumed ends
+    with bit-identical meta-parameters.
 
     Args:
         estimator: gives the meta-gradients.
@@ -233,7 +261,7 @@ class Trainer:
 
         Raises:
             InvalidValueError: fewer than one meta-step.
-            MetaTrainingDivergedError: too many meta-gradients in a row were not finite.
+            MetaTrainingDivergedError: too many meta-steps in a row were skipped.
             RunDirectoryError: the directory cannot be written, or no checkpoint is intact.
             ProcessLostError: another process of a run under `jax.distributed` was lost.
         """
@@ -256,23 +284,27 @@ class Trainer:
                 )
             if is_first():
                 log = MetricsLog(Path(directory) / "metrics.jsonl", int(state.step))
-        interrupted = False
+        interrupted, causes = False, dict.fromkeys(CAUSES, 0)
         started = time.perf_counter() - seconds
         kept = state, seconds
         with stops_with_the_others(_advice(directory)), _kept(checkpoints, lambda: kept):
             while (step := int(state.step)) < num_steps and not interrupted:
                 length = min(self.steps_per_call - step % self.steps_per_call, num_steps - step)
-                state, metrics = _advance(
+                state, metrics, skips = _advance(
                     self.estimator, self.meta_optimizer, rest, self._placed(state), step_key, length
                 )
                 now = step + length
+                skipped = {name: int(count) for name, count in skips.items()}
+                # What a run of skipped meta-steps that is not over yet was skipped for.
+                ongoing = int(state.skipped_in_a_row) > length
+                causes = {n: skipped[n] + (causes[n] if ongoing else 0) for n in CAUSES}
                 state, evaluation_loss = self._evaluate(state, rest, step, now, num_steps)
                 interrupted = anyone(stop is not None and stop()) and now < num_steps
                 seconds = time.perf_counter() - started
-                report = _report(state, metrics, seconds, evaluation_loss)
+                report = _report(state, metrics, skipped, seconds, evaluation_loss)
                 if log is not None:
                     log.append(report)
-                self._check(state)
+                self._check(state, causes)
                 if checkpoints is not None and (
                     interrupted or _due(step, now, num_steps, self.checkpoint_every)
                 ):
@@ -282,8 +314,8 @@ class Trainer:
                     on_report(report)
         evaluated = bool(jnp.isfinite(state.best_loss))
         return MetaTrainingResult(
-            optimizer=eqx.combine(state.meta_params, rest),
-            best=eqx.combine(state.best_meta_params if evaluated else state.meta_params, rest),
+            optimizer=eqx.combine(self._trained(state), rest),
+            best=eqx.combine(state.best_meta_params if evaluated else self._trained(state), rest),
             best_loss=float(state.best_loss) if evaluated else None,
             step=int(state.step),
             skipped=int(state.skipped),
@@ -305,6 +337,10 @@ class Trainer:
             best_loss=jnp.asarray(jnp.inf, jnp.float32),
         )
 
+    def _trained(self, state: MetaState) -> PyTree[Array]:
+        """The meta-parameters to use, where the meta-optimizer wants them to be evaluated."""
+        return evaluation_params(self.meta_optimizer, state.meta_optimizer_state, state.meta_params)
+
     def _placed(self, state: MetaState) -> MetaState:
         """As the compiled program returns it, so that the first is the only one."""
         others = eqx.tree_at(lambda s: s.workers, state, None)
@@ -316,26 +352,25 @@ class Trainer:
     ) -> tuple[MetaState, float | None]:
         if self.evaluation is None or not _due(before, now, num_steps, self.evaluate_every):
             return state, None
-        loss = self.evaluation(eqx.combine(state.meta_params, rest))
+        trained = self._trained(state)
+        loss = self.evaluation(eqx.combine(trained, rest))
         if loss < float(state.best_loss):
             state = eqx.tree_at(
                 lambda s: (s.best_meta_params, s.best_loss),
                 state,
-                (state.meta_params, jnp.asarray(loss, jnp.float32)),
+                (trained, jnp.asarray(loss, jnp.float32)),
             )
         return state, loss
 
-    def _check(self, state: MetaState) -> None:
+    def _check(self, state: MetaState, causes: dict[str, int]) -> None:
         in_a_row = int(state.skipped_in_a_row)
         if in_a_row < self.patience:
             return
         norm = float(global_norm(state.meta_params))
         raise MetaTrainingDivergedError(
-            f"meta-training cannot go on: the last {in_a_row} meta-gradients were not finite "
-            f"(meta-step {int(state.step)}, {int(state.skipped)} skipped in all, norm of the "
-            f"meta-parameters {norm:.3g}). The optimizer makes every inner run diverge. Lower the "
-            "meta learning rate, clip the meta-gradient, shorten the truncation, or start from "
-            "an earlier checkpoint."
+            f"meta-training cannot go on: the last {in_a_row} meta-steps were skipped, "
+            f"{describe(causes)} (meta-step {int(state.step)}, {int(state.skipped)} skipped in "
+            f"all, norm of the meta-parameters {norm:.3g}). {advice(causes)}"
         )
 
 
@@ -369,7 +404,11 @@ def _due(before: int, now: int, last: int, every: int) -> bool:
 
 
 def _report(
-    state: MetaState, metrics: dict[str, Array], seconds: float, evaluation_loss: float | None
+    state: MetaState,
+    metrics: dict[str, Array],
+    skipped: dict[str, int],
+    seconds: float,
+    evaluation_loss: float | None,
 ) -> Report:
     return Report(
         step=int(state.step),
@@ -380,4 +419,7 @@ def _report(
         non_finite_tasks=int(state.non_finite_tasks),
         seconds=seconds,
         evaluation_loss=evaluation_loss,
+        skipped_for_loss=skipped["loss"],
+        skipped_for_gradient=skipped["gradient"],
+        skipped_for_state=skipped["state"],
     )

@@ -10,7 +10,7 @@ from jaxtyping import Array, Int, PRNGKeyArray, PyTree
 
 from optoscope._core.antithetic import scaled, slope
 from optoscope._core.errors import InvalidValueError, check_number
-from optoscope._core.trees import all_finite
+from optoscope._core.non_finite import all_finite
 from optoscope.meta._estimator import Worker
 from optoscope.meta._evolution import PerturbedRuns, draw_horizon, horizon_range
 from optoscope.meta._evolution_strategy import EvolutionStrategy, Sums

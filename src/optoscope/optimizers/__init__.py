@@ -1,7 +1,13 @@
 """Optimizers, hand-designed and learned, all with Optax's two methods."""
 
 from optoscope._core.saved_optimizers import pretrained_names, read_description
-from optoscope.optimizers._base import Optimizer, OptimizerModule, as_optax, named_leaves
+from optoscope.optimizers._base import (
+    Optimizer,
+    OptimizerModule,
+    as_optax,
+    evaluation_params,
+    named_leaves,
+)
 from optoscope.optimizers._files import load, save
 from optoscope.optimizers._hand_designed import (
     AggregatedMomentum,
@@ -58,6 +64,7 @@ __all__ = [
     "aggmo",
     "as_optax",
     "entry",
+    "evaluation_params",
     "get",
     "interpolate",
     "lamb",

@@ -1,13 +1,14 @@
 """The one contract: `init(params) -> state`, `update(grads, state, params) -> (updates, state)`."""
 
 import abc
-from collections.abc import Iterator
+import inspect
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
 import optax
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, Float, PyTree
 
 from optoscope._core.errors import FileFormatError
 
@@ -76,7 +77,86 @@ def as_optax(optimizer: Optimizer) -> optax.GradientTransformationExtraArgs:
         return optimizer
     if isinstance(optimizer, optax.GradientTransformation):
         return optax.with_extra_args_support(optimizer)
-    return optax.GradientTransformationExtraArgs(optimizer.init, optimizer.update)
+    return optax.GradientTransformationExtraArgs(optimizer.init, _tolerant(optimizer.update))
+
+
+def _tolerant(update: Callable[..., Any]) -> Callable[..., Any]:
+    """An update that is given any extra arguments, and hands on those that `update` takes."""
+    try:
+        parameters = inspect.signature(update).parameters.values()
+    except (TypeError, ValueError):  # nothing is known of it
+        return update
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return update
+    taken = {parameter.name for parameter in parameters}
+
+    def tolerant(grads: Any, state: Any, params: Any = None, **extra: Any) -> Any:
+        known = {name: value for name, value in extra.items() if name in taken}
+        return update(grads, state, params, **known)
+
+    return tolerant
+
+
+def extra_arguments(
+    value: Float[Array, ""],
+    grad: PyTree[Array],
+    value_fn: Callable[[PyTree[Array]], Float[Array, ""]],
+) -> dict[str, Any]:
+    """What every step gives an optimizer's `update` beyond gradient, state and parameters.
+
+    Those are Optax's names: `value` (Polyak's step size, MoMo, reduction on a plateau), `grad`
+    and `value_fn` (line searches, L-BFGS), and `obj_fn`, which is what Sophia's estimator of the
+    curvature calls the same function. What an optimizer does not use costs nothing: XLA removes
+    it from the compiled program.
+
+    Args:
+        value: the loss at the parameters, on this step's batch.
+        grad: its gradient.
+        value_fn: the loss on this step's batch, as a function of the parameters.
+    """
+
+    def accepting(params: PyTree[Array], obj_fn: Any = None) -> Float[Array, ""]:
+        # Line searches hand on to it what they do not know themselves.
+        del obj_fn
+        return value_fn(params)
+
+    return {"value": value, "grad": grad, "value_fn": accepting, "obj_fn": value_fn}
+
+
+def evaluation_params(
+    optimizer: Optimizer, state: PyTree[Array], params: PyTree[Array]
+) -> PyTree[Array]:
+    """The parameters to evaluate, for an optimizer that takes its gradients elsewhere.
+
+    Optax's schedule-free optimizers step at one point and are evaluated at another, the running
+    mean of their iterates. An optimizer of your own says where by a method
+    `evaluation_params(state, params)`. For every other optimizer it is `params` itself, the same
+    object.
+
+    Args:
+        optimizer: the optimizer.
+        state: its state.
+        params: the parameters that its next step starts from.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> averaging = optax.contrib.schedule_free_sgd(0.1, b1=0.5)
+        >>> params = jnp.asarray(1.0)
+        >>> state = averaging.init(params)._replace(z=jnp.asarray(0.5))
+        >>> float(evaluation_params(averaging, state, params))
+        1.5
+    """
+    own = getattr(optimizer, "evaluation_params", None)
+    if own is not None:
+        return own(state, params)
+
+    def averages(part: Any) -> bool:
+        return isinstance(part, optax.contrib.ScheduleFreeState)
+
+    found = [part for part in jax.tree.leaves(state, is_leaf=averages) if averages(part)]
+    if len(found) != 1:
+        return params
+    return optax.contrib.schedule_free_eval_params(found[0], params)
 
 
 def cast_like(tree: PyTree[Array], reference: PyTree[Array]) -> PyTree[Array]:

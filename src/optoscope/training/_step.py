@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import InvalidValueError
-from optoscope.optimizers import Optimizer
+from optoscope.optimizers import Optimizer, as_optax
+from optoscope.optimizers._base import extra_arguments
 from optoscope.tasks import Task
 
 
@@ -69,6 +70,9 @@ def inner_step(
 ) -> tuple[InnerState, StepRecord]:
     """Gathers a batch, takes its gradient, lets the optimizer act.
 
+    The optimizer's `update` is given Optax's extra arguments, the loss, the gradient and
+    the loss as a function.
+
     Args:
         task: the problem.
         optimizer: any pair of `init` and `update`.
@@ -87,10 +91,17 @@ def inner_step(
         batch = task.sample_batch(key)
     else:
         raise InvalidValueError("a step needs a key to draw its batch with, or what is drawn.")
-    loss, grads = jax.value_and_grad(task.loss)(inner.params, batch)
+
+    def value_fn(params: PyTree[Array]) -> Float[Array, ""]:
+        return task.loss(params, batch)
+
+    loss, grads = jax.value_and_grad(value_fn)(inner.params)
+    value = loss
     if not second_order:
-        grads = jax.lax.stop_gradient(grads)
-    updates, state = optimizer.update(grads, inner.optimizer_state, inner.params)
+        grads, value = jax.lax.stop_gradient((grads, loss))
+    updates, state = as_optax(optimizer).update(
+        grads, inner.optimizer_state, inner.params, **extra_arguments(value, grads, value_fn)
+    )
     params = jax.tree.map(lambda p, u: p + u.astype(p.dtype), inner.params, updates)
     record = StepRecord(
         inner.step, batch, inner.params, grads, updates, inner.optimizer_state, loss

@@ -13,7 +13,7 @@ from optoscope._core.chunks import map_chunked, side_by_side
 from optoscope._core.errors import check_number
 from optoscope._core.programs import Program
 from optoscope._core.trees import num_bytes
-from optoscope.optimizers import Optimizer
+from optoscope.optimizers import Optimizer, evaluation_params
 from optoscope.tasks import Task, TaskDistribution, as_distribution
 from optoscope.training._probes import Probe
 from optoscope.training._step import InnerState, StepRecord, initial_state, inner_step
@@ -24,7 +24,9 @@ class Trajectory(eqx.Module):
 
     Args:
         losses: the loss before each step, shape (runs, steps).
-        params: the final parameters, each leaf with a leading axis of runs.
+        params: the final parameters, each leaf with a leading axis of runs. Of an optimizer that
+            is evaluated elsewhere than where it steps (`optimizers.evaluation_params`) the
+            losses and the final parameters are those of the point where it is evaluated.
         state: the final optimizer state, likewise.
         records: for each probe its arrays, with leading axes (runs, measurements).
         measured_steps: for each probe the steps it was measured at.
@@ -79,6 +81,9 @@ def run_once(
 ) -> tuple[Float[Array, " steps"], InnerState, dict[str, PyTree[Array]]]:
     """One run, to be called inside a compiled program: losses, final state, measurements.
 
+    The losses are taken where the optimizer wants to be evaluated; the final state is what its
+    next step would start from.
+
     Steps come in blocks as long as the greatest common divisor of the probes' intervals: only
     the first step of a block can be due, so the others carry no trace of the probes.
     """
@@ -88,9 +93,13 @@ def run_once(
     def step(inner: InnerState, _: None) -> tuple[InnerState, StepRecord]:
         return inner_step(task, optimizer, inner, jax.random.fold_in(batch_key, inner.step))
 
+    def loss_of(record: StepRecord) -> Float[Array, ""]:
+        params = evaluation_params(optimizer, record.state, record.params)
+        return record.loss if params is record.params else task.loss(params, record.batch)
+
     def plain(inner: InnerState, _: None) -> tuple[InnerState, Array]:
         inner, record = step(inner, None)
-        return inner, record.loss
+        return inner, loss_of(record)
 
     if not probes:
         inner, losses = jax.lax.scan(plain, inner, None, length=num_steps)
@@ -103,7 +112,7 @@ def run_once(
         inner, record = step(inner, None)
         measurements = _measure(probes, record, first)
         inner, losses = jax.lax.scan(plain, inner, None, length=block - 1)
-        return inner, (jnp.concatenate([record.loss[None], losses]), measurements)
+        return inner, (jnp.concatenate([loss_of(record)[None], losses]), measurements)
 
     num_blocks, rest = divmod(num_steps, block)
     inner, (losses, measurements) = jax.lax.scan(
@@ -114,7 +123,7 @@ def run_once(
         inner, record = step(inner, None)
         last = _measure(probes, record, jnp.asarray(num_blocks * block))
         inner, tail = jax.lax.scan(plain, inner, None, length=rest - 1)
-        losses = jnp.concatenate([losses, record.loss[None], tail])
+        losses = jnp.concatenate([losses, loss_of(record)[None], tail])
         measurements = jax.tree.map(
             lambda all_, one: jnp.concatenate([all_, one[None]]), measurements, last
         )
@@ -137,7 +146,9 @@ def _train(
     def run(key: PRNGKeyArray) -> tuple[Array, InnerState, dict[str, Any]]:
         task_key, init_key, batch_key = split_run_key(key)
         task = distribution.sample(task_key)
-        return run_once(task, optimizer, num_steps, init_key, batch_key, probes)
+        losses, inner, measured = run_once(task, optimizer, num_steps, init_key, batch_key, probes)
+        params = evaluation_params(optimizer, inner.optimizer_state, inner.params)
+        return losses, InnerState(params, inner.optimizer_state, inner.step), measured
 
     return map_chunked(run, keys, chunk_size)
 
