@@ -84,6 +84,25 @@ def check_number(
     raise InvalidValueError(f"{name} is {value!r}; it must be {' and '.join(bounds) or 'finite'}.")
 
 
+def check_count(
+    name: str, value: Any, *, minimum: int = 1, maximum: float | int = math.inf
+) -> None:
+    """Raises InvalidValueError unless `value` is a whole number inside the stated range.
+
+    Example:
+        >>> check_count("num_steps", 2.5)
+        Traceback (most recent call last):
+        optoscope._core.errors.InvalidValueError: num_steps is 2.5; it must be a whole number.
+    """
+    try:
+        whole = operator.index(value)
+    except TypeError:
+        whole = None
+    if whole is None or isinstance(value, bool):
+        raise InvalidValueError(f"{name} is {value!r}; it must be a whole number.")
+    check_number(name, whole, minimum=minimum, maximum=maximum)
+
+
 def check_seed(seed: Any, name: str = "seed") -> int:
     """The seed as an integer.
 

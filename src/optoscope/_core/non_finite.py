@@ -1,6 +1,7 @@
 """What happens to numbers that are not finite, in one place; the guide "Not finite" tells it."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -50,7 +51,7 @@ def still_finite(before: PyTree[Array], after: PyTree[Array]) -> Flag:
     return jnp.all(jnp.array(kept, bool))
 
 
-def _inexact(leaf: object) -> bool:
+def _inexact(leaf: Any) -> bool:
     return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.inexact)
 
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PyTree
 
+from optoscope._core.keys import key_numbers
 from optoscope._core.roots import safe_root
 
 
@@ -31,7 +32,7 @@ def size(tree: PyTree[Array | jax.ShapeDtypeStruct]) -> int:
 def num_bytes(tree: PyTree[Any]) -> int:
     """The memory of all array leaves (or shape structs), in bytes."""
     return sum(
-        math.prod(leaf.shape) * np.dtype(leaf.dtype).itemsize
+        math.prod(leaf.shape) * leaf.dtype.itemsize
         for leaf in jax.tree.leaves(tree)
         if hasattr(leaf, "dtype")
     )
@@ -42,7 +43,7 @@ def digest(tree: PyTree[Any]) -> str:
     leaves, structure = jax.tree.flatten(tree)
     result = hashlib.sha256(str(structure).encode())
     for leaf in leaves:
-        array = np.asarray(leaf)
+        array = np.asarray(key_numbers(leaf))
         result.update(f"{array.dtype}{array.shape}".encode())
         result.update(np.ascontiguousarray(array).tobytes())
     return result.hexdigest()

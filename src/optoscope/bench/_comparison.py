@@ -13,7 +13,7 @@ from jaxtyping import PRNGKeyArray
 from optoscope._core.drawings import DRAWINGS_FORMAT, DRAWINGS_VERSION
 from optoscope._core.errors import InvalidValueError, check_seed
 from optoscope._core.files import write_json
-from optoscope._core.keys import stream
+from optoscope._core.keys import new_key, stream
 from optoscope._core.records import save_records
 from optoscope.bench._evaluate import FORMAT, VERSION, Evaluation, evaluate
 from optoscope.bench._search import LogUniform, SearchResult, edge_warnings, grid_search
@@ -169,7 +169,7 @@ def _check_probes(
     learned: Mapping[str, Optimizer],
     probes: Mapping[str, Probe] | None,
 ) -> None:
-    example = as_distribution(task).sample(jax.random.key(0))
+    example = as_distribution(task).sample(new_key(0))
     for optimizer in learned.values():
         for probe in (probes or {}).values():
             probe.bind(example, optimizer)

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, PRNGKeyArray, PyTree
 
 from optoscope._core.chunks import side_by_side
-from optoscope._core.errors import InvalidValueError, check_number
+from optoscope._core.errors import InvalidValueError, check_count
 from optoscope._core.inference import Estimate, difference, mean, relative_decrease
 from optoscope._core.programs import Program
 from optoscope.optimizers import Optimizer
@@ -172,8 +172,8 @@ def evaluate(
         >>> found.best(("slow", "fast"), 50)
         'fast'
     """
-    check_number("num_steps", num_steps, minimum=1)
-    check_number("num_runs", num_runs, minimum=1)
+    check_count("num_steps", num_steps, minimum=1)
+    check_count("num_runs", num_runs, minimum=1)
     if not optimizers:
         raise InvalidValueError("there is no optimizer to evaluate; name at least one.")
     keys = run_keys(key, num_runs)

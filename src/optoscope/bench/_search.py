@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 from optoscope._core.chunks import map_chunked, side_by_side
-from optoscope._core.errors import InvalidValueError, check_number
+from optoscope._core.errors import InvalidValueError, check_count, check_number
+from optoscope._core.keys import as_key
 from optoscope._core.non_finite import worst_unless_finite
 from optoscope._core.programs import Program
 from optoscope.optimizers import Optimizer
@@ -186,8 +187,8 @@ def evaluate_configurations(
     Raises:
         InvalidValueError: no configuration, values of unequal number, or counts below 1.
     """
-    check_number("num_steps", num_steps, minimum=1)
-    check_number("num_runs", num_runs, minimum=1)
+    check_count("num_steps", num_steps, minimum=1)
+    check_count("num_runs", num_runs, minimum=1)
     values = {name: np.asarray(v, np.float32) for name, v in hyperparameters.items()}
     sizes = {len(v) for v in values.values()}
     if len(sizes) != 1 or 0 in sizes:
@@ -247,8 +248,8 @@ def random_search(
         >>> 0.05 < found.best["learning_rate"] < 0.8
         True
     """
-    check_number("num_samples", num_samples, minimum=1)
-    sample_key, runs_key = jax.random.split(key)
+    check_count("num_samples", num_samples, minimum=1)
+    sample_key, runs_key = jax.random.split(as_key(key))
     generator = np.random.default_rng(np.asarray(jax.random.key_data(sample_key)))
     drawn = {name: dist.sample(generator, num_samples) for name, dist in space.items()}
     return evaluate_configurations(

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from optoscope._core.errors import check_number
+from optoscope._core.errors import check_count, check_number
 from optoscope._core.non_finite import all_finite, mean_over_usable, zero_unless
 from optoscope._core.trees import select
 from optoscope.meta._clip import clip_backward
@@ -55,8 +55,8 @@ def check_counts(
     num_tasks: int, horizon: int, objective: Objective, devices: int, backward_clip: float | None
 ) -> None:
     """Raises InvalidValueError for counts, weights or devices that do not fit together."""
-    check_number("num_tasks", num_tasks, minimum=1)
-    check_number("horizon", horizon, minimum=1)
+    check_count("num_tasks", num_tasks, minimum=1)
+    check_count("horizon", horizon, minimum=1)
     objective.check_horizon(horizon)
     check_spread(num_tasks, "tasks", devices)
     if backward_clip is not None:

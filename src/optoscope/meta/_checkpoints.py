@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from optoscope._core.errors import RunDirectoryError
+from optoscope._core.keys import key_numbers, with_numbers
 from optoscope._core.processes import is_first, wait_for_all, whole
 from optoscope._core.trees import digest, num_bytes
 
@@ -68,7 +69,7 @@ class Checkpoints:
         Raises:
             RunDirectoryError: the disk is full or not writable.
         """
-        tree = whole(tree)
+        tree = whole(jax.tree.map(key_numbers, tree))
         if is_first():
             self._write(step, tree, info)
         wait_for_all(f"checkpoint {step}")
@@ -120,7 +121,7 @@ class Checkpoints:
                 run with other arrays.
         """
         steps = self.steps()
-        like = whole(like)
+        given, like = like, whole(jax.tree.map(key_numbers, like))
         for step in steps:
             try:
                 with _quiet_orbax():
@@ -135,7 +136,7 @@ class Checkpoints:
                 )
                 continue
             self._drop_newer(step)
-            return step, tree, info
+            return step, jax.tree.map(with_numbers, given, tree), info
         if steps:
             raise RunDirectoryError(
                 f"none of the checkpoints {steps} in {self.directory} is intact; start anew."

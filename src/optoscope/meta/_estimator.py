@@ -105,8 +105,8 @@ def placed(shared: PyTree[Array], workers: Worker, devices: int) -> tuple[PyTree
     mesh = _mesh(devices)
 
     def put(leaf: Array, over: PartitionSpec) -> Array:
-        # An array without entries is split over nothing.
-        place = NamedSharding(mesh, over if leaf.size else PartitionSpec())
+        # An array without entries, or with one for all tasks, is split over nothing.
+        place = NamedSharding(mesh, over if leaf.ndim and leaf.size else PartitionSpec())
         return leaf if leaf.sharding == place else jax.device_put(leaf, place)
 
     return (

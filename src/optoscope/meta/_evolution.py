@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
-from optoscope._core.errors import InvalidValueError, check_number
+from optoscope._core.errors import InvalidValueError, check_count
+from optoscope._core.keys import from_data
 from optoscope._core.trees import select
 from optoscope.meta._objective import Objective
 from optoscope.tasks import TaskDistribution
@@ -29,7 +30,7 @@ def horizon_range(horizon: Horizon) -> tuple[int, int]:
         ((200, 200), (20, 200))
     """
     shortest, longest = (horizon, horizon) if isinstance(horizon, int) else horizon
-    check_number("horizon", shortest, minimum=1)
+    check_count("horizon", shortest, minimum=1)
     if shortest > longest:
         raise InvalidValueError(
             f"horizon is {horizon}; write the shortest first: ({longest}, {shortest})."
@@ -118,7 +119,7 @@ class PerturbedRuns:
         What the distribution only passes on (the data) must not travel through the loop.
         """
         passed_on = {id(leaf) for leaf in jax.tree.leaves(self.tasks)}
-        task = self.tasks.sample(jax.random.wrap_key_data(task_key))
+        task = self.tasks.sample(from_data(task_key))
         return eqx.partition(task, lambda leaf: eqx.is_array(leaf) and id(leaf) not in passed_on)
 
     def initial_states(self, params: PyTree[Array]) -> PyTree[Array]:

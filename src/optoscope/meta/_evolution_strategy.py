@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 from optoscope._core.antithetic import draw_perturbation, perturbed
 from optoscope._core.chunks import map_chunked, side_by_side
-from optoscope._core.errors import check_number
+from optoscope._core.errors import check_count, check_number
 from optoscope._core.non_finite import all_finite, mean_over_usable, zero_unless
 from optoscope.meta._estimator import (
     Estimator,
@@ -52,7 +52,7 @@ class EvolutionStrategy(Estimator):
     objective: Objective = Objective()
 
     def __check_init__(self):
-        check_number("num_particles", self.num_particles, minimum=1)
+        check_count("num_particles", self.num_particles, minimum=1)
         check_number("std", self.std, minimum=0, exclusive_minimum=True)
         _, longest = horizon_range(self.horizon)
         self.objective.check_horizon(longest)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from optoscope._core.chunks import map_chunked, side_by_side
+from optoscope._core.keys import new_key
 from optoscope._core.trees import num_bytes
 from optoscope.meta._backprop import (
     TaskOutcome,
@@ -151,7 +152,7 @@ class FullBackprop(Estimator):
             lambda tasks, optimizer, key: initial_state(tasks.sample(key), optimizer, key),
             self.tasks,
             optimizer,
-            jax.random.key(0),
+            new_key(0),
         )
         share = self.num_tasks // self.devices
         # Backpropagation keeps a task's state at every step of the unroll.

@@ -8,7 +8,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from optoscope._core.errors import InvalidValueError, UnknownNameError, check_number
+from optoscope._core.errors import InvalidValueError, UnknownNameError, check_count, check_number
 from optoscope.training import StepRecord
 
 Penalty = Callable[[StepRecord], Float[Array, ""]]
@@ -57,7 +57,7 @@ def classification_maximum(num_classes: int) -> float:
         >>> round(classification_maximum(10), 3)
         3.454
     """
-    check_number("num_classes", num_classes, minimum=2)
+    check_count("num_classes", num_classes, minimum=2)
     return 1.5 * math.log(num_classes)
 
 

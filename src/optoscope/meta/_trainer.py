@@ -15,7 +15,8 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from optoscope._core.errors import MetaTrainingDivergedError, RunDirectoryError, check_number
+from optoscope._core.errors import MetaTrainingDivergedError, RunDirectoryError, check_count
+from optoscope._core.keys import as_key
 from optoscope._core.non_finite import CAUSES, advice, describe, skip_causes
 from optoscope._core.processes import agreed, anyone, is_first, stops_with_the_others
 from optoscope._core.programs import Program
@@ -26,6 +27,7 @@ from optoscope.meta._metrics import MetricsLog
 from optoscope.optimizers import Optimizer, as_optax, evaluation_params
 from optoscope.optimizers._base import extra_arguments
 from optoscope.tasks import Task, TaskDistribution
+from optoscope.tasks._contract import check_task
 from optoscope.training import train
 
 
@@ -233,7 +235,7 @@ class Trainer:
             "patience",
             "keep",
         ):
-            check_number(name, getattr(self, name), minimum=1)
+            check_count(name, getattr(self, name))
 
     def run(
         self,
@@ -265,9 +267,11 @@ class Trainer:
             RunDirectoryError: the directory cannot be written, or no checkpoint is intact.
             ProcessLostError: another process of a run under `jax.distributed` was lost.
         """
-        check_number("num_steps", num_steps, minimum=1)
+        check_count("num_steps", num_steps, minimum=1)
+        if (tasks := getattr(self.estimator, "tasks", None)) is not None:
+            check_task(tasks)
         meta_params, rest = eqx.partition(optimizer, eqx.is_inexact_array)
-        init_key, step_key = jax.random.split(key)
+        init_key, step_key = jax.random.split(as_key(key))
         state = self._initial(optimizer, meta_params, init_key)
         checkpoints = log = None
         seconds = 0.0

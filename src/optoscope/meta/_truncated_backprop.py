@@ -6,7 +6,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from optoscope._core.chunks import map_chunked, side_by_side
-from optoscope._core.errors import InvalidValueError, check_number
+from optoscope._core.errors import InvalidValueError, check_count
+from optoscope._core.keys import as_key, from_data
 from optoscope._core.trees import num_bytes, select
 from optoscope.meta._backprop import (
     TaskOutcome,
@@ -64,7 +65,7 @@ class TruncatedBackprop(Estimator):
 
     def __check_init__(self):
         check_counts(self.num_tasks, self.horizon, self.objective, self.devices, self.backward_clip)
-        check_number("truncation", self.truncation, minimum=1)
+        check_count("truncation", self.truncation, minimum=1)
         if self.truncation > self.horizon:
             raise InvalidValueError(
                 f"truncation {self.truncation} is longer than the horizon {self.horizon}."
@@ -91,7 +92,7 @@ class TruncatedBackprop(Estimator):
         task_key, init_key, batch_key = jax.random.split(key, 3)
         ended = worker.step >= self.horizon
         kept_key = jnp.where(ended, jax.random.key_data(task_key), worker.task_key)
-        task = tasks.sample(jax.random.wrap_key_data(kept_key))
+        task = tasks.sample(from_data(kept_key))
         params = select(ended, task.init(init_key), worker.params)
         # A worker's first state is the optimizer's own, so that a learned initial state is learned.
         fresh = ended | (worker.step == 0)
@@ -145,7 +146,7 @@ class TruncatedBackprop(Estimator):
             one,
             meta_params,
             workers,
-            jax.random.split(key, self.num_tasks),
+            jax.random.split(as_key(key), self.num_tasks),
             data,
             self.devices,
             lambda function, items: map_chunked(function, items, chunk),

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, PRNGKeyArray, PyTree
 
 from optoscope._core.antithetic import scaled, slope
-from optoscope._core.errors import InvalidValueError, check_number
+from optoscope._core.errors import InvalidValueError, check_count
 from optoscope._core.non_finite import all_finite
 from optoscope.meta._estimator import Worker
 from optoscope.meta._evolution import PerturbedRuns, draw_horizon, horizon_range
@@ -38,7 +38,7 @@ class TruncatedStrategy(EvolutionStrategy):
     stagger: bool = eqx.field(static=True, default=True)
 
     def __check_init__(self):
-        check_number("truncation", self.truncation, minimum=1)
+        check_count("truncation", self.truncation, minimum=1)
         _, longest = horizon_range(self.horizon)
         if self.truncation > longest:
             raise InvalidValueError(

@@ -11,6 +11,7 @@ import optax
 from jaxtyping import Array, Float, PyTree
 
 from optoscope._core.errors import FileFormatError
+from optoscope._core.keys import is_key
 
 
 @runtime_checkable
@@ -161,7 +162,11 @@ def evaluation_params(
 
 def cast_like(tree: PyTree[Array], reference: PyTree[Array]) -> PyTree[Array]:
     """Casts every leaf to the type of its counterpart: states keep their types over steps."""
-    return jax.tree.map(lambda leaf, other: leaf.astype(other.dtype), tree, reference)
+
+    def cast(leaf: Array, other: Array) -> Array:
+        return leaf if is_key(other) else leaf.astype(other.dtype)
+
+    return jax.tree.map(cast, tree, reference)
 
 
 def named_leaves(optimizer: PyTree) -> Iterator[tuple[str, Array]]:

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, PyTree
 from optoscope._core.errors import InvalidValueError
 from optoscope._core.roots import with_safe_roots
 from optoscope.optimizers._base import Optimizer, OptimizerModule, as_optax, cast_like
+from optoscope.optimizers._domains import check_hyperparameters
 
 Scalar = float | int | Float[Array, ""]
 
@@ -64,6 +65,17 @@ class OptaxOptimizer(OptimizerModule):
 
 
 def from_optax(build: Callable[..., Any], name: str, **hyperparameters: Scalar) -> OptaxOptimizer:
+    """One of Optax's optimizers, its hyper-parameters checked and made array leaves.
+
+    Args:
+        build: Optax's constructor.
+        name: how reports call the optimizer.
+        **hyperparameters: numbers; those that are traced pass unchecked.
+
+    Raises:
+        InvalidValueError: a hyper-parameter outside its domain, see `DOMAINS`.
+    """
+    check_hyperparameters(name, hyperparameters)
     arrays = {key: jnp.asarray(value, jnp.float32) for key, value in hyperparameters.items()}
     return OptaxOptimizer(build, arrays, name)
 
@@ -172,6 +184,7 @@ def aggmo(
     """Aggregated momentum with the damping coefficients `betas`."""
     if len(betas) == 0:
         raise InvalidValueError("betas is empty; aggregated momentum needs at least one.")
+    check_hyperparameters("aggmo", {"learning_rate": learning_rate, "betas": betas})
     return AggregatedMomentum(
         jnp.asarray(learning_rate, jnp.float32), jnp.asarray(betas, jnp.float32)
     )

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from optoscope._core.errors import check_number
+from optoscope._core.errors import check_count, check_number
+from optoscope._core.keys import as_key
 from optoscope._core.trees import size
 from optoscope.optimizers._base import OptimizerModule
 
@@ -118,11 +119,12 @@ class LSTMOptimizer(OptimizerModule):
         Raises:
             InvalidValueError: a size below 1, or a scale or exponent that is not positive.
         """
-        check_number("hidden_size", hidden_size, minimum=1)
-        check_number("num_layers", num_layers, minimum=1, maximum=64)
+        check_count("hidden_size", hidden_size, minimum=1)
+        check_count("num_layers", num_layers, minimum=1, maximum=64)
         check_number("update_scale", update_scale, minimum=0, exclusive_minimum=True)
         check_number("exponent", exponent, minimum=0, exclusive_minimum=True)
         check_number("log_offset", log_offset, minimum=0)
+        key = as_key(key)
         bound = hidden_size**-0.5
 
         def uniform(index: int, *shape: int) -> Array:

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import jax
 from jaxtyping import PRNGKeyArray
 
 from optoscope._core.errors import InvalidValueError
+from optoscope._core.keys import as_key, new_key
 from optoscope._core.registry import Registry
 from optoscope.optimizers import _hand_designed as hand
 from optoscope.optimizers import _optax_optimizers as more
@@ -177,7 +177,7 @@ def get(name: str, *, key: PRNGKeyArray | None = None, **configuration: Any) -> 
         )
     if not found.learned:
         return found.create(**configuration)
-    return found.create(jax.random.key(0) if key is None else key, **configuration)
+    return found.create(new_key(0) if key is None else as_key(key), **configuration)
 
 
 def names() -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from optoscope._core.errors import InvalidValueError, UnknownNameError, check_number
+from optoscope._core.errors import InvalidValueError, UnknownNameError, check_count, check_number
 from optoscope._core.trees import size
 from optoscope.optimizers._base import OptimizerModule
 from optoscope.optimizers._cells import CELLS, Cell
@@ -78,7 +78,7 @@ class RNNOptimizer(OptimizerModule):
             raise UnknownNameError("cell", cell, CELLS)
         if input_scaling not in _NUM_INPUTS:
             raise UnknownNameError("input scaling", input_scaling, _NUM_INPUTS)
-        check_number("hidden_size", hidden_size, minimum=1)
+        check_count("hidden_size", hidden_size, minimum=1)
         check_number("output_scale", output_scale, minimum=0, exclusive_minimum=True)
         check_number("input_scale", input_scale, minimum=0, exclusive_minimum=True)
         if input_scale != 1 and input_scaling != "scaled":

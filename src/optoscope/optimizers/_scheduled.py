@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
-from optoscope._core.errors import UnknownNameError, check_number
+from optoscope._core.errors import UnknownNameError, check_count
 from optoscope.optimizers._base import Optimizer, OptimizerModule, as_optax, cast_like
 
 SCHEDULES = ("constant", "cosine", "warmup-cosine")
@@ -107,7 +107,7 @@ def scheduled(
     """
     if schedule not in SCHEDULES:
         raise UnknownNameError("schedule", schedule, SCHEDULES)
-    check_number("num_steps", num_steps, minimum=1)
+    check_count("num_steps", num_steps, minimum=1)
     return Scheduled(
         optimizer,
         jnp.asarray(multiplier, jnp.float32),

@@ -12,6 +12,7 @@ from jax.experimental.layout import Layout, with_layout_constraint
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import InvalidValueError
+from optoscope._core.keys import as_key
 from optoscope._core.programs import Program
 from optoscope.optimizers._accumulators import Accumulators, Decays, advance, start
 from optoscope.optimizers._blocks import Block, blocks
@@ -81,7 +82,7 @@ class SmallNetwork(eqx.Module):
             num_heads: outputs H.
         """
         shapes = ((NUM_INPUTS, HIDDEN), (HIDDEN, HIDDEN), (HIDDEN, num_heads))
-        first, second, third = _untrained_weights(key, shapes)
+        first, second, third = _untrained_weights(as_key(key), shapes)
         return cls(
             Decays.create(),
             first,

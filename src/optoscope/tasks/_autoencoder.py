@@ -11,7 +11,8 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 from scipy.special import entr
 
-from optoscope._core.errors import InvalidValueError, UnknownNameError, check_number
+from optoscope._core.errors import InvalidValueError, UnknownNameError, check_count
+from optoscope._core.keys import new_key
 from optoscope._core.trees import size
 from optoscope.data import Dataset
 from optoscope.tasks._base import Task
@@ -57,7 +58,7 @@ class Autoencoder(Task):
     name: str = eqx.field(static=True, default="autoencoder")
 
     def __check_init__(self):
-        check_number("batch_size", self.batch_size, minimum=1)
+        check_count("batch_size", self.batch_size, minimum=1)
         if self.loss_name not in LOSSES:
             raise UnknownNameError("loss", self.loss_name, LOSSES)
 
@@ -91,7 +92,7 @@ class Autoencoder(Task):
             "name": self.name,
             **self.network.metadata,
             "loss": self.loss_name,
-            "num_params": size(jax.eval_shape(self.init, jax.random.key(0))),
+            "num_params": size(jax.eval_shape(self.init, new_key(0))),
             "batch_size": self.batch_size,
             "num_classes": None,
             "guessing_loss": self.guess_loss,

@@ -1,11 +1,12 @@
 """What a task is: something with parameters, batches and a loss."""
 
 import abc
-from typing import Any
+from typing import Any, cast
 
 import equinox as eqx
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from optoscope.tasks._contract import check_methods, is_distribution
 from optoscope.tasks._symmetries import Symmetry
 
 Params = PyTree[Array]
@@ -104,10 +105,23 @@ class _Fixed(TaskDistribution):
 
 
 def fixed(task: Task) -> TaskDistribution:
-    """The distribution that always draws `task`."""
+    """The distribution that always draws `task`.
+
+    Raises:
+        InvalidValueError: an object that is no task; the message says what a task must give.
+    """
+    check_methods(task)
     return _Fixed(task)
 
 
 def as_distribution(task: Task | TaskDistribution) -> TaskDistribution:
-    """A task as the distribution that always draws it; a distribution as itself."""
-    return task if isinstance(task, TaskDistribution) else fixed(task)
+    """A task as the distribution that always draws it; a distribution as itself.
+
+    Raises:
+        InvalidValueError: an object that is neither; the message says what a task must give.
+    """
+    if isinstance(task, TaskDistribution):
+        return task
+    if is_distribution(task):
+        return cast("TaskDistribution", task)  # it has the one method that is asked for
+    return fixed(task)

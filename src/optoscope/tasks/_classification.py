@@ -9,12 +9,14 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from optoscope._core.errors import UnknownNameError, check_number
+from optoscope._core.errors import UnknownNameError, check_count
+from optoscope._core.keys import new_key
 from optoscope._core.trees import size
 from optoscope.data import Dataset
 from optoscope.tasks._base import Task
 from optoscope.tasks._cnn import CNN
 from optoscope.tasks._cnn_symmetries import cnn_symmetries, softmax_translation
+from optoscope.tasks._contract import check_labels
 from optoscope.tasks._mlp import MLP, MLPParams
 from optoscope.tasks._mlp_symmetries import mlp_symmetries
 from optoscope.tasks._residual import ResidualNetwork
@@ -46,7 +48,9 @@ class Classification(Task):
     name: str = eqx.field(static=True, default="classification")
 
     def __check_init__(self):
-        check_number("batch_size", self.batch_size, minimum=1)
+        check_count("batch_size", self.batch_size, minimum=1)
+        for name, split in self.splits.items():
+            check_labels(name, split.labels, self.network.num_outputs)
 
     def init(self, key: PRNGKeyArray) -> MLPParams:
         """Draws the network's initial parameters."""
@@ -97,7 +101,7 @@ class Classification(Task):
         tasks are compared, and clipped, in multiples of it.
         """
         num_classes = self.network.num_outputs
-        params = jax.eval_shape(self.init, jax.random.key(0))
+        params = jax.eval_shape(self.init, new_key(0))
         return {
             "name": self.name,
             **self.network.metadata,

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree, UInt32
 
 from optoscope._core.antithetic import draw_perturbation, moved, scaled, slope
-from optoscope._core.errors import check_number
+from optoscope._core.errors import check_count, check_number
+from optoscope._core.keys import as_key, from_data
 from optoscope.tasks._base import Params, Task
 
 
@@ -34,7 +35,7 @@ def antithetic_gradient(
         gradient = scaled(noise, slope(ahead, behind, std) / num_pairs)
         return jax.tree.map(jnp.add, total, gradient), None
 
-    keys = jax.random.split(jax.random.wrap_key_data(batch.key_data), num_pairs)
+    keys = jax.random.split(from_data(batch.key_data), num_pairs)
     return jax.lax.scan(add_pair, jax.tree.map(jnp.zeros_like, params), keys)[0]
 
 
@@ -86,7 +87,7 @@ class ESGradient(Task):
     name: str | None = eqx.field(static=True, default=None)
 
     def __check_init__(self):
-        check_number("num_pairs", self.num_pairs, minimum=1)
+        check_count("num_pairs", self.num_pairs, minimum=1)
         check_number("std", self.std, minimum=0, exclusive_minimum=True)
 
     def init(self, key: PRNGKeyArray) -> Params:
@@ -95,7 +96,7 @@ class ESGradient(Task):
 
     def sample_batch(self, key: PRNGKeyArray) -> PerturbedBatch:
         """Draws a batch of the task and the key of its perturbations."""
-        batch_key, noise_key = jax.random.split(key)
+        batch_key, noise_key = jax.random.split(as_key(key))
         return PerturbedBatch(self.task.sample_batch(batch_key), jax.random.key_data(noise_key))
 
     def loss(self, params: Params, batch: PerturbedBatch) -> Float[Array, ""]:

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from optoscope._core.errors import InvalidValueError, UnknownNameError, check_number
+from optoscope._core.errors import InvalidValueError, UnknownNameError, check_count
+from optoscope._core.keys import new_key
 from optoscope._core.trees import size
 from optoscope.data import TextDataset
 from optoscope.tasks._base import Task
@@ -48,8 +49,8 @@ class LanguageModel(Task):
     name: str = eqx.field(static=True, default="language-model")
 
     def __check_init__(self):
-        check_number("batch_size", self.batch_size, minimum=1)
-        check_number("length", self.length, minimum=1)
+        check_count("batch_size", self.batch_size, minimum=1)
+        check_count("length", self.length, minimum=1)
         shortest = min(len(tokens) for tokens in self.splits.values())
         if shortest <= self.length:
             raise InvalidValueError(
@@ -112,7 +113,7 @@ class LanguageModel(Task):
         return {
             "name": self.name,
             **self.network.metadata,
-            "num_params": size(jax.eval_shape(self.init, jax.random.key(0))),
+            "num_params": size(jax.eval_shape(self.init, new_key(0))),
             "batch_size": self.batch_size,
             "length": self.length,
             "num_classes": num_classes,

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from optoscope._core.errors import InvalidValueError, check_number
+from optoscope._core.errors import InvalidValueError, check_count, check_number
 from optoscope.tasks._base import Task, TaskDistribution
 
 
@@ -104,7 +104,7 @@ class RandomQuadratic(TaskDistribution):
     largest: float = eqx.field(static=True, default=1.0)
 
     def __check_init__(self):
-        check_number("num_params", self.num_params, minimum=1)
+        check_count("num_params", self.num_params, minimum=1)
         check_number("smallest", self.smallest, minimum=0, exclusive_minimum=True)
         check_number("largest", self.largest, minimum=self.smallest)
 

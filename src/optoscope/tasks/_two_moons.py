@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from optoscope._core.errors import UnknownNameError, check_number, check_seed
+from optoscope._core.errors import UnknownNameError, check_count, check_number, check_seed
+from optoscope._core.keys import new_key
 from optoscope._core.trees import size
 from optoscope.tasks._base import Task
 from optoscope.tasks._mlp import MLP, MLPParams
@@ -66,7 +67,7 @@ class TwoMoons(Task):
             "name": "two-moons",
             "widths": list(self.network.widths),
             "activation": self.network.activation,
-            "num_params": size(jax.eval_shape(self.init, jax.random.key(0))),
+            "num_params": size(jax.eval_shape(self.init, new_key(0))),
             "num_points": self.points.shape[0],
             "l2": self.l2,
         }
@@ -101,7 +102,7 @@ def two_moons(
         >>> two_moons().metadata["num_params"]
         8577
     """
-    check_number("num_points", num_points, minimum=2)
+    check_count("num_points", num_points, minimum=2)
     check_number("noise", noise, minimum=0)
     check_number("l2", l2, minimum=0)
     check_seed(seed)

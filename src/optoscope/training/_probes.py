@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from optoscope._core.drawings import Drawing, ProbeText
-from optoscope._core.errors import check_number
+from optoscope._core.errors import check_count
 from optoscope._core.registry import Registry
 from optoscope._core.roots import safe_root
 from optoscope._core.trees import global_norm
@@ -46,7 +46,7 @@ class Probe(eqx.Module):
     every: int = eqx.field(static=True, default=1)
 
     def __check_init__(self):
-        check_number("every", self.every, minimum=1)
+        check_count("every", self.every, minimum=1)
 
     def bind(self, task: Task, optimizer: Optimizer) -> "Probe":
         """The probe for runs of `optimizer` on `task`; every run calls it first.

@@ -8,9 +8,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import InvalidValueError
+from optoscope._core.keys import as_key
 from optoscope.optimizers import Optimizer, as_optax
 from optoscope.optimizers._base import extra_arguments
 from optoscope.tasks import Task
+from optoscope.tasks._contract import check_params, checked_loss
+from optoscope.training._contract import check_methods, checked_step
 
 
 class InnerState(eqx.Module):
@@ -44,8 +47,14 @@ class StepRecord(eqx.Module):
 
 
 def initial_state(task: Task, optimizer: Optimizer, key: PRNGKeyArray) -> InnerState:
-    """Fresh parameters and optimizer state."""
-    params = task.init(key)
+    """Fresh parameters and optimizer state.
+
+    Raises:
+        InvalidValueError: parameters that cannot be trained, or an object that is no optimizer.
+    """
+    check_methods(optimizer)
+    params = task.init(as_key(key))
+    check_params(params, task)
     return InnerState(params, optimizer.init(params), jnp.zeros((), jnp.int32))
 
 
@@ -83,25 +92,27 @@ def inner_step(
             it the gradient is a constant to whoever differentiates this step.
 
     Raises:
-        InvalidValueError: neither a key nor a draw.
+        InvalidValueError: neither a key nor a draw, a task that does not give what it must, or
+            an optimizer whose update or next state is not as it must be.
     """
     if draw is not None:
         batch = task.gather(draw) if hasattr(task, "gather") else task.sample_batch(draw)
     elif key is not None:
-        batch = task.sample_batch(key)
+        batch = task.sample_batch(as_key(key))
     else:
         raise InvalidValueError("a step needs a key to draw its batch with, or what is drawn.")
 
     def value_fn(params: PyTree[Array]) -> Float[Array, ""]:
-        return task.loss(params, batch)
+        return checked_loss(task.loss(params, batch), task)
 
     loss, grads = jax.value_and_grad(value_fn)(inner.params)
     value = loss
     if not second_order:
         grads, value = jax.lax.stop_gradient((grads, loss))
-    updates, state = as_optax(optimizer).update(
+    result = as_optax(optimizer).update(
         grads, inner.optimizer_state, inner.params, **extra_arguments(value, grads, value_fn)
     )
+    updates, state = checked_step(optimizer, result, inner.params, inner.optimizer_state)
     params = jax.tree.map(lambda p, u: p + u.astype(p.dtype), inner.params, updates)
     record = StepRecord(
         inner.step, batch, inner.params, grads, updates, inner.optimizer_state, loss

@@ -7,14 +7,17 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Float, Key, PRNGKeyArray, PyTree
 
 from optoscope._core.chunks import map_chunked, side_by_side
-from optoscope._core.errors import check_number
+from optoscope._core.errors import check_count
+from optoscope._core.keys import as_key, as_keys, new_key
 from optoscope._core.programs import Program
 from optoscope._core.trees import num_bytes
 from optoscope.optimizers import Optimizer, evaluation_params
 from optoscope.tasks import Task, TaskDistribution, as_distribution
+from optoscope.training._precision import low_precision, unmoved_share, warn_unmoved
 from optoscope.training._probes import Probe
 from optoscope.training._step import InnerState, StepRecord, initial_state, inner_step
 
@@ -41,6 +44,7 @@ class Trajectory(eqx.Module):
 
 def run_keys(key: PRNGKeyArray, num_runs: int) -> Key[Array, " runs"]:
     """The key of each run: run r's does not depend on how many runs there are."""
+    key = as_key(key)
     return jax.vmap(lambda run: jax.random.fold_in(key, run))(jnp.arange(num_runs))
 
 
@@ -134,6 +138,10 @@ def run_once(
     return losses, inner, due
 
 
+# Losses, final state, measurements, and for low precision the share that never moved.
+_Outcome = tuple[Array, InnerState, dict[str, Any], Array | None]
+
+
 @Program
 def _train(
     distribution: TaskDistribution,
@@ -142,13 +150,19 @@ def _train(
     keys: Key[Array, " runs"],
     probes: dict[str, Probe],
     chunk_size: int,
-) -> tuple[Array, InnerState, dict[str, Any]]:
-    def run(key: PRNGKeyArray) -> tuple[Array, InnerState, dict[str, Any]]:
+) -> _Outcome:
+    def run(key: PRNGKeyArray) -> _Outcome:
         task_key, init_key, batch_key = split_run_key(key)
         task = distribution.sample(task_key)
         losses, inner, measured = run_once(task, optimizer, num_steps, init_key, batch_key, probes)
+        unmoved = None
+        if low_precision(inner.params):
+            next_key = jax.random.fold_in(batch_key, inner.step)
+            _, record = inner_step(task, optimizer, inner, next_key)
+            unmoved = unmoved_share(task.init(init_key), inner.params, record.updates)
         params = evaluation_params(optimizer, inner.optimizer_state, inner.params)
-        return losses, InnerState(params, inner.optimizer_state, inner.step), measured
+        inner = InnerState(params, inner.optimizer_state, inner.step)
+        return losses, inner, measured, unmoved
 
     return map_chunked(run, keys, chunk_size)
 
@@ -156,7 +170,7 @@ def _train(
 def inner_bytes(task: Task | TaskDistribution, optimizer: Optimizer) -> int:
     """The memory of one run's parameters and optimizer state, in bytes."""
     distribution = as_distribution(task)
-    key = jax.random.key(0)
+    key = new_key(0)
     shapes = eqx.filter_eval_shape(
         lambda t, o: initial_state(t.sample(key), o, key), distribution, optimizer
     )
@@ -170,19 +184,19 @@ def _checked_chunk_size(
     num_runs: int,
     chunk_size: int | None,
 ) -> int:
-    check_number("num_steps", num_steps, minimum=1)
-    check_number("num_runs", num_runs, minimum=1)
+    check_count("num_steps", num_steps, minimum=1)
+    check_count("num_runs", num_runs, minimum=1)
     if chunk_size is None:
         # A step's temporaries are a few times the state.
         return side_by_side(4 * inner_bytes(task, optimizer), num_runs)
-    check_number("chunk_size", chunk_size, minimum=1)
+    check_count("chunk_size", chunk_size, minimum=1)
     return chunk_size
 
 
-def _trajectory(
-    outcome: tuple[Array, InnerState, dict[str, Any]], probes: dict[str, Probe], num_steps: int
-) -> Trajectory:
-    losses, inner, records = outcome
+def _trajectory(outcome: _Outcome, probes: dict[str, Probe], num_steps: int) -> Trajectory:
+    losses, inner, records, unmoved = outcome
+    if unmoved is not None and not isinstance(unmoved, Tracer):
+        warn_unmoved(unmoved, low_precision(inner.params))
     steps = measured_steps(probes, num_steps)
     return Trajectory(losses, inner.params, inner.optimizer_state, records, steps)
 
@@ -258,10 +272,11 @@ def compile_train(
     probes = dict(probes or {})
     chunk_size = _checked_chunk_size(task, optimizer, num_steps, num_runs, chunk_size)
     distribution = as_distribution(task)
-    keys = run_keys(jax.random.key(0), num_runs)
+    keys = run_keys(new_key(0), num_runs)
     program = _train.lower(distribution, optimizer, num_steps, keys, probes, chunk_size).compile()
 
     def run(keys: Key[Array, " runs"]) -> Trajectory:
+        keys = as_keys(keys)
         outcome = program(distribution, optimizer, num_steps, keys, probes, chunk_size)
         return _trajectory(outcome, probes, num_steps)
 

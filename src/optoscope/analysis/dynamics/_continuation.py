@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Complex, Float
 
-from optoscope._core.errors import InvalidValueError, check_number
+from optoscope._core.errors import InvalidValueError, check_count, check_number
 from optoscope.analysis.dynamics._coordinates import CoordinateMap, ScalarMap
 from optoscope.analysis.dynamics._fixed_points import kind_of, sorted_eigenvalues
 from optoscope.analysis.dynamics._precision import double_precision
@@ -226,7 +226,7 @@ def continue_fixed_points(
     coordinates.check_has_state("fixed points")
     start = np.asarray(start, np.float64)
     gradients = np.unique(np.asarray(gradients, np.float64))
-    check_number("max_steps", max_steps, minimum=1)
+    check_count("max_steps", max_steps, minimum=1)
     if start.shape != (coordinates.size,):
         raise InvalidValueError(f"start has shape {start.shape}; it must be ({coordinates.size},).")
     if len(gradients) < 2 or not np.isfinite(gradients).all():

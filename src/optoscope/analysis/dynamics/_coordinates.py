@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from optoscope._core.errors import InvalidValueError, check_number
+from optoscope._core.errors import InvalidValueError, check_count, check_number
 from optoscope.analysis.dynamics._layout import StateLayout
 from optoscope.analysis.dynamics._precision import double_precision
 from optoscope.optimizers import Optimizer
@@ -181,7 +181,7 @@ def coordinate_map(
     """
     check_number("params", params)
     if counters is not None:
-        check_number("counters", counters, minimum=0)
+        check_count("counters", counters, minimum=0)
     layout = StateLayout.of(optimizer)
     with jax.enable_x64(True):
         optimizer = _in_float64(optimizer)

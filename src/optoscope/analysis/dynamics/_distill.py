@@ -10,8 +10,9 @@ import numpy as np
 import optax
 from jaxtyping import Float, PRNGKeyArray
 
-from optoscope._core.errors import InvalidValueError, check_number
+from optoscope._core.errors import InvalidValueError, check_count, check_number
 from optoscope._core.inference import Estimate, difference
+from optoscope._core.keys import as_key
 from optoscope.analysis.dynamics._coordinates import CoordinateMap, coordinate_map
 from optoscope.analysis.dynamics._explicit import ExplicitOptimizer
 from optoscope.analysis.dynamics._fits import fit_adaptation, fit_clipping, fit_schedule
@@ -234,10 +235,10 @@ def distill(
             fixed point, or numbers out of range.
     """
     check_number("share", share, minimum=0, maximum=1, exclusive_minimum=True)
-    check_number("num_steps", num_steps, minimum=2)
-    check_number("num_runs", num_runs, minimum=2)
-    check_number("most_modes", most_modes, minimum=1)
-    fit_key, imitation_key, choice_key, fresh_key = jax.random.split(key, 4)
+    check_count("num_steps", num_steps, minimum=2)
+    check_count("num_runs", num_runs, minimum=2)
+    check_count("most_modes", most_modes, minimum=1)
+    fit_key, imitation_key, choice_key, fresh_key = jax.random.split(as_key(key), 4)
     modes, everything = _everything(optimizer, task, num_steps, num_runs, fit_key)
 
     def measure(candidates: dict[str, Optimizer], key: PRNGKeyArray) -> dict[str, np.ndarray]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Complex, Float, Int
 
-from optoscope._core.errors import InvalidValueError, check_number
+from optoscope._core.errors import InvalidValueError, check_count, check_number
 from optoscope.analysis.dynamics._coordinates import CoordinateMap, ScalarMap
 from optoscope.analysis.dynamics._solver import Roots, find_roots, iterate_forward, jacobians
 
@@ -242,8 +242,8 @@ def fixed_points(
     coordinates.check_has_state("fixed points")
     check_number("gradient", gradient)
     check_number("tolerance", tolerance, minimum=0, exclusive_minimum=True)
-    check_number("max_steps", max_steps, minimum=1)
-    check_number("num_iterations", num_iterations, minimum=0)
+    check_count("max_steps", max_steps, minimum=1)
+    check_count("num_iterations", num_iterations, minimum=0)
     coordinates.check_states(starts)
     if starts.ndim != 2 or len(starts) == 0 or not np.isfinite(starts).all():
         raise InvalidValueError(

@@ -10,6 +10,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from scipy.optimize import least_squares
 
+from optoscope._core.keys import as_key
 from optoscope._core.programs import Program
 from optoscope.analysis.dynamics._explicit import (
     Adaptation,
@@ -81,7 +82,7 @@ class Imitation:
     ):
         self._optimizer, self._task = optimizer, task
         self._num_steps, self._num_runs = num_steps, num_runs
-        self._keys = jax.random.split(key, _ROUNDS)
+        self._keys = jax.random.split(as_key(key), _ROUNDS)
         met = self._met(optimizer, self._keys[0])
         self._bound = _FARTHEST * np.abs(met[np.isfinite(met)]).max(initial=0.0)
         self._own = self._examples(met)

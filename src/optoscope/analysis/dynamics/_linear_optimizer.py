@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from optoscope._core.errors import InvalidValueError, check_number
+from optoscope._core.errors import InvalidValueError, check_count
 from optoscope.analysis.dynamics._linearize import Linearization
 from optoscope.analysis.dynamics._modes import Modes
 from optoscope.optimizers import OptimizerModule
@@ -95,7 +95,7 @@ def aggregated_momentum(modes: Modes, *, keep: int | None = None) -> LinearOptim
     """
     groups = modes.groups
     keep = len(groups) if keep is None else keep
-    check_number("keep", keep, minimum=min(1, len(groups)), maximum=len(groups))
+    check_count("keep", keep, minimum=min(1, len(groups)), maximum=len(groups))
     if not modes.well_conditioned:
         raise InvalidValueError(
             f"the eigenvectors have condition number {modes.condition:.1e}: the modes' learning "

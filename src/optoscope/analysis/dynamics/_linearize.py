@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from optoscope._core.errors import InvalidValueError, check_number
+from optoscope._core.errors import InvalidValueError, check_count, check_number
 from optoscope.analysis.dynamics._coordinates import CoordinateMap, ScalarMap
 from optoscope.analysis.dynamics._modes import Modes, modes_of
 from optoscope.analysis.dynamics._precision import double_precision
@@ -48,7 +48,7 @@ class Linearization:
         Args:
             num_steps: how many, the immediate one included.
         """
-        check_number("num_steps", num_steps, minimum=1)
+        check_count("num_steps", num_steps, minimum=1)
         response, vector = [], self.input_jacobian
         for _ in range(num_steps):
             response.append(-self.readout @ vector)

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 from jaxtyping import Complex, Float
 
-from optoscope._core.errors import InvalidValueError, check_number
+from optoscope._core.errors import InvalidValueError, check_count
 
 # Beyond this condition number learning rates lose more digits than float32 has.
 _WELL_CONDITIONED = 1e8
@@ -64,7 +64,7 @@ class Modes:
         Args:
             num_steps: how many.
         """
-        check_number("num_steps", num_steps, minimum=1)
+        check_count("num_steps", num_steps, minimum=1)
         powers = self.timescales[None, :] ** np.arange(num_steps)[:, None]
         response = (powers @ self.learning_rates).real
         response[0] += self.direct

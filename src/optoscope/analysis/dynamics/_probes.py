@@ -8,7 +8,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from optoscope._core.drawings import Drawing, ProbeText
-from optoscope._core.errors import InvalidValueError, check_number, check_seed
+from optoscope._core.errors import InvalidValueError, check_count, check_seed
 from optoscope._core.trees import size
 from optoscope.analysis.dynamics._layout import StateLayout
 from optoscope.analysis.updates import UpdateHistogram, log_bins, update_histogram
@@ -85,7 +85,7 @@ class StateProbe(_LayoutProbe):
     seed: int = eqx.field(static=True, default=0)
 
     def __check_init__(self):
-        check_number("num_coordinates", self.num_coordinates, minimum=1)
+        check_count("num_coordinates", self.num_coordinates, minimum=1)
 
     def measure(self, record: StepRecord) -> VisitedStates:
         """The sampled coordinates' states, gradients and updates."""

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 from scipy.special import gammaln
 from sklearn.decomposition import PCA
 
-from optoscope._core.errors import InvalidValueError, check_number
+from optoscope._core.errors import InvalidValueError, check_count, check_number
 from optoscope.analysis.dynamics._coordinates import CoordinateMap, ScalarMap
 from optoscope.analysis.dynamics._precision import double_precision
 from optoscope.analysis.dynamics._update_function import (
@@ -65,7 +65,7 @@ def state_pca(states: Float[np.ndarray, "*batch size"], *, num_components: int =
             f"states of shape {states.shape}: give at least two, all of them finite "
             "(leave out the runs that diverged)."
         )
-    check_number("num_components", num_components, minimum=1, maximum=min(flat.shape))
+    check_count("num_components", num_components, minimum=1, maximum=min(flat.shape))
     pca = PCA(num_components, svd_solver="full").fit(flat)
     projections = pca.transform(flat).reshape(*states.shape[:-1], num_components)
     return StatePCA(
@@ -155,7 +155,7 @@ def autonomous_trajectory(
         >>> autonomous_trajectory(momentum, 3, start=np.ones(1)).states.ravel().tolist()
         [1.0, 0.75, 0.5625]
     """
-    check_number("num_steps", num_steps, minimum=1)
+    check_count("num_steps", num_steps, minimum=1)
     check_number("gradient", gradient)
     start = coordinates.initial_state if start is None else np.asarray(start, np.float64)
     if start.shape != (coordinates.size,):

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float64
 
 from optoscope._core.drawings import Drawing, ProbeText
-from optoscope._core.errors import InvalidValueError, check_number
+from optoscope._core.errors import InvalidValueError, check_count, check_number
 from optoscope.analysis.noise._samples import FreshBatchProbe
 from optoscope.training import StepRecord
 
@@ -110,7 +110,7 @@ def update_covariance(
     """
     if method not in ("eigh", "power"):
         raise InvalidValueError(f"method is {method!r}; it must be 'eigh' or 'power'.")
-    check_number("max_iterations", max_iterations, minimum=1)
+    check_count("max_iterations", max_iterations, minimum=1)
     check_number("tolerance", tolerance, minimum=0)
     rows: Any = np.asarray(updates)
     if rows.ndim != 2 or len(rows) < 2:

@@ -11,7 +11,8 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Float64, PRNGKeyArray, PyTree
 
 from optoscope._core.chunks import map_chunked, side_by_side
-from optoscope._core.errors import InvalidValueError, UnknownNameError, check_number
+from optoscope._core.errors import InvalidValueError, UnknownNameError, check_count
+from optoscope._core.keys import as_key, new_key
 from optoscope._core.programs import Program
 from optoscope._core.trees import num_bytes
 from optoscope.optimizers import Optimizer
@@ -119,7 +120,7 @@ def _epoch_rows(
     num_whole, rest = divmod(order.shape[0], size)
     num_all = num_whole + bool(rest)
     num_batches = num_all if num_batches is None else num_batches
-    check_number("num_batches", num_batches, minimum=1, maximum=num_all)
+    check_count("num_batches", num_batches, minimum=1, maximum=num_all)
     num_whole = min(num_whole, num_batches)
 
     def of_index(index: Array) -> Any:
@@ -161,7 +162,7 @@ def check_sampling(batches: str, full_batch: str, num_batches: int | None) -> No
     if full_batch not in FULL_BATCHES:
         raise UnknownNameError("full_batch", full_batch, FULL_BATCHES)
     if num_batches is not None:
-        check_number("num_batches", num_batches, minimum=1)
+        check_count("num_batches", num_batches, minimum=1)
 
 
 def noise_samples(
@@ -228,13 +229,13 @@ def noise_samples(
         raise UnknownNameError("quantity", quantity, QUANTITIES)
     check_sampling(batches, full_batch, num_batches)
     if chunk_size is not None:
-        check_number("chunk_size", chunk_size, minimum=1)
+        check_count("chunk_size", chunk_size, minimum=1)
     inner = InnerState(params, state, jnp.zeros((), jnp.int32))
     found = _compiled_batch_rows(
         task,
         optimizer,
         inner,
-        key,
+        as_key(key),
         batches=batches,
         num_batches=num_batches,
         quantities=(quantity,),
@@ -266,7 +267,7 @@ class FreshBatchProbe(Probe):
 
     task: Task | None = None
     optimizer: Optimizer | None = None
-    key: PRNGKeyArray = eqx.field(default_factory=lambda: jax.random.key(0))
+    key: PRNGKeyArray = eqx.field(default_factory=lambda: new_key(0), converter=as_key)
     batches: str = eqx.field(static=True, default="sampled")
     num_batches: int | None = eqx.field(static=True, default=None)
 

@@ -9,7 +9,8 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Float64, Int64, PRNGKeyArray
 
-from optoscope._core.errors import InvalidValueError, UnknownNameError, check_number
+from optoscope._core.errors import InvalidValueError, UnknownNameError, check_count
+from optoscope._core.keys import as_key
 
 TailProtocol = Literal["corrected", "paper", "released"]
 TAIL_PROTOCOLS = ("corrected", "paper", "released")
@@ -209,7 +210,7 @@ def _checked_group_size(group_size: int | None, prepared: _Prepared) -> int:
                 f"{prepared.protocol!r} cannot group them; use protocol='corrected', which "
                 "leaves the rest out."
             )
-    check_number("group_size", group_size, minimum=2, maximum=max(2, count // 2))
+    check_count("group_size", group_size, minimum=2, maximum=max(2, count // 2))
     if not trims and count % group_size:
         raise InvalidValueError(
             f"group_size is {group_size}, which does not divide the {count} samples; protocol "
@@ -221,7 +222,7 @@ def _checked_group_size(group_size: int | None, prepared: _Prepared) -> int:
 
 def key_seed(key: PRNGKeyArray | None) -> np.ndarray | None:
     """What NumPy's generator is seeded with; callbacks are given it instead of the key."""
-    return None if key is None else np.asarray(jax.random.key_data(key))
+    return None if key is None else np.asarray(jax.random.key_data(as_key(key)))
 
 
 def tail_index_from_seed(
@@ -354,7 +355,7 @@ def alpha_against_group_size(
     Raises:
         InvalidValueError: as `tail_index`.
     """
-    check_number("num_sizes", num_sizes, minimum=1)
+    check_count("num_sizes", num_sizes, minimum=1)
     prepared = _prepare(samples, protocol, standardize, key_seed(key))
     if group_sizes is None:
         group_sizes = _default_group_sizes(prepared, num_sizes)

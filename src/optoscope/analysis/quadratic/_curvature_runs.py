@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float64
 
-from optoscope._core.errors import check_number
+from optoscope._core.errors import check_count, check_number
+from optoscope._core.keys import new_key
 from optoscope.optimizers import Optimizer
 from optoscope.tasks import LeastSquares
 from optoscope.training import Probe, StepRecord, train
@@ -91,7 +91,7 @@ def curvature_runs(
         >>> curvature_runs(optimizers.sgd(0.5), [1.0, 3.9, 4.1], num_steps=400).outcomes
         ('converges', 'converges', 'diverges')
     """
-    check_number("num_steps", num_steps, minimum=8)
+    check_count("num_steps", num_steps, minimum=8)
     check_number("abs(start)", abs(start), minimum=0, exclusive_minimum=True)
     positions = []
     for curvature in curvatures:
@@ -103,9 +103,7 @@ def curvature_runs(
             jnp.full((1,), start, jnp.float32),
             jnp.zeros((), jnp.float32),
         )
-        run = train(
-            task, optimizer, num_steps, key=jax.random.key(0), probes={"position": _Position()}
-        )
+        run = train(task, optimizer, num_steps, key=new_key(0), probes={"position": _Position()})
         positions.append(np.asarray(run.records["position"][0], np.float64))
     judged = [_judge(position) for position in positions]
     return CurvatureRuns(

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Complex128, Float64
 from scipy.optimize import linear_sum_assignment
 
-from optoscope._core.errors import check_number
+from optoscope._core.errors import check_count, check_number
 from optoscope.analysis.quadratic._model import (
     NoisyQuadratic,
     checked_square,
@@ -75,7 +75,7 @@ def eigenvalue_maps(
     P = checked_square("preconditioner", preconditioner, quadratic.size)
     check_number("nominal", nominal)
     check_number("weight_decay", weight_decay, minimum=0, maximum=1)
-    check_number("num_strengths", num_strengths, minimum=2)
+    check_count("num_strengths", num_strengths, minimum=2)
     strengths = np.linspace(0.0, 1.0, num_strengths)
     paths = {}
     for name in INTERVENTIONS:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float64, Int, Key, PRNGKeyArray
 
 from optoscope._core.chunks import map_chunked
-from optoscope._core.errors import InvalidValueError, check_number
+from optoscope._core.errors import InvalidValueError, check_count
 from optoscope._core.programs import Program
 from optoscope.analysis.quadratic._model import (
     MatrixOptimizer,
@@ -52,7 +52,7 @@ class GradientVariance:
 
 def paper_nominals(quadratic: NoisyQuadratic, count: int = 50) -> Float64[np.ndarray, " count"]:
     """The α of figure 2a: `count` values from 0 to 2/λ_max(H), both ends included."""
-    check_number("count", count, minimum=1)
+    check_count("count", count, minimum=1)
     return np.linspace(0.0, 2 / quadratic.largest_curvature, count)
 
 
@@ -146,8 +146,8 @@ def gradient_variance(
     if chosen.ndim != 1 or not len(chosen) or not len(horizons):
         raise InvalidValueError("nominals and horizons must be lists of at least one number each.")
     for horizon in horizons:
-        check_number("horizons", horizon, minimum=1)
-    check_number("num_seeds", num_seeds, minimum=2)
+        check_count("horizons", horizon, minimum=1)
+    check_count("num_seeds", num_seeds, minimum=2)
     longest = int(max(horizons))
     bytes_a_seed = 2 * 8 * len(chosen) * longest * n * n
     chunk_size = max(1, min(num_seeds, _CHUNK_BYTES // bytes_a_seed))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from optoscope._core.errors import InvalidValueError, check_number
+from optoscope._core.errors import InvalidValueError, check_count, check_number
 from optoscope._core.trees import select
 from optoscope.analysis.quadratic._model import Matrix, NoisyQuadratic, checked_square
 
@@ -115,7 +115,7 @@ def parameter_covariance(
         array([[0.3125]])
     """
     P = checked_square("preconditioner", preconditioner, quadratic.size)
-    check_number("num_steps", num_steps, minimum=0)
+    check_count("num_steps", num_steps, minimum=0)
     if num_steps == 0:
         return np.zeros_like(P)
     with jax.enable_x64(True):
@@ -177,7 +177,7 @@ def expected_loss_and_gradient(
     """
     P = checked_square("preconditioner", preconditioner, quadratic.size)
     check_number("nominal", nominal)
-    check_number("horizon", horizon, minimum=1)
+    check_count("horizon", horizon, minimum=1)
     second_moment = _checked_start(quadratic, start)
     with jax.enable_x64(True):
         value, (gradient, slope) = _loss_and_gradient(

@@ -4,7 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from optoscope._core.errors import check_number
+from optoscope._core.errors import check_count
 from optoscope._core.roots import safe_root
 from optoscope._core.trees import global_norm, size
 from optoscope.tasks import Symmetry
@@ -52,7 +52,7 @@ def isotropic_level(num_params: int) -> float:
         >>> isotropic_level(15910)  # doctest: +ELLIPSIS
         0.00792...
     """
-    check_number("num_params", num_params, minimum=1)
+    check_count("num_params", num_params, minimum=1)
     return num_params**-0.5
 
 

@@ -1,9 +1,9 @@
 """The symmetries of a task or of every task of a distribution."""
 
 import equinox as eqx
-import jax
 
 from optoscope._core.errors import InvalidValueError, UnknownNameError
+from optoscope._core.keys import new_key
 from optoscope.tasks import Symmetry, Task, TaskDistribution, as_distribution
 
 
@@ -13,7 +13,7 @@ def task_symmetries(task: Task | TaskDistribution) -> dict[str, Symmetry]:
     Raises:
         InvalidValueError: it declares none.
     """
-    key = jax.random.key(0)
+    key = new_key(0)
     sample = eqx.filter_eval_shape(lambda t: t.sample(key), as_distribution(task))
     params = eqx.filter_eval_shape(lambda t: t.init(key), sample)
     found = sample.symmetries(params)

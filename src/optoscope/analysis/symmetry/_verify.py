@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float64, PRNGKeyArray, PyTree
 
-from optoscope._core.errors import check_number
+from optoscope._core.errors import check_count, check_number
+from optoscope._core.keys import as_key
 from optoscope._core.programs import Program
 from optoscope._core.trees import global_norm
 from optoscope.analysis.symmetry._task import task_symmetries
@@ -197,14 +198,14 @@ def verify(
         >>> verify(task, jax.random.key(0), symmetries={"wrong": wrong}).failed
         {'wrong': ('last weights',)}
     """
-    check_number("num_draws", num_draws, minimum=1)
+    check_count("num_draws", num_draws, minimum=1)
     check_number("tolerance", tolerance, minimum=0, exclusive_minimum=True)
     found = task_symmetries(task) if symmetries is None else dict(symmetries)
     measured = {}
     with jax.enable_x64(True):
-        task_key, *draw_keys = jax.random.split(key, 1 + num_draws)
+        task_key, *draw_keys = jax.random.split(as_key(key), 1 + num_draws)
         sample = _as_float64(as_distribution(task).sample(task_key))
-        shapes = jax.eval_shape(sample.init, key)
+        shapes = jax.eval_shape(sample.init, task_key)
         for limit in {symmetry.limit for symmetry in found.values()}:
             group = {name: one for name, one in found.items() if one.limit == limit}
             measured |= _check_together(sample, group, draw_keys)

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
 from optoscope._core.drawings import Drawing, ProbeText
-from optoscope._core.errors import InvalidValueError, check_number
+from optoscope._core.errors import InvalidValueError, check_count, check_number
 from optoscope._core.trees import size
 from optoscope.training import Probe, StepRecord
 
@@ -53,7 +53,7 @@ def log_bins(low: float = 1e-8, high: float = 10.0, num: int = 54) -> Float[Arra
     limits = np.finfo(np.float32)
     check_number("low", low, minimum=float(limits.tiny))
     check_number("high", high, minimum=low, maximum=float(limits.max), exclusive_minimum=True)
-    check_number("num", num, minimum=1)
+    check_count("num", num, minimum=1)
     edges = np.geomspace(low, high, num + 1).astype(np.float32)
     if not (np.diff(edges) > 0).all():
         raise InvalidValueError(

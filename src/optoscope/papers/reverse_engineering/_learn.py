@@ -13,7 +13,7 @@ from jaxtyping import PRNGKeyArray
 
 from optoscope import meta, optimizers
 from optoscope._core.files import replacing
-from optoscope._core.keys import stream
+from optoscope._core.keys import new_key, stream
 from optoscope.optimizers import OptimizerModule
 from optoscope.papers._meta_trained import export, finished, outcome, restored, weights
 from optoscope.papers._parts import Arrays, Part, Workspace
@@ -167,7 +167,7 @@ def all_learned(setting: Setting, name: str) -> tuple[Part, ...]:
 def load_learned(arrays: Arrays, recipe: Recipe) -> OptimizerModule:
     """The optimizer from the arrays of `learned`."""
     paths = (key for key in arrays if key.startswith("best/"))
-    empty = blank(recipe, jax.random.key(0))
+    empty = blank(recipe, new_key(0))
     return restored(empty, {key.removeprefix("best/"): arrays[key] for key in paths})
 
 
@@ -178,7 +178,7 @@ def load_snapshots(arrays: Arrays, recipe: Recipe) -> list[OptimizerModule]:
         for key, values in arrays.items()
         if key.startswith("snapshots/")
     }
-    empty = blank(recipe, jax.random.key(0))
+    empty = blank(recipe, new_key(0))
     return [
         restored(empty, {key: values[index] for key, values in stacked.items()})
         for index in range(len(stacked["steps"]))

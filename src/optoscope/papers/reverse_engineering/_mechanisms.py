@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from optoscope import optimizers, training
 from optoscope._core.errors import InvalidValueError
-from optoscope._core.keys import stream
+from optoscope._core.keys import new_key, stream
 from optoscope.analysis import dynamics
 from optoscope.analysis.dynamics import CoordinateMap
 from optoscope.optimizers import OptimizerModule
@@ -217,8 +217,8 @@ def groups(setting: Setting, name: str = "cnn") -> Part:
 
     def compute(needed: Mapping[str, Arrays], workspace: Workspace) -> Arrays:
         distribution = setting.distribution(name)
-        task = distribution.sample(jax.random.key(0))
-        params = jax.eval_shape(task.init, jax.random.key(0))
+        task = distribution.sample(new_key(0))
+        params = jax.eval_shape(task.init, new_key(0))
         labels: dict[str, Any] = {}
 
         def measure(seed: int, optimizer: OptimizerModule) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from optoscope import optimizers, tasks, training
 from optoscope._core.errors import InvalidValueError
-from optoscope._core.keys import stream
+from optoscope._core.keys import new_key, stream
 from optoscope.analysis import dynamics
 from optoscope.optimizers import Optimizer, OptimizerModule
 from optoscope.papers._parts import Arrays, Part, Workspace
@@ -57,7 +57,7 @@ def problems(setting: Setting) -> Part:
 
 
 def _the_task(setting: Setting, name: str) -> tasks.Task:
-    return setting.distribution(name).sample(jax.random.key(0))
+    return setting.distribution(name).sample(new_key(0))
 
 
 def performance(setting: Setting, name: str) -> Part:

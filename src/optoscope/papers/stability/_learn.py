@@ -12,7 +12,7 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from optoscope import meta, optimizers, tasks
-from optoscope._core.keys import stream
+from optoscope._core.keys import new_key, stream
 from optoscope.optimizers import OptimizerModule, StarOptimizer
 from optoscope.papers._meta_trained import export, finished, outcome, restored, weights
 from optoscope.papers._parts import Arrays, Part, Workspace
@@ -113,7 +113,7 @@ def learned(setting: Setting, name: str, arm: str, meta_seed: int) -> Part:
 
     configuration = setting.described(
         name,
-        optimizer=blank(arm, jax.random.key(0)).configuration(),
+        optimizer=blank(arm, new_key(0)).configuration(),
         weight_decay=weight_decay,
         meta_seed=meta_seed,
         meta_steps=recipe.meta_steps,
@@ -161,7 +161,7 @@ def load_learned(arrays: Arrays, arm: str, which: str = "best") -> OptimizerModu
     found: dict[str, Any] = {
         key.removeprefix(prefix): values for key, values in arrays.items() if key.startswith(prefix)
     }
-    return restored(blank(arm, jax.random.key(0)), found)
+    return restored(blank(arm, new_key(0)), found)
 
 
 def training_curves(setting: Setting, name: str, arm: str) -> Part:

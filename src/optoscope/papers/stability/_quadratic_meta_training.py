@@ -12,9 +12,10 @@ import optax
 from jaxtyping import Array, Float, Float64, Int, Key, PRNGKeyArray
 
 from optoscope import tasks
-from optoscope._core.errors import InvalidValueError, check_number
+from optoscope._core.errors import InvalidValueError, check_count, check_number
+from optoscope._core.non_finite import all_finite
 from optoscope._core.programs import Program
-from optoscope._core.trees import all_finite, select
+from optoscope._core.trees import select
 from optoscope.analysis.quadratic import MatrixOptimizer, NoisyQuadratic, dynamics_matrix
 from optoscope.analysis.quadratic._moments import expected_losses
 from optoscope.meta import FullES, Objective
@@ -252,9 +253,9 @@ def meta_train(
     chosen = paper_meta_nominals(quadratic) if nominals is None else np.asarray(nominals, float)
     if chosen.ndim != 1 or not len(chosen):
         raise InvalidValueError("nominals must be a list of at least one number.")
-    check_number("record_every", record_every, minimum=1)
-    check_number("num_meta_steps", num_meta_steps, minimum=record_every)
-    check_number("num_seeds", num_seeds, minimum=1)
+    check_count("record_every", record_every, minimum=1)
+    check_count("num_meta_steps", num_meta_steps, minimum=record_every)
+    check_count("num_seeds", num_seeds, minimum=1)
     num_records = num_meta_steps // record_every
     estimator, values = settings.estimator(quadratic), tuple(chosen.tolist())
     with jax.enable_x64(True):

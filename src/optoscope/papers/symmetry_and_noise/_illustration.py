@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from optoscope import optimizers, training
+from optoscope._core.keys import new_key
 from optoscope.papers._parts import Arrays, Part, Workspace
 from optoscope.tasks import Task, from_action
 
@@ -53,7 +53,7 @@ def illustration() -> Part:
                 _Bowl(),
                 optimizers.get(name, learning_rate=rate),
                 num_steps,
-                key=jax.random.key(0),
+                key=new_key(0),
                 probes={"position": _Position()},
             )
             for key, value in run.records["position"].items():

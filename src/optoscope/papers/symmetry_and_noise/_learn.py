@@ -13,7 +13,7 @@ import optax
 from jaxtyping import PRNGKeyArray
 
 from optoscope import bench, meta, optimizers, tasks
-from optoscope._core.keys import stream
+from optoscope._core.keys import new_key, stream
 from optoscope.analysis.symmetry import SymmetryPenalty
 from optoscope.bench._comparison import search_arrays
 from optoscope.optimizers import Optimizer, OptimizerModule
@@ -179,4 +179,4 @@ def learned(setting: Setting, recipe: Recipe, meta_seed: int) -> Part:
 
 def load_learned(arrays: Arrays, recipe: Recipe) -> OptimizerModule:
     """The optimizer from the arrays of `learned`."""
-    return restored(recipe.blank(jax.random.key(0)), arrays)
+    return restored(recipe.blank(new_key(0)), arrays)

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from optoscope import optimizers, training
-from optoscope._core.keys import stream
+from optoscope._core.keys import new_key, stream
 from optoscope.analysis.noise import NoiseProbe
 from optoscope.analysis.symmetry import SymmetryProbe
 from optoscope.analysis.updates import HistogramProbe
@@ -39,7 +39,7 @@ def _observe(
     Figures that want one of them take both: runs of equal length then share one program, and
     compiling costs more than measuring.
     """
-    params = jax.eval_shape(task.init, jax.random.key(0))
+    params = jax.eval_shape(task.init, new_key(0))
     deviating = SymmetryProbe(symmetries={symmetry: task.symmetries(params)[symmetry]})
     return training.train(
         task,

@@ -1,0 +1,134 @@
+"""What a task must give, checked in one place, before anything is compiled."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, PyTree
+
+from optoscope._core.errors import InvalidValueError
+from optoscope._core.keys import is_key, new_key
+
+_GIVES = (
+    "A task gives init(key) -> parameters (arrays of real floating-point numbers), "
+    "sample_batch(key) -> batch, and loss(parameters, batch) -> one floating-point number. "
+    "A task distribution gives sample(key) -> task."
+)
+_METHODS = ("init", "sample_batch", "loss")
+
+
+def check_task(task: Any) -> None:
+    """Raises InvalidValueError where a task, or one of a distribution, lacks what it must give.
+
+    Its functions are traced, not run. What they raise themselves is passed on as it is.
+    """
+    key = new_key(0)
+    if is_distribution(task):
+        task = eqx.filter_eval_shape(lambda t, k: t.sample(k), task, key)
+    check_methods(task)
+    params = eqx.filter_eval_shape(lambda t, k: t.init(k), task, key)
+    check_params(params, task)
+    batch = eqx.filter_eval_shape(lambda t, k: t.sample_batch(k), task, key)
+    loss = eqx.filter_eval_shape(lambda t, p, b: t.loss(p, b), task, params, batch)
+    checked_loss(loss, task)
+
+
+def is_distribution(task: Any) -> bool:
+    """Whether an object is a task distribution rather than a task."""
+    is_task = all(callable(getattr(task, name, None)) for name in _METHODS)
+    draws = callable(getattr(task, "sample", None))
+    return draws and not is_task and not isinstance(task, type)
+
+
+def check_methods(task: Any) -> None:
+    """Raises InvalidValueError for an object that is no task."""
+    if isinstance(task, type):
+        name = _name(task)
+        raise InvalidValueError(f"{name} is a class, not a task; make one: {name}(…).")
+    lacking = [name for name in _METHODS if not callable(getattr(task, name, None))]
+    if lacking:
+        raise InvalidValueError(
+            f"{_name(task)} is no task: it has no {', no '.join(lacking)}. {_GIVES}"
+        )
+
+
+def check_params(params: PyTree[Any], task: Any) -> None:
+    """Raises InvalidValueError unless all parameters are arrays of real floating-point numbers."""
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    for path, leaf in leaves:
+        reason = _wrong_leaf(leaf)
+        if reason is not None:
+            place = jax.tree_util.keystr(path) or "all of it"
+            raise InvalidValueError(
+                f"the parameters that {_name(task)}.init gives hold {reason} ({place}). {_GIVES}"
+            )
+    if not leaves:
+        raise InvalidValueError(f"{_name(task)}.init gives no parameters. {_GIVES}")
+
+
+def _wrong_leaf(leaf: Any) -> str | None:
+    if is_key(leaf):
+        return "a random key; draw it in sample_batch instead"
+    if not hasattr(leaf, "dtype"):
+        return f"{leaf!r}, which is no array; write jnp.asarray(1.0) for 1.0"
+    if jnp.issubdtype(leaf.dtype, jnp.complexfloating):
+        return (
+            "complex numbers, whose gradients optimizers take for those of real ones; keep real "
+            "and imaginary parts as two arrays, and join them in loss"
+        )
+    if not jnp.issubdtype(leaf.dtype, jnp.floating):
+        return (
+            f"{leaf.dtype} numbers, which cannot be trained; keep them in a field of the task, or "
+            "write 1.0 for 1"
+        )
+    return None
+
+
+def checked_loss(loss: Any, task: Any) -> Any:
+    """The loss itself; raises InvalidValueError unless it is one real floating-point number."""
+    shape, dtype = getattr(loss, "shape", None), getattr(loss, "dtype", None)
+    if isinstance(loss, float):
+        return jnp.asarray(loss)
+    if dtype is None or shape is None:
+        got = f"{loss!r}" if len(repr(loss)) < 60 else f"a {type(loss).__name__}"
+        hint = ""
+    elif shape != ():
+        got, hint = f"an array of shape {shape}", " Take its mean: jnp.mean(losses)."
+    elif not jnp.issubdtype(dtype, jnp.floating):
+        got, hint = f"a number of type {dtype}", " Its gradient is not defined."
+    else:
+        return loss
+    raise InvalidValueError(f"the loss of {_name(task)} is {got}.{hint} {_GIVES}")
+
+
+def check_labels(
+    name: str, labels: Any, num_classes: int, what: str = "labels", of: str = "classes"
+) -> None:
+    """Raises InvalidValueError for labels that are no class.
+
+    Gathering by such a label takes another class or gives NaN, without a word. Traced labels,
+    whose values are not known, pass.
+
+    Args:
+        name: of the split, for the message.
+        labels: whole numbers.
+        num_classes: they must lie from 0 to one less.
+        what: how the message calls them.
+        of: and what there are `num_classes` of.
+    """
+    if isinstance(labels, Tracer) or not isinstance(labels, Array | np.ndarray) or labels.size == 0:
+        return
+    least, greatest = int(jnp.min(labels)), int(jnp.max(labels))
+    if least < 0 or greatest >= num_classes:
+        raise InvalidValueError(
+            f"the {what} of the split {name!r} run from {least} to {greatest}; with {num_classes} "
+            f"{of} they must lie from 0 to {num_classes - 1}. Subtract the least, or give the "
+            f"right number of {of}."
+        )
+
+
+def _name(task: Any) -> str:
+    return task.__name__ if isinstance(task, type) else type(task).__name__
