@@ -197,8 +197,15 @@ def _draw_histogram(axes: Axes, probes: Arrays, panel: Panel, optimizer: str, lo
     # Every measurement reaches half of the way to its neighbours.
     gaps = np.diff(steps) / 2 if len(steps) > 1 else np.ones(1)
     ends = [steps[0] - gaps[0], *(steps[:-1] + gaps[: len(steps) - 1]), steps[-1] + gaps[-1]]
+    # As dark as the usual measurement's fullest bin: one of a single bin must not make all pale.
+    darkest = float(np.median(shares.max(axis=1))) or 1.0
     axes.pcolormesh(
-        np.asarray(ends, float), edges.reshape(-1, bins + 1)[0], shares.T, cmap="Greys", vmin=0
+        np.asarray(ends, float),
+        edges.reshape(-1, bins + 1)[0],
+        shares.T,
+        cmap="Greys",
+        vmin=0,
+        vmax=darkest,
     )
     if drawing.logarithmic:
         axes.set_yscale("log")

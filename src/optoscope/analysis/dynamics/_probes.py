@@ -75,9 +75,9 @@ class StateProbe(_LayoutProbe):
         "Which entry of the state moves with which gradient: for that take the records to "
         "`analysis.dynamics` (fixed points, `state_pca`).",
         (
-            Drawing("spread", ".states", "entries of the state"),
-            Drawing("spread", ".gradients", "gradients"),
-            Drawing("spread", ".updates", "updates"),
+            Drawing("spread", ".states", "entries of sampled states"),
+            Drawing("spread", ".gradients", "sampled gradients"),
+            Drawing("spread", ".updates", "sampled updates"),
         ),
     )
 
