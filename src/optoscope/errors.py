@@ -13,6 +13,7 @@ from optoscope._core.errors import (
     OptoscopeError,
     ProcessLostError,
     RunDirectoryError,
+    RunInUseError,
     UnknownNameError,
 )
 
@@ -24,5 +25,6 @@ __all__ = [
     "OptoscopeError",
     "ProcessLostError",
     "RunDirectoryError",
+    "RunInUseError",
     "UnknownNameError",
 ]

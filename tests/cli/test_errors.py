@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,61 @@ CASES = {
     "range": (["tune", "adam", "--search", "learning_rate=a:b"], "low:high"),
     "range order": (["tune", "adam", "--search", "learning_rate=1:0.1"], "at least 1"),
     "argument": (["tune", "adam", "--search", "speed=0.1:1"], "no argument 'speed'"),
+    "symmetry": (["evaluate", "{saved}", "--task", "quadratic", "--probe", "symmetry"], "symmetr"),
+    "network": (
+        ["evaluate", "{saved}", "--task", "quadratic", "--against", "lstm"],
+        "name it once",
+    ),
+    "no baseline": (["evaluate", "{saved}", "--task", "quadratic", "--against", "a,a"], "twice"),
+    "stateless": (
+        ["evaluate", "{saved}", "--task", "quadratic", "--against", "sgd", "--probe", "states"],
+        "a probe does not fit 'sgd'",
+    ),
+    "no name": (["evaluate", ""], "no optimizer is named"),
+    "commas": (["evaluate", " , "], "no optimizer is named"),
+    "twice": (["evaluate", "{saved},{saved}", "--task", "quadratic"], "is named twice"),
+    "also": (["evaluate", "{saved},{saved}/.", "--task", "quadratic"], "is named also as"),
+    "board": (["train", "lstm", "--task", "quadratic", "--tensorboard"], "needs an extra"),
+    "two ranges": (["tune", "adam", "--search", "eps=1:2,eps=2:3"], "eps twice"),
+    "tune steps": (["tune", "adam", "--task", "quadratic", "--steps", "2147483647"], "of memory"),
+    "tune points": (["tune", "adam", "--task", "quadratic", "--points", "2147483647"], "of memory"),
+    "tune runs": (["tune", "adam", "--task", "quadratic", "--runs", "2147483647"], "of memory"),
+    "samples": (["tune", "adam", "--task", "quadratic", "--samples", "2147483647"], "of memory"),
+    "horizon": (
+        ["train", "lstm", "--horizon", "2147483647", "--estimator", "full-es"],
+        "of memory",
+    ),
+    "network as a baseline": (
+        ["evaluate", "{saved}", "--task", "quadratic", "--against", "mlp"],
+        "no hyper-parameters",
+    ),
+    "truncation's memory": (
+        ["train", "lstm", "--horizon", "2147483647", "--truncation", "2147483647"],
+        "of memory",
+    ),
+    "tasks": (["train", "lstm", "--num-tasks", "2147483647", "--devices", "1"], "of memory"),
+    "particles": (
+        ["train", "lstm", "--num-tasks", "2147483647", "--devices", "1", "--estimator", "pes"],
+        "of memory",
+    ),
+    "many devices": (["train", "lstm", "--devices", "1000000"], "must be at most"),
+    "evaluate runs": (
+        ["evaluate", "{saved}", "--task", "quadratic", "--runs", "2147483647"],
+        "of memory (losses: ",
+    ),
+    "evaluate steps": (
+        ["evaluate", "{saved}", "--task", "quadratic", "--steps", "2147483647"],
+        "of memory",
+    ),
+    "points": (
+        ["evaluate", "{saved}", "--task", "quadratic", "--search-points", "2147483647"],
+        "of memory",
+    ),
+    "demo runs": (["demo", "--runs", "2147483647"], "of memory"),
+    "explain": (["explain", "gru-quadratic", "--samples", "2147483647"], "of memory"),
+    "a URL": (["train", "lstm", "--out", "gs://bucket/run"], "an address on the net"),
+    "a URL after =": (["train", "lstm", "--out=s3://bucket/run"], "an address on the net"),
+    "no such home": (["train", "lstm", "--out=~nobody-at-all/x"], "home"),
     "not a folder": (["train", "lstm", "--task", "quadratic", "--out", "{file}/x"], "cannot write"),
 }
 
@@ -53,8 +109,10 @@ def test_one_message_exit_2_nothing_left(
     file = tmp_path / "file"
     file.write_text("")
     monkeypatch.chdir(tmp_path)
+    # Without the extra, whether it is installed or not.
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
     words = [word.format(saved=saved, file=file) for word in words]
-    if words[0] in ("train", "evaluate", "tune") and not {"--out", "--resume"} & set(words):
+    if words[0] != "plot" and not any(w.startswith(("--out", "--resume")) for w in words):
         words += ["--out", str(tmp_path / "out")]
     assert main(words) == 2
     message = capsys.readouterr().err

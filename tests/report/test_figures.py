@@ -53,6 +53,7 @@ def metrics(meta_loss, evaluation=None):
         meta_loss=np.asarray(meta_loss, dtype=float),
         gradient_norm=column,
         skipped=column + 3,
+        non_finite_tasks=column + 4,
         seconds=column,
         evaluation_loss=np.full(count, np.nan) if evaluation is None else evaluation,
     )

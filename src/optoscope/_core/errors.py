@@ -52,6 +52,18 @@ class RunDirectoryError(OptoscopeError):
     """A run directory is missing, incomplete or cannot be written."""
 
 
+class RunInUseError(RunDirectoryError):
+    """Another process is running in a directory that only one may write."""
+
+    def __init__(self, directory: object, holder: str):
+        super().__init__(
+            f"{directory} is in use by {holder}. Wait until it has ended, stop it, or choose "
+            "another directory."
+        )
+        self.directory = directory
+        self.holder = holder
+
+
 class MetaTrainingDivergedError(OptoscopeError):
     """Meta-training cannot recover; the message says what was seen and what to try."""
 

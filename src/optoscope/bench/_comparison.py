@@ -11,14 +11,15 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from optoscope._core.drawings import DRAWINGS_FORMAT, DRAWINGS_VERSION
-from optoscope._core.errors import InvalidValueError, check_seed
+from optoscope._core.errors import check_seed
 from optoscope._core.files import write_json
-from optoscope._core.keys import new_key, stream
+from optoscope._core.keys import stream
 from optoscope._core.records import save_records
+from optoscope.bench._checks import check_comparison, check_search, searchable
 from optoscope.bench._evaluate import FORMAT, VERSION, Evaluation, evaluate
 from optoscope.bench._search import LogUniform, SearchResult, edge_warnings, grid_search
-from optoscope.optimizers import REGISTRY, Optimizer, OptimizerEntry
-from optoscope.tasks import Task, TaskDistribution, as_distribution
+from optoscope.optimizers import REGISTRY, Optimizer
+from optoscope.tasks import Task, TaskDistribution
 from optoscope.training import Probe
 
 Progress = Callable[[str, int, int], None]
@@ -142,8 +143,11 @@ def tune(
         UnknownNameError: no such optimizer.
         InvalidValueError: the optimizer has nothing to search.
     """
-    entry = _searchable(name)
+    entry = searchable(name)
     ranges = dict(entry.search)
+    example = {key: low for key, (low, _) in ranges.items()}
+    points = num_points ** len(ranges)
+    check_search(task, entry.create, example, points, num_steps, num_runs)
     found = None
     for _ in range(4):
         grid = {key: LogUniform(*bounds).grid(num_points) for key, bounds in ranges.items()}
@@ -162,24 +166,6 @@ def tune(
         ranges = {key: _moved(bounds, found.best[key]) for key, bounds in ranges.items()}
     assert found is not None
     return found
-
-
-def _check_probes(
-    task: Task | TaskDistribution,
-    learned: Mapping[str, Optimizer],
-    probes: Mapping[str, Probe] | None,
-) -> None:
-    example = as_distribution(task).sample(new_key(0))
-    for optimizer in learned.values():
-        for probe in (probes or {}).values():
-            probe.bind(example, optimizer)
-
-
-def _searchable(name: str) -> OptimizerEntry:
-    entry = REGISTRY[name]
-    if not entry.search:
-        raise InvalidValueError(f"optimizer {name!r} has no hyper-parameters to search.")
-    return entry
 
 
 def _moved(bounds: tuple[float, float], best: float) -> tuple[float, float]:
@@ -239,12 +225,17 @@ def compare(
     metric_steps = min(metric_steps, num_steps)
     report = on_progress or (lambda *_: None)
     searches, optimizers = {}, dict(learned)
-    # All names and probes before the first search: a typo should not cost minutes.
-    for name in baselines:
-        if name in learned:
-            raise InvalidValueError(f"{name!r} is both evaluated and a baseline; name it once.")
-        _searchable(name)
-    _check_probes(task, learned, probes)
+    check_comparison(
+        task,
+        learned,
+        baselines,
+        num_steps=num_steps,
+        num_runs=num_runs,
+        metric_steps=metric_steps,
+        num_points=num_points,
+        tuning_runs=tuning_runs,
+        probes=probes,
+    )
     for name in baselines:
         searches[name] = tune(
             name,

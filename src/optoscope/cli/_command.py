@@ -4,6 +4,8 @@ import contextlib
 import dataclasses
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any, ClassVar, TypeVar
 from optoscope import __version__
 from optoscope._core.errors import InvalidValueError, RunDirectoryError, UnknownNameError
 from optoscope._core.files import read_json, write_json
+from optoscope.cli._directories import CONFIG, claimed
 from optoscope.cli._options import Seed, check_values
 
 # Fields that say how or where a command runs, not what it computes.
@@ -19,6 +22,9 @@ _NOT_CONFIGURATION = (
     "out", "config", "resume", "debug", "tensorboard", "coordinator", "processes", "process",
 )  # fmt: skip
 
+
+# On a CPU a device is a thread pool; more than there are cores serve tests alone.
+_MOST_DEVICES = 64
 
 # Not `Self`, which the tests' type checker only knows inside classes that it checks whole.
 _RunCommand = TypeVar("_RunCommand", bound="RunCommand")
@@ -99,29 +105,29 @@ class RunCommand(Command):
             if f.name not in _NOT_CONFIGURATION
         }
 
-    def new_directory(self, default: str) -> Path:
-        """Makes the run directory and checks that it can be written.
+    @contextmanager
+    def new_directory(self, default: str) -> Iterator[Path]:
+        """A run directory with its config.json, held while the block runs.
+
+        Everything that can be known must have been checked before: what is refused later leaves
+        a directory that the corrected line cannot take.
+
+        Args:
+            default: its name under runs/ where --out gives none.
 
         Raises:
-            RunDirectoryError: it holds something already, or cannot be written.
+            RunDirectoryError: it holds something already, cannot be written, or is in use.
         """
-        directory = self.out
-        if directory is None:
-            directory = Path("runs") / default
-            number = 2
-            while directory.exists():
-                directory = Path("runs") / f"{default}-{number}"
-                number += 1
-        elif directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-            raise RunDirectoryError(
-                f"{directory} exists and is not an empty folder. Choose another --out"
-                + (f", or go on with it: --resume {directory}." if self.name == "train" else ".")
-            )
-        write_json(
-            directory / "config.json",
-            {"command": self.name, "arguments": self.arguments(), "versions": versions()},
-        )
-        return directory
+        with claimed(self.out, default, self._beside_a_full_one()) as directory:
+            write_json(directory / CONFIG, self.described())
+            yield directory
+
+    def described(self) -> dict[str, Any]:
+        """The content of config.json."""
+        return {"command": self.name, "arguments": self.arguments(), "versions": versions()}
+
+    def _beside_a_full_one(self) -> str:
+        return "Choose another --out."
 
     def task_options(self) -> dict[str, Any]:
         """The options for `tasks.get`."""
@@ -141,7 +147,7 @@ def read_arguments(path: Path, command: str) -> dict[str, Any]:
         RunDirectoryError: missing, damaged, or of another command.
     """
     if path.is_dir():
-        path = path / "config.json"
+        path = path / CONFIG
     content = read_json(path)
     if not isinstance(content, dict) or not isinstance(content.get("arguments"), dict):
         raise RunDirectoryError(f"{path} is not a config.json of optoscope.")
@@ -208,6 +214,8 @@ def use_devices(requested: int, num_tasks: int) -> int:
     import jax
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if requested > (most := max(_MOST_DEVICES, cores or 1)):
+        raise InvalidValueError(f"--devices is {requested}; it must be at most {most}.")
     wanted = requested or max(1, min(cores or 1, num_tasks))
     # A program that has computed something keeps the devices it has; so do accelerators.
     with contextlib.suppress(RuntimeError):

@@ -1,10 +1,11 @@
 """Progress with time left: a live bar on a terminal, a plain line now and then elsewhere."""
 
+import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -14,7 +15,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-console = Console(highlight=False)
+# What is printed may come from a user: brackets are no styles, colons no emoji, and a path or a
+# command stays in one piece however narrow the output is. Styles are given beside the text.
+console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -48,6 +51,16 @@ class Steps:
         console.print(f"{name}: {done}/{total}{left} {detail}".rstrip())
 
 
+def show_table(table: RenderableType) -> None:
+    """Prints a table in the width that there is."""
+    console.print(table, soft_wrap=False)
+
+
+def command_line(*words: object) -> str:
+    """A command of this program, to be copied into a shell whatever its words hold."""
+    return shlex.join(["optoscope", *map(str, words)])
+
+
 @contextmanager
 def steps() -> Iterator[Steps]:
     """Shows progress while the block runs."""
@@ -55,13 +68,13 @@ def steps() -> Iterator[Steps]:
         yield Steps(None)
         return
     columns = (
-        TextColumn("{task.description:<22}"),
+        TextColumn("{task.description:<22}", markup=False),
         BarColumn(bar_width=28),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(compact=True),
-        TextColumn("{task.fields[detail]}"),
+        TextColumn("{task.fields[detail]}", markup=False),
     )
     with Progress(*columns, console=console) as progress:
         yield Steps(progress)

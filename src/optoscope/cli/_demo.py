@@ -15,6 +15,7 @@ from optoscope.cli._train import MetaTraining, export, make_trainer, meta_train
 
 if TYPE_CHECKING:
     from optoscope.bench import Comparison
+    from optoscope.meta import Trainer
 
 _TASK = "digits-mlp-sigmoid"
 _BASELINES = ("momentum", "adam", "lion")
@@ -83,17 +84,35 @@ class Demo(RunCommand):
             schedule="cosine",
             devices=use_devices(0, 4),
         )
-        from optoscope import bench, optimizers
+        from optoscope import optimizers
         from optoscope._core.keys import stream
+        from optoscope.bench._checks import check_comparison
 
         task = get_task(_TASK)
         trainer = make_trainer(settings, task, self.seed)
-        directory = self.new_directory("demo")
+        learned = optimizers.get("lstm", key=stream(self.seed, "untrained weights"))
+        trainer.check_memory(learned)
+        check_comparison(
+            task, {"lstm": learned}, _BASELINES, num_steps=self.steps, num_runs=self.runs
+        )
+        with self.new_directory("demo") as directory:
+            return self._meta_train_and_race(directory, task, learned, settings, trainer, started)
+
+    def _meta_train_and_race(
+        self,
+        directory: Path,
+        task: Any,
+        learned: Any,
+        settings: MetaTraining,
+        trainer: "Trainer",
+        started: float,
+    ) -> int:
+        from optoscope import bench
+
         console.print(
             f"Meta-training an LSTM optimizer on {_TASK}, then racing it against "
             f"{', '.join(_BASELINES)}. Everything goes to {directory}."
         )
-        learned = optimizers.get("lstm", key=stream(self.seed, "untrained weights"))
         result = meta_train(trainer, learned, self.meta_steps, directory, self.seed)
         if result.interrupted:
             console.print(f"Stopped after {result.step} meta-steps; nothing was compared.")

@@ -1,6 +1,6 @@
 """optoscope evaluate: an optimizer against tuned baselines."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -9,7 +9,7 @@ import tyro
 
 from optoscope._core.errors import InvalidValueError
 from optoscope.cli._command import RunCommand, get_task_or_own
-from optoscope.cli._console import console, steps
+from optoscope.cli._console import console, show_table, steps
 from optoscope.cli._options import Count, Several
 
 
@@ -20,16 +20,88 @@ def show_results(directory: Path, notes: tuple[str, ...] = ()) -> Path:
     page = report.render(directory, notes=notes)
     results = report.read_run(directory).results
     if results is not None:
-        console.print(report.table(results))
+        show_table(report.table(results))
         console.print(report.sentence(results), style="bold")
         for one in report.endurance(results):
             console.print(one)
     return page
 
 
+def split_places(text: str) -> list[str]:
+    """The places in a comma-separated list; a folder whose name holds a comma is one of them.
+
+    Raises:
+        InvalidValueError: none is named, or one twice.
+    """
+    pieces, places = text.split(","), []
+    while pieces:
+        # The longest run of pieces that is a folder, else the next piece.
+        lengths = (n for n in range(len(pieces), 1, -1) if Path(",".join(pieces[:n])).is_dir())
+        length = next(lengths, 1)
+        places.append(",".join(pieces[:length]).strip())
+        del pieces[:length]
+    places = [str(Path(p).expanduser()) if p.startswith("~") else p for p in places if p]
+    if not places:
+        raise InvalidValueError(
+            "no optimizer is named; for example: optoscope evaluate runs/demo --task quadratic"
+        )
+    seen: dict[Path, int] = {}
+    for index, place in enumerate(places):
+        first = seen.setdefault(_saved_at(place), index)
+        if first != index:
+            same = "twice" if places[first] == place else f"also as {places[first]}"
+            raise InvalidValueError(f"{place} is named {same}; name every optimizer once.")
+    return places
+
+
+def _saved_at(place: str) -> Path:
+    """Where the optimizer of a place lies: a run directory has it in a folder of that name."""
+    path = Path(place).resolve()
+    return path.parent if path.name == "optimizer" else path
+
+
+def distinct_labels(
+    places: Sequence[str], descriptions: Sequence[Mapping[str, Any]], pretrained: Collection[str]
+) -> list[str]:
+    """What reports call saved optimizers: their kind, with their folders where that is shared.
+
+    Args:
+        places: of the optimizers, all different.
+        descriptions: theirs, in the same order.
+        pretrained: the names of those that come with the library.
+    """
+    kinds = [
+        place if place in pretrained else str(description["class"])
+        for place, description in zip(places, descriptions, strict=True)
+    ]
+    folders = [_saved_at(place).parts for place in places]
+    labels = []
+    for kind, folder in zip(kinds, folders, strict=True):
+        others = [f for k, f in zip(kinds, folders, strict=True) if k == kind and f != folder]
+        length = 0
+        # As many of the last folders as tell it from every other one of its kind.
+        while any(_last(other, length) == _last(folder, length) for other in others):
+            length += 1
+        label = "-".join([kind, *_last(folder, length)])
+        labels.append(label if label not in labels else f"{label}-{len(labels) + 1}")
+    return labels
+
+
+def _last(parts: Sequence[str], length: int) -> Sequence[str]:
+    return parts[max(0, len(parts) - length) :]
+
+
 def split_names(text: str) -> list[str]:
-    """The names in a comma-separated list."""
-    return [name.strip() for name in text.split(",") if name.strip()]
+    """The names in a comma-separated list.
+
+    Raises:
+        InvalidValueError: one is there twice.
+    """
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise InvalidValueError(f"{name!r} is named twice in {text!r}; name it once.")
+    return names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,52 +151,41 @@ class Evaluate(RunCommand):
             )
         # `analysis` registers its probes.
         from optoscope import analysis, bench, optimizers, training  # noqa: F401
+        from optoscope.bench._checks import check_comparison
 
-        learned, horizons = {}, {}
-        for place in split_names(self.optimizer):
-            description = optimizers.read_description(place)
-            name = _label(place, description, learned)
-            learned[name] = optimizers.load(place)
-            horizon = _horizon(description)
-            if horizon is not None:
-                horizons[name] = horizon
+        places = split_places(self.optimizer)
+        descriptions = [optimizers.read_description(place) for place in places]
+        labels = distinct_labels(places, descriptions, optimizers.pretrained_names())
+        learned = dict(zip(labels, map(optimizers.load, places), strict=True))
+        horizons = dict(zip(labels, map(_horizon, descriptions), strict=True))
         baselines = split_names(self.against)
-        for baseline in baselines:
-            optimizers.REGISTRY[baseline]
         probes = {
             name: training.PROBES[name](every=self.probe_every) for name in split_names(self.probe)
         }
-        first = split_names(self.optimizer)[0]
-        task_name, task = get_task_or_own(self.task, first, **self.task_options())
-        directory = self.new_directory(f"evaluate-{'-'.join(learned)}-{task_name}")
-        with steps() as show:
-            comparison = bench.compare(
-                task,
-                learned,
-                baselines,
-                num_steps=self.steps,
-                seed=self.seed,
-                num_runs=self.runs,
-                metric_steps=self.metric_steps,
-                num_points=self.search_points,
-                probes=probes,
-                horizons=horizons,
-                on_progress=show,
-            )
-        comparison.write(directory)
-        page = show_results(directory)
+        task_name, task = get_task_or_own(self.task, places[0], **self.task_options())
+        settings: dict[str, Any] = {
+            "num_steps": self.steps,
+            "num_runs": self.runs,
+            "num_points": self.search_points,
+            "metric_steps": self.metric_steps,
+            "probes": probes,
+        }
+        check_comparison(task, learned, baselines, **settings)
+        with self.new_directory(f"evaluate-{'-'.join(learned)}-{task_name}") as directory:
+            with steps() as show:
+                comparison = bench.compare(
+                    task,
+                    learned,
+                    baselines,
+                    seed=self.seed,
+                    horizons={label: one for label, one in horizons.items() if one is not None},
+                    on_progress=show,
+                    **settings,
+                )
+            comparison.write(directory)
+            page = show_results(directory)
         console.print(f"Page: {page}")
         return 0
-
-
-def _label(place: str, description: Mapping[str, Any], taken: Collection[str]) -> str:
-    """What reports call a saved optimizer."""
-    from optoscope import optimizers
-
-    if place in optimizers.pretrained_names():
-        return place
-    name = description["class"]
-    return name if name not in taken else f"{name}-{Path(place).resolve().name}"
 
 
 def _horizon(description: Mapping[str, Any]) -> int | None:

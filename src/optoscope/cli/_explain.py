@@ -9,7 +9,7 @@ import tyro
 from optoscope._core.errors import InvalidValueError
 from optoscope._core.files import write_json, write_text
 from optoscope.cli._command import RunCommand, get_task_or_own
-from optoscope.cli._console import console, steps
+from optoscope.cli._console import console, show_table, steps
 from optoscope.cli._options import Count, Several, Share
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from optoscope.analysis.dynamics import Distillation
 
 _LONGEST_NAME = 40
+_EXAMPLE = {"learning_rate": 0.1, "momentum": 0.9}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,15 +60,28 @@ class Explain(RunCommand):
     def _work(self) -> int:
         if self.optimizer is None:
             raise InvalidValueError("which optimizer? For example: optoscope explain gru-quadratic")
-        from optoscope import optimizers, report
-        from optoscope._core.keys import stream
+        from optoscope import optimizers
         from optoscope.analysis import dynamics
+        from optoscope.bench._checks import check_comparison, check_search
 
         learned = optimizers.load(self.optimizer)
         # What has no map of its own for a coordinate cannot be explained this way; say so now.
         dynamics.coordinate_map(learned)
         task_name, task = get_task_or_own(self.task, self.optimizer, **self.task_options())
-        directory = self.new_directory(f"explain-{Path(self.optimizer).name}-{task_name}")
+        check_search(
+            task, optimizers.momentum, _EXAMPLE, self.samples, self.steps, min(self.runs, 16)
+        )
+        check_comparison(task, {"": learned}, (), num_steps=self.steps, num_runs=self.runs)
+        label = Path(self.optimizer).resolve().name
+        with self.new_directory(f"explain-{label}-{task_name}") as directory:
+            self._distil(directory, learned, task, task_name)
+        return 0
+
+    def _distil(self, directory: Path, learned: Any, task: Any, task_name: str) -> None:
+        from optoscope import optimizers, report
+        from optoscope._core.keys import stream
+        from optoscope.analysis import dynamics
+
         with steps() as show:
             baseline = self._tuned_momentum(task, show)
             found = dynamics.distill(
@@ -86,12 +100,11 @@ class Explain(RunCommand):
         write_json(directory / "explanation.json", explanation.as_json())
         page = report.render(directory)
         for table in report.explanation_tables(explanation):
-            console.print(table)
+            show_table(table)
             console.print()
         console.print(report.in_words(explanation), style="bold")
         console.print(f"Program: {directory / 'distilled.py'}")
         console.print(f"Page:    {page}")
-        return 0
 
     def _tuned_momentum(self, task: Any, show: Any) -> dict[str, float]:
         import numpy as np

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import tyro
 
 from optoscope.cli._command import Command
-from optoscope.cli._console import console
+from optoscope.cli._console import console, show_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class List(Command):
             table.add_column("what it is")
             for name, description in _ROWS[kind]():
                 table.add_row(name, description)
-            console.print(table)
+            show_table(table)
             console.print()
         return 0
 

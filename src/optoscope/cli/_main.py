@@ -1,5 +1,6 @@
 """Parses the command line, runs one command, turns errors into one message and exit code 2."""
 
+import contextlib
 import os
 import sys
 import warnings
@@ -15,13 +16,15 @@ from optoscope._core.errors import (
     ProcessLostError,
     UnknownNameError,
 )
-from optoscope.cli._command import RunCommand
+from optoscope.cli._command import Command, RunCommand
 from optoscope.cli._demo import Demo
 from optoscope.cli._evaluate import Evaluate
 from optoscope.cli._explain import Explain
 from optoscope.cli._list import List
-from optoscope.cli._options import check_options, check_repeated
+from optoscope.cli._options import check_options, check_repeated, with_local_paths
+from optoscope.cli._output import drop_output, flush_output, make_printable
 from optoscope.cli._plot import Plot
+from optoscope.cli._processes import Processes, quiet_runtime
 from optoscope.cli._reproduce import Reproduce
 from optoscope.cli._signals import termination_interrupts
 from optoscope.cli._train import Train
@@ -32,55 +35,110 @@ COMMANDS = {
     for command in (Demo, Train, Evaluate, Explain, Tune, Reproduce, Plot, List)
 }
 
+# As a shell reports a program that a signal (here number 13, SIGPIPE) has ended.
+_BROKEN_PIPE = 128 + 13
+
 _DESCRIPTION = (
     "Train, use and look inside optimizers, above all learned ones. Start with `optoscope demo`."
 )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns the exit code (0, 2 for errors, 130 when interrupted).
+    """Runs the command line; returns the exit code.
+
+    0; 2 for errors; 130 when interrupted; 141 when whoever read the output has gone.
 
     Args:
         arguments: the words after `optoscope`; `sys.argv` if not given.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    make_printable()
+    try:
+        code = _parse_and_run(words)
+        # What is still in the buffer would fail on the way out, where nobody can catch it.
+        flush_output()
+    except BrokenPipeError:
+        drop_output()
+        return _BROKEN_PIPE
+    except OSError as error:
+        drop_output()
+        return _refused(error)
+    return code
+
+
+def _parse_and_run(words: list[str]) -> int:
     if "--version" in words:
         print(f"optoscope {__version__}")
         return 0
     if words and not words[0].startswith("-") and words[0] not in COMMANDS:
-        print(f"optoscope: {UnknownNameError('command', words[0], COMMANDS)}", file=sys.stderr)
-        return 2
+        return _refused(UnknownNameError("command", words[0], COMMANDS))
     try:
         check_repeated(words)
     except InvalidValueError as error:
-        print(f"optoscope: {error}", file=sys.stderr)
-        return 2
+        return _refused(error)
     try:
         command = tyro.extras.subcommand_cli_from_dict(
             COMMANDS, prog="optoscope", description=_DESCRIPTION, args=words or ["--help"]
         )
     except SystemExit as stop:
         return int(stop.code or 0)
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        return _run(command)
+
+
+def _run(command: Command) -> int:
     try:
-        with termination_interrupts(), warnings.catch_warnings():
-            warnings.showwarning = _show_warning
-            check_options(command)
-            if isinstance(command, RunCommand):
-                _keep_programs(command.debug)
+        command = with_local_paths(command)
+        check_options(command)
+        if isinstance(command, Processes) and command.coordinator and not command.debug:
+            quiet_runtime()
+        if isinstance(command, RunCommand):
+            _keep_programs(command.debug)
+        with termination_interrupts():
             return command.run()
     except KeyboardInterrupt:
         print("optoscope: interrupted.", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        raise
     except (OptoscopeError, OSError, MemoryError) as error:
         if command.debug:
             raise
-        print(f"optoscope: {_message(error)}", file=sys.stderr)
+        code = _refused(error)
         if isinstance(error, ProcessLostError):
             # On the way out JAX would wait for the lost process, and then abort.
             sys.stdout.flush()
             sys.stderr.flush()
-            os._exit(2)
-        return 2
+            os._exit(code)
+        return code
+    except RuntimeError as error:
+        reason = _runtime_reason(str(error))
+        if command.debug or reason is None:
+            raise
+        return _refused(OptoscopeError(reason))
+
+
+def _runtime_reason(text: str) -> str | None:
+    """What a failure of JAX's runtime comes to that is no fault of the program, or None."""
+    first = text.strip().splitlines()[0][:300] if text.strip() else ""
+    if "backend" in first.lower():
+        platforms = os.environ.get("JAX_PLATFORMS", "")
+        named = f" JAX_PLATFORMS is {platforms!r};" if platforms else ""
+        return (
+            f"JAX cannot use the device that it is told to ({first}).{named} unset it, or set "
+            "JAX_PLATFORMS=cpu."
+        )
+    if first.startswith("RESOURCE_EXHAUSTED"):
+        return f"the memory is full ({first}). Take fewer tasks, runs or steps."
+    return None
+
+
+def _refused(error: BaseException) -> int:
+    """Says in one message why nothing came of it; returns the exit code."""
+    with contextlib.suppress(OSError):
+        print(f"optoscope: {_message(error)}", file=sys.stderr)
+    return 2
 
 
 def _keep_programs(debug: bool) -> None:

@@ -1,12 +1,13 @@
 """What an option may be, written once: typed words and a config.json obey the same rules."""
 
 import dataclasses
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from optoscope._core.errors import MAX_SEED, InvalidValueError, check_number, check_seed
 
@@ -174,3 +175,35 @@ def check_repeated(words: Sequence[str]) -> None:
                 "only one of them can hold. Leave the other one out."
             )
         seen[name] = given
+
+
+# gs://bucket/run, and what is left of it as a path.
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+
+_Any = TypeVar("_Any")
+
+
+def with_local_paths(command: _Any) -> _Any:
+    """The command with `~` spelled out in its paths.
+
+    A shell does that for a word that begins with it, not for `--out=~/run`.
+
+    Raises:
+        InvalidValueError: a path is an address on the net, or a home that is not there.
+    """
+    paths = {}
+    for field in dataclasses.fields(command):  # pyright: ignore[reportArgumentType]
+        value = getattr(command, field.name)
+        if not isinstance(value, Path):
+            continue
+        option = f"--{field.name.replace('_', '-')}"
+        if _URL.match(str(value)):
+            raise InvalidValueError(
+                f"{option} is {str(value)!r}, an address on the net; give a folder that this "
+                "machine sees, for example one where the bucket is mounted."
+            )
+        try:
+            paths[field.name] = value.expanduser()
+        except RuntimeError as error:
+            raise InvalidValueError(f"{option} is {str(value)!r}: {error}") from None
+    return dataclasses.replace(command, **paths)  # pyright: ignore[reportArgumentType]

@@ -1,10 +1,14 @@
 """One run as several processes, on one machine or many."""
 
+import contextlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from optoscope._core.errors import InvalidValueError
+from optoscope._core.errors import InvalidValueError, OptoscopeError, RunDirectoryError
 from optoscope.cli._command import use_devices
 from optoscope.cli._options import CountOrZero, count
 
@@ -12,6 +16,15 @@ if TYPE_CHECKING:
     from optoscope.cli._command import RunCommand
 
 _HEARTBEAT_SECONDS = 30
+
+
+def quiet_runtime() -> None:
+    """Keeps the runtime's own log of a lost process off the screen; call it before JAX starts.
+
+    What happened is said in one message instead.
+    """
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    os.environ["GRPC_VERBOSITY"] = "NONE"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,22 +74,34 @@ class Processes:
         jax.distributed.initialize(**place, heartbeat_timeout_seconds=_HEARTBEAT_SECONDS)
         return len(jax.devices())
 
-    def shared_directory(self, command: "RunCommand", default: str) -> Path:
-        """The run directory: made by the first process, and there for all when this returns.
+    @contextmanager
+    def shared_directory(self, command: "RunCommand", default: str) -> Iterator[Path]:
+        """The run directory: made and held by the first process, and there for all in the block.
 
         Args:
             command: whose it is; with `out` where there are several processes.
             default: its name under runs/ where none is given.
         """
         if not self.coordinator:
-            return command.new_directory(default)
-        from optoscope._core.processes import is_first, wait_for_all
+            with command.new_directory(default) as directory:
+                yield directory
+            return
+        from optoscope._core.processes import anyone, is_first
 
-        if is_first():
-            command.new_directory(default)
-        wait_for_all("run directory")
         assert command.out is not None
-        return command.out
+        problem = None
+        with contextlib.ExitStack() as held:
+            if is_first():
+                try:
+                    held.enter_context(command.new_directory(default))
+                except OptoscopeError as error:
+                    problem = error
+            # All hear of it: they would wait for the first one without end.
+            if anyone(problem is not None):
+                raise problem or RunDirectoryError(
+                    f"the first process cannot begin a run in {command.out}; it says why."
+                )
+            yield command.out
 
     def _check(self) -> None:
         given = self.processes != 0 or self.process != -1

@@ -4,14 +4,16 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import tyro
 
 from optoscope._core.errors import InvalidValueError, RunDirectoryError, UnknownNameError
 from optoscope._core.files import write_json
-from optoscope.cli._command import RunCommand, read_arguments, use_devices, versions
-from optoscope.cli._console import console, steps
+from optoscope._core.locks import locked
+from optoscope.cli._command import RunCommand, read_arguments, use_devices
+from optoscope.cli._console import command_line, console, show_table, steps
+from optoscope.cli._directories import CONFIG, check_empty
 from optoscope.cli._options import CountOrZero
 
 if TYPE_CHECKING:
@@ -27,7 +29,8 @@ class Reproduce(RunCommand):
     """Reproduce figures of a paper: measure them, judge what the paper says, draw a page.
 
     Give --out the same folder again to go on after an interruption or to add figures: finished
-    parts are reused.
+    parts are reused. Several processes may work in one folder at the same time: each takes the
+    parts that no other one is computing.
 
     Args:
         paper: A (symmetry breaking, noise and update sizes of learned optimizers), B (reverse
@@ -63,11 +66,9 @@ class Reproduce(RunCommand):
         wanted = paper.figure_keys(self.figure)
         scale = paper.get_scale(self.scale)
         command = dataclasses.replace(self, paper=paper.letter)
-        directory, before = command._directory()
-        keys = paper.figure_keys((*wanted, *before))
-        command = dataclasses.replace(command, figure=",".join(keys))
-        command._write_config(directory)
         devices, at_once = use_devices(self.devices, scale.num_tasks), 1
+        command, directory = command._begun(paper, wanted)
+        keys = paper.figure_keys(command.figure)
         if self.scale == "smoke":
             import jax
 
@@ -94,29 +95,45 @@ class Reproduce(RunCommand):
         _show(result)
         return 0
 
-    def _directory(self) -> tuple[Path, tuple[str, ...]]:
-        """The run directory, and the figures that it holds or began."""
-        config = None if self.out is None else self.out / "config.json"
-        if self.out is None or config is None or not config.exists():
-            return self.new_directory(f"reproduce-{self.paper}-{self.scale}"), ()
-        arguments = read_arguments(config, self.name)
+    def _begun(self, paper: "Paper", wanted: tuple[str, ...]) -> tuple["Reproduce", Path]:
+        """The command with all figures of its run directory, which is made or joined.
+
+        Several processes may work in one directory: it is held only while its config.json is
+        read and written, and every part while it is computed.
+        """
+        if self.out is None:
+            command = dataclasses.replace(self, figure=",".join(wanted))
+            with command.new_directory(f"reproduce-{self.paper}-{self.scale}") as directory:
+                return command, directory
+        if not (self.out / CONFIG).exists():
+            check_empty(self.out, self._beside_a_full_one(), in_use=True)
+        with locked(self.out, on_wait=lambda holder: None):
+            before = self._figures_before()
+            keys = paper.figure_keys((*wanted, *before))
+            command = dataclasses.replace(self, figure=",".join(keys))
+            write_json(self.out / CONFIG, command.described())
+        return command, self.out
+
+    def _figures_before(self) -> tuple[str, ...]:
+        """The figures that the run directory holds or began, of the same paper and scale."""
+        assert self.out is not None
+        if not (self.out / CONFIG).exists():
+            check_empty(self.out, self._beside_a_full_one())
+            return ()
+        arguments = read_arguments(self.out, self.name)
         for name in ("paper", "scale", "seed"):
             if arguments.get(name) != getattr(self, name):
                 raise RunDirectoryError(
                     f"{self.out} was made with --{name} {arguments.get(name)}, not "
                     f"{getattr(self, name)}. Choose another --out."
                 )
-        return self.out, tuple(str(arguments.get("figure", "")).split(","))
-
-    def _write_config(self, directory: Path) -> None:
-        content: dict[str, Any] = {"command": self.name, "arguments": self.arguments()}
-        write_json(directory / "config.json", content | {"versions": versions()})
+        return tuple(str(arguments.get("figure", "")).split(","))
 
     def _again(self, directory: Path) -> str:
-        words = f"optoscope reproduce {self.paper} --figure {self.figure} --scale {self.scale}"
-        seed = f" --seed {self.seed}" if self.seed else ""
-        data = f" --data-dir {self.data_dir}" if self.data_dir else ""
-        return f"{words}{seed}{data} --out {directory}"
+        words = ["reproduce", self.paper, "--figure", self.figure, "--scale", self.scale]
+        words += ["--seed", self.seed] if self.seed else []
+        words += ["--data-dir", self.data_dir] if self.data_dir else []
+        return command_line(*words, "--out", directory)
 
 
 def _show_plan(missing: Mapping[str, Sequence[str]]) -> None:
@@ -129,11 +146,12 @@ def _show_plan(missing: Mapping[str, Sequence[str]]) -> None:
 
 def _show(result: "Reproduction") -> None:
     from rich.table import Table
+    from rich.text import Text
 
     table = Table("verdict", "measured", "claim", box=None, pad_edge=False)
     for claim in result.claims:
         measured = "–" if claim["measured"] is None else f"{claim['measured']:.3g}"
         verdict = claim["verdict"]
-        table.add_row(f"[{_MARKS[verdict]}]{verdict}[/]", measured, claim["id"])
-    console.print(table)
+        table.add_row(Text(verdict, style=_MARKS[verdict]), measured, claim["id"])
+    show_table(table)
     console.print(f"Page: {result.page}")

@@ -1,6 +1,9 @@
 """optoscope train: meta-train a learned optimizer."""
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -8,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import tyro
 
 from optoscope._core.errors import InvalidValueError, RunDirectoryError
+from optoscope._core.locks import locked
 from optoscope.cli._command import RunCommand, get_task, read_arguments, use_devices
-from optoscope.cli._console import console, steps
+from optoscope.cli._console import command_line, console, steps
+from optoscope.cli._directories import CONFIG
 from optoscope.cli._options import Count, CountOrZero, Positive, PositiveOrZero
 from optoscope.cli._processes import Processes
 from optoscope.cli._signals import stop_on_signals
@@ -132,6 +137,8 @@ def meta_train(
             detail = f"inner loss {report.inner_loss:.3f}"
             if report.skipped:
                 detail += f", {report.skipped} skipped" + f" ({report.skips})" * bool(report.skips)
+            if report.non_finite_tasks:
+                detail += f", {report.non_finite_tasks} problems left out"
             show("meta-training", report.step, meta_steps, detail)
             if extra_report is not None:
                 extra_report(report)
@@ -168,6 +175,7 @@ def export(
         "meta_steps_done": result.step,
         "evaluation_loss": result.best_loss,
         "skipped": result.skipped,
+        "non_finite_tasks": result.non_finite_tasks,
     }
     optimizers.save(directory / "optimizer", result.best, provenance)
 
@@ -199,16 +207,19 @@ class Train(RunCommand, MetaTraining, Processes):
     resume: Path | None = None
     tensorboard: bool = False
 
+    def _beside_a_full_one(self) -> str:
+        return f"{super()._beside_a_full_one()} To go on with what it holds: --resume {{}}."
+
     def run(self) -> int:
         """Meta-trains, exports and draws."""
         if self.resume is not None:
-            return self._resumed()._work(self.resume)
+            return self._resumed()._work()
         configured = self.configured()
         if configured.optimizer is None:
             raise InvalidValueError(
                 "which optimizer? For example: optoscope train lstm --task digits-mlp-sigmoid"
             )
-        return configured._prepared()._work(None)
+        return configured._prepared()._work()
 
     def _resumed(self) -> "Train":
         assert self.resume is not None
@@ -216,7 +227,11 @@ class Train(RunCommand, MetaTraining, Processes):
             raise RunDirectoryError(f"{self.resume} does not exist; there is nothing to resume.")
         if self.optimizer is not None or self.config is not None or self.out is not None:
             raise InvalidValueError("--resume takes everything from the run's own config.json.")
-        arguments = read_arguments(self.resume / "config.json", self.name)
+        if not (self.resume / CONFIG).exists():
+            raise RunDirectoryError(
+                f"{self.resume} has no config.json, so no run has begun there; start it with --out."
+            )
+        arguments = read_arguments(self.resume, self.name)
         processes = {name: getattr(self, name) for name in Processes.__dataclass_fields__}
         resumed = dataclasses.replace(self.with_arguments(arguments), **processes)
         if self.coordinator:
@@ -233,38 +248,64 @@ class Train(RunCommand, MetaTraining, Processes):
         devices = self.join(self.devices, self.num_tasks)
         return dataclasses.replace(self, devices=devices)
 
-    def _work(self, directory: Path | None) -> int:
-        from optoscope import meta, optimizers, report
+    def _work(self) -> int:
+        from optoscope import meta, optimizers
         from optoscope._core.keys import stream
-        from optoscope._core.processes import is_first
 
         assert self.optimizer is not None
         optimizer = optimizers.get(self.optimizer, key=stream(self.seed, "untrained weights"))
         task = get_task(self.task, **self.task_options())
         trainer = make_trainer(self, task, self.seed)
-        if directory is None:
-            directory = self.shared_directory(self, f"train-{self.optimizer}-{self.task}")
+        trainer.check_memory(optimizer)
+        if self.tensorboard:
+            meta.TensorBoard.check_installed()
+        with self._directory() as directory:
+            return self._meta_train(directory, optimizer, task, trainer)
+
+    @contextmanager
+    def _directory(self) -> Iterator[Path]:
+        """The run's own directory, held by the first process while the block runs."""
+        from optoscope._core.processes import is_first
+
+        if self.resume is None:
+            with self.shared_directory(self, f"train-{self.optimizer}-{self.task}") as directory:
+                yield directory
+            return
+        with locked(self.resume) if is_first() else contextlib.nullcontext():
+            yield self.resume
+
+    def _meta_train(self, directory: Path, optimizer: Any, task: Any, trainer: "Trainer") -> int:
+        from optoscope import meta, report
+        from optoscope._core.processes import is_first
+
         log_events = self.tensorboard and is_first()
         board = meta.TensorBoard(directory / "tensorboard") if log_events else None
         result = meta_train(trainer, optimizer, self.meta_steps, directory, self.seed, board)
         if result.interrupted:
             console.print(
                 f"Stopped after {result.step} of {self.meta_steps} meta-steps. "
-                f"Go on with: optoscope train --resume {directory}"
+                f"Go on with: {command_line('train', '--resume', directory)}"
             )
             return 130
         if not is_first():
             return 0
         export(directory, result, task, self.optimizer, self, self.seed)
         page = report.render(directory)
-        best = f"{result.best_loss:.4f}" if result.best_loss is not None else "not measured"
+        # `train` always evaluates: without a best loss there was none that was finite.
+        best = "infinite every time" if result.best_loss is None else f"{result.best_loss:.4f}"
         console.print(f"Best held-out training loss over {self.horizon} steps: {best}.")
         if result.skipped:
             console.print(
                 f"{result.skipped} meta-steps were skipped because something in them was not "
                 "finite; metrics.jsonl says what."
             )
+        if result.non_finite_tasks:
+            console.print(
+                f"{result.non_finite_tasks} of {self.num_tasks * result.step} problems were not "
+                "finite and were left out of their meta-gradient."
+            )
         console.print(f"Optimizer: {directory / 'optimizer'}")
         console.print(f"Page:      {page}")
-        console.print(f"Compare it: optoscope evaluate {directory} --task {self.task}")
+        again = command_line("evaluate", directory, "--task", self.task)
+        console.print(f"Compare it: {again}")
         return 0

@@ -1,7 +1,8 @@
 """optoscope tune: search an optimizer's hyper-parameters on a task."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import tyro
 
@@ -10,6 +11,10 @@ from optoscope._core.files import write_json
 from optoscope.cli._command import RunCommand, get_task
 from optoscope.cli._console import console, steps
 from optoscope.cli._options import Count, CountOrZero, Several
+
+if TYPE_CHECKING:
+    from optoscope.bench import SearchResult
+    from optoscope.optimizers import OptimizerEntry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +52,8 @@ class Tune(RunCommand):
     def _work(self) -> int:
         if self.optimizer is None:
             raise InvalidValueError("which optimizer? For example: optoscope tune adam")
-        from optoscope import bench, optimizers, report
-        from optoscope._core.keys import stream
-        from optoscope._core.records import save_records
-        from optoscope.bench._comparison import search_arrays
+        from optoscope import optimizers
+        from optoscope.bench._checks import check_search
 
         entry = optimizers.REGISTRY[self.optimizer]
         ranges = parse_ranges(self.search) or dict(entry.search)
@@ -59,29 +62,43 @@ class Tune(RunCommand):
                 f"{self.optimizer!r} has no hyper-parameters to search; meta-train it with "
                 f"`optoscope train {self.optimizer}`."
             )
-        settings: dict[str, Any] = {name: low for name, (low, _) in ranges.items()}
-        optimizers.get(self.optimizer, **settings)
+        example = {name: low for name, (low, _) in ranges.items()}
+        optimizers.get(self.optimizer, **example)
         task = get_task(self.task, **self.task_options())
         space = {name: _distribution(name, *bounds) for name, bounds in ranges.items()}
-        directory = self.new_directory(f"tune-{self.optimizer}-{self.task}")
+        tried = self.samples or self.points ** len(ranges)
+        check_search(task, entry.create, example, tried, self.steps, self.runs)
+        with self.new_directory(f"tune-{self.optimizer}-{self.task}") as directory:
+            self._show(directory, task, self._search(task, entry, space))
+        return 0
+
+    def _search(self, task: Any, entry: "OptimizerEntry", space: dict[str, Any]) -> "SearchResult":
+        from optoscope import bench
+        from optoscope._core.keys import stream
+
+        assert self.optimizer is not None
         key = stream(self.seed, "tuning")
         with steps() as show:
-            settings = {
+            settings: dict[str, Any] = {
                 "num_steps": self.steps,
                 "num_runs": self.runs,
                 "on_progress": lambda done, total: show(f"tuning {self.optimizer}", done, total),
             }
             if self.samples:
-                found = bench.random_search(
+                return bench.random_search(
                     task, entry.create, space, self.samples, key=key, **settings
                 )
-            elif self.search:
+            if self.search:
                 grid = {name: dist.grid(self.points) for name, dist in space.items()}
-                found = bench.grid_search(task, entry.create, grid, key=key, **settings)
-            else:
-                found = bench.tune(
-                    self.optimizer, task, key=key, num_points=self.points, **settings
-                )
+                return bench.grid_search(task, entry.create, grid, key=key, **settings)
+            return bench.tune(self.optimizer, task, key=key, num_points=self.points, **settings)
+
+    def _show(self, directory: Path, task: Any, found: "SearchResult") -> None:
+        from optoscope import report
+        from optoscope._core.records import save_records
+        from optoscope.bench._comparison import search_arrays
+
+        assert self.optimizer is not None
         save_records(directory, "search", search_arrays({self.optimizer: found}))
         score = float(found.score.min())
         write_json(
@@ -100,7 +117,6 @@ class Tune(RunCommand):
         for warning in found.warnings:
             console.print(f"Note: {warning}.", style="yellow")
         console.print(f"Page: {report.render(directory)}")
-        return 0
 
 
 def parse_ranges(text: str) -> dict[str, tuple[float, float]]:
@@ -113,10 +129,12 @@ def parse_ranges(text: str) -> dict[str, tuple[float, float]]:
         >>> parse_ranges("learning_rate=1e-3:1")
         {'learning_rate': (0.001, 1.0)}
     """
-    ranges = {}
+    ranges: dict[str, tuple[float, float]] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, _, bounds = part.partition("=")
         low, _, high = bounds.partition(":")
+        if name.strip() in ranges:
+            raise InvalidValueError(f"--search has {name.strip()} twice; give it one range.")
         try:
             ranges[name.strip()] = (float(low), float(high))
         except ValueError:

@@ -56,13 +56,20 @@ class TensorBoard:
     """
 
     def __init__(self, directory: str | Path):
+        self.check_installed()
+        from tensorboardX import SummaryWriter  # pyright: ignore[reportMissingImports]
+
+        self._writer = SummaryWriter(str(directory))
+
+    @staticmethod
+    def check_installed() -> None:
+        """Raises OptoscopeError unless the extra is installed; call it before a long run."""
         try:
-            from tensorboardX import SummaryWriter  # pyright: ignore[reportMissingImports]
+            import tensorboardX  # noqa: F401 # pyright: ignore[reportMissingImports]
         except ImportError:
             raise OptoscopeError(
                 "TensorBoard needs an extra: pip install 'optoscope[tensorboard]'."
             ) from None
-        self._writer = SummaryWriter(str(directory))
 
     def __call__(self, report: Any) -> None:
         """Writes every number of the report as a scalar."""

@@ -1,5 +1,6 @@
 """The meta-trainer: meta-gradients in, a better optimizer out, at any moment resumable."""
 
+import contextlib
 import functools
 import time
 from collections.abc import Callable, Iterator
@@ -17,12 +18,15 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import MetaTrainingDivergedError, RunDirectoryError, check_count
 from optoscope._core.keys import as_key
+from optoscope._core.locks import locked
+from optoscope._core.memory import check_memory
 from optoscope._core.non_finite import CAUSES, advice, describe, skip_causes
 from optoscope._core.processes import agreed, anyone, is_first, stops_with_the_others
 from optoscope._core.programs import Program
 from optoscope._core.trees import global_norm, select
 from optoscope.meta._checkpoints import Checkpoints
 from optoscope.meta._estimator import Estimator, MetaGradient, Worker, placed
+from optoscope.meta._memory import estimated_bytes
 from optoscope.meta._metrics import MetricsLog
 from optoscope.optimizers import Optimizer, as_optax, evaluation_params
 from optoscope.optimizers._base import extra_arguments
@@ -93,6 +97,7 @@ class MetaTrainingResult:
         best_loss: that loss, or None.
         step: meta-steps done.
         skipped: meta-steps left out because something in them was not finite.
+        non_finite_tasks: tasks left out of a mean because they were not finite.
         interrupted: whether it was asked to stop early; resume to go on.
         seconds: time spent, over all sittings.
     """
@@ -102,6 +107,7 @@ class MetaTrainingResult:
     best_loss: float | None
     step: int
     skipped: int
+    non_finite_tasks: int
     interrupted: bool
     seconds: float
 
@@ -262,14 +268,35 @@ class Trainer:
                 early, with a checkpoint, and its result says that it was interrupted.
 
         Raises:
-            InvalidValueError: fewer than one meta-step.
+            InvalidValueError: fewer than one meta-step, or more than fits into memory.
             MetaTrainingDivergedError: too many meta-steps in a row were skipped.
             RunDirectoryError: the directory cannot be written, or no checkpoint is intact.
+            RunInUseError: another process runs in the directory.
             ProcessLostError: another process of a run under `jax.distributed` was lost.
         """
         check_count("num_steps", num_steps, minimum=1)
         if (tasks := getattr(self.estimator, "tasks", None)) is not None:
             check_task(tasks)
+        self.check_memory(optimizer)
+        with contextlib.ExitStack() as held:
+            if directory is not None and is_first():
+                held.enter_context(locked(Path(directory)))
+            return self._run(optimizer, num_steps, key, directory, on_report, stop)
+
+    def check_memory(self, optimizer: Optimizer) -> None:
+        """Raises InvalidValueError where meta-training this optimizer cannot fit into memory."""
+        needed = estimated_bytes(self.estimator, optimizer)
+        check_memory(needed, "Take fewer tasks or particles, or a shorter unroll.")
+
+    def _run(
+        self,
+        optimizer: Optimizer,
+        num_steps: int,
+        key: PRNGKeyArray,
+        directory: str | Path | None,
+        on_report: Callable[[Report], None] | None,
+        stop: Callable[[], bool] | None,
+    ) -> MetaTrainingResult:
         meta_params, rest = eqx.partition(optimizer, eqx.is_inexact_array)
         init_key, step_key = jax.random.split(as_key(key))
         state = self._initial(optimizer, meta_params, init_key)
@@ -323,6 +350,7 @@ class Trainer:
             best_loss=float(state.best_loss) if evaluated else None,
             step=int(state.step),
             skipped=int(state.skipped),
+            non_finite_tasks=int(state.non_finite_tasks),
             interrupted=interrupted,
             seconds=seconds,
         )

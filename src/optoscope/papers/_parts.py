@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -11,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from optoscope._core.errors import RunDirectoryError
+from optoscope._core.errors import RunDirectoryError, RunInUseError
 from optoscope._core.files import read_json, write_json
+from optoscope._core.locks import locked
 from optoscope._core.programs import forget_programs
 from optoscope._core.records import save_records
 
@@ -85,7 +87,9 @@ class Store:
 
     A part's arrays are in `records/<name>.npz`, its description beside it in
     `records/<name>.json`, written last: what was interrupted in between is computed again, and
-    so is a part whose description has changed or whose arrays cannot be read.
+    so is a part whose description has changed or whose arrays cannot be read. Several processes may
+    work on one directory: a part that another one is computing is left for later, and then waited
+    for.
 
     Args:
         directory: the run directory.
@@ -100,11 +104,23 @@ class Store:
     def get(self, part: Part) -> Arrays:
         """The part's arrays: from before if they are there, else computed and kept."""
         arrays = self._found(part)
-        if arrays is None:
-            description = part.description()
-            arrays = self._compute(part, description)
-            self._known[part.name] = (description, arrays)
-        return arrays
+        if arrays is not None:
+            return arrays
+
+        def waiting(holder: str) -> None:
+            warnings.warn(f"{part.name} is being computed by {holder}; waiting.", stacklevel=2)
+
+        return self._computed_under_lock(part, waiting)
+
+    def _computed_under_lock(self, part: Part, on_wait: Callable[[str], None] | None) -> Arrays:
+        """The part's arrays, computed by this process unless another one has just done so."""
+        with locked(self.directory / "records", f".{part.name}.lock", on_wait=on_wait):
+            arrays = self._found(part)
+            if arrays is None:
+                description = part.description()
+                arrays = self._compute(part, description)
+                self._known[part.name] = (description, arrays)
+            return arrays
 
     def get_all(self, parts: Iterable[Part], at_once: int = 1) -> dict[str, Arrays]:
         """The arrays of many parts by name.
@@ -117,7 +133,26 @@ class Store:
         parts = tuple(parts)
         if at_once > 1:
             self._compute_at_once(self.missing(parts), at_once)
+        else:
+            self._compute_in_turn(self.missing(parts))
         return {part.name: self.get(part) for part in parts}
+
+    def _compute_in_turn(self, missing: dict[str, Part]) -> None:
+        """Computes what can be computed without waiting for another process."""
+        waiting = list(missing.values())
+        while True:
+            left = []
+            for part in waiting:
+                if any(self._found(need) is None for need in part.needs):
+                    left.append(part)
+                    continue
+                try:
+                    self._computed_under_lock(part, None)
+                except RunInUseError:
+                    left.append(part)
+            if len(left) in (0, len(waiting)):
+                return
+            waiting = left
 
     def missing(self, parts: Iterable[Part]) -> dict[str, Part]:
         """The parts that are yet to be computed, by name, each behind those that it needs."""

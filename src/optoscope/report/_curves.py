@@ -212,7 +212,14 @@ def _meta_text(metrics: MetaTraining, window: int) -> str:
     lost = int(np.sum(~np.isfinite(metrics.meta_loss)))
     if lost:
         parts.append(f"{lost} report{'s' if lost > 1 else ''} not finite")
-    counted = metrics.skipped[np.isfinite(metrics.skipped)]
-    if counted.size and counted.max() > 0:
-        parts.append(f"{counted.max():.0f} meta-gradients skipped as not finite")
-    return "; ".join(parts)
+    return "; ".join(parts + left_out(metrics))
+
+
+def left_out(metrics: MetaTraining) -> list[str]:
+    """What meta-training left out because it was not finite, counted."""
+    counted = (
+        (metrics.skipped, "meta-gradients skipped as not finite"),
+        (metrics.non_finite_tasks, "problems left out of a meta-gradient as not finite"),
+    )
+    most = [(values[values > 0].max(initial=0), what) for values, what in counted]
+    return [f"{count:.0f} {what}" for count, what in most if count]

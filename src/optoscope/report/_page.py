@@ -13,6 +13,7 @@ from typing import Any
 import jinja2
 
 from optoscope._core.files import write_text
+from optoscope.report._curves import left_out
 from optoscope.report._figures import FIGURES, FigureText
 from optoscope.report._mechanisms import in_words, mode_rows, worth_rows
 from optoscope.report._paper_a import PAPER_A
@@ -125,10 +126,7 @@ def _facts(run: Run) -> list[str]:
             facts.append(f"{_duration(results.seconds)} in all")
     if run.metrics is not None:
         facts.append(f"{run.metrics.step[-1]:,.0f} meta-steps")
-        skipped = run.metrics.skipped
-        count = skipped[skipped > 0].max(initial=0)
-        if count:
-            facts.append(f"{count:.0f} meta-gradients skipped as not finite")
+        facts += left_out(run.metrics)
     return facts
 
 

@@ -153,6 +153,7 @@ class MetaTraining:
     meta_loss: Float[np.ndarray, " reports"]
     gradient_norm: Float[np.ndarray, " reports"]
     skipped: Float[np.ndarray, " reports"]
+    non_finite_tasks: Float[np.ndarray, " reports"]
     seconds: Float[np.ndarray, " reports"]
     evaluation_loss: Float[np.ndarray, " reports"]
 
@@ -258,6 +259,7 @@ def _meta_training(lines: list[Any]) -> MetaTraining | None:
         meta_loss=column("meta_loss"),
         gradient_norm=column("gradient_norm"),
         skipped=column("skipped"),
+        non_finite_tasks=column("non_finite_tasks"),
         seconds=column("seconds"),
         evaluation_loss=column("evaluation_loss"),
     )

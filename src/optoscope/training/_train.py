@@ -17,6 +17,7 @@ from optoscope._core.programs import Program
 from optoscope._core.trees import num_bytes
 from optoscope.optimizers import Optimizer, evaluation_params
 from optoscope.tasks import Task, TaskDistribution, as_distribution
+from optoscope.training._memory import check_runs
 from optoscope.training._precision import low_precision, unmoved_share, warn_unmoved
 from optoscope.training._probes import Probe
 from optoscope.training._step import InnerState, StepRecord, initial_state, inner_step
@@ -186,9 +187,11 @@ def _checked_chunk_size(
 ) -> int:
     check_count("num_steps", num_steps, minimum=1)
     check_count("num_runs", num_runs, minimum=1)
+    inner = inner_bytes(task, optimizer)
+    check_runs(num_steps, num_runs, inner)
     if chunk_size is None:
         # A step's temporaries are a few times the state.
-        return side_by_side(4 * inner_bytes(task, optimizer), num_runs)
+        chunk_size = side_by_side(4 * inner, num_runs)
     check_count("chunk_size", chunk_size, minimum=1)
     return chunk_size
 
@@ -273,7 +276,11 @@ def compile_train(
     chunk_size = _checked_chunk_size(task, optimizer, num_steps, num_runs, chunk_size)
     distribution = as_distribution(task)
     keys = run_keys(new_key(0), num_runs)
-    program = _train.lower(distribution, optimizer, num_steps, keys, probes, chunk_size).compile()
+    program = _train
+    # Where JAX is told to compile nothing, for debugging, there is nothing to compile ahead.
+    if not getattr(jax.config, "jax_disable_jit"):  # noqa: B009
+        arguments = (distribution, optimizer, num_steps, keys, probes, chunk_size)
+        program = _train.lower(*arguments).compile()
 
     def run(keys: Key[Array, " runs"]) -> Trajectory:
         keys = as_keys(keys)

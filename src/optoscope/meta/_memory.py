@@ -1,0 +1,33 @@
+"""What meta-training keeps, estimated from shapes alone."""
+
+from typing import Any
+
+from optoscope.meta._estimator import Estimator
+from optoscope.meta._evolution import horizon_range
+from optoscope.optimizers import Optimizer
+from optoscope.training._memory import draw_bytes
+from optoscope.training._train import inner_bytes
+
+
+def estimated_bytes(estimator: Estimator, optimizer: Optimizer) -> dict[str, int]:
+    """What is kept at the same time, by what it is; of one device, and rather too low.
+
+    Estimators of one's own count with what they have in common with the library's.
+    """
+    settings: Any = estimator
+    tasks = getattr(settings, "tasks", None)
+    if tasks is None:
+        return {}
+    share = getattr(settings, "num_tasks", None) or 2 * getattr(settings, "num_particles", 0)
+    share //= settings.devices
+    inner = inner_bytes(tasks, optimizer)
+    needed = {"problems in progress": share * inner}
+    truncation = getattr(settings, "truncation", None)
+    steps = truncation or horizon_range(getattr(settings, "horizon", 1))[1]
+    needed["batches of an unroll"] = steps * draw_bytes(tasks)
+    # The loss, the penalty and the place of every step.
+    needed["losses of an unroll"] = 12 * steps
+    if truncation and hasattr(settings, "num_tasks"):
+        # Backpropagation keeps the state before every step, of one problem at least.
+        needed["states of an unroll"] = steps * inner
+    return needed
