@@ -278,6 +278,7 @@ class Train(RunCommand, MetaTraining, Processes):
         from optoscope import meta, report
         from optoscope._core.processes import is_first
 
+        assert self.optimizer is not None
         log_events = self.tensorboard and is_first()
         board = meta.TensorBoard(directory / "tensorboard") if log_events else None
         result = meta_train(trainer, optimizer, self.meta_steps, directory, self.seed, board)

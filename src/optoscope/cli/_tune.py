@@ -62,7 +62,7 @@ class Tune(RunCommand):
                 f"{self.optimizer!r} has no hyper-parameters to search; meta-train it with "
                 f"`optoscope train {self.optimizer}`."
             )
-        example = {name: low for name, (low, _) in ranges.items()}
+        example: dict[str, Any] = {name: low for name, (low, _) in ranges.items()}
         optimizers.get(self.optimizer, **example)
         task = get_task(self.task, **self.task_options())
         space = {name: _distribution(name, *bounds) for name, bounds in ranges.items()}
