@@ -4,13 +4,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
-from optoscope.optimizers._mean_squares import sums_of_squares
 
 from optoscope import optimizers, tasks, training
 from optoscope._core.roots import safe_root, with_safe_roots
 from optoscope._core.trees import global_norm
 from optoscope.analysis.symmetry import deviations
 from optoscope.meta._clip import clip_backward
+from optoscope.optimizers._sums_of_squares import sums_of_squares
 
 SQUARES = jnp.array([0.0, 1e-37, 0.25, 9.0, jnp.inf])
 
