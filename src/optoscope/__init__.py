@@ -20,6 +20,7 @@ _SUBPACKAGES = (
     "papers",
     "report",
     "tasks",
+    "torch",
     "training",
 )
 

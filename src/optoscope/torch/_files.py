@@ -1,0 +1,44 @@
+"""Saved optimizers as rules for PyTorch."""
+
+import hashlib
+from pathlib import Path
+
+from optoscope._core.errors import FileFormatError
+from optoscope._core.saved_optimizers import DESCRIPTION, WEIGHTS, find, read_description
+from optoscope.torch._recurrent import LSTMRule, RNNRule
+from optoscope.torch._rule import Rule
+from optoscope.torch._small_network import MLPRule, StarRule
+
+RULES: dict[str, type[Rule]] = {
+    rule.registered_name: rule for rule in (LSTMRule, RNNRule, MLPRule, StarRule)
+}
+
+
+def load_rule(path_or_name: str | Path) -> tuple[Rule, str]:
+    """A saved optimizer, and a text that tells it from every other one.
+
+    Raises:
+        UnknownNameError: neither a folder nor a name of an optimizer that comes with the library.
+        FileFormatError: of a class that PyTorch has under another name, or damaged.
+    """
+    from safetensors.torch import load
+
+    description = read_description(path_or_name)
+    folder, name = find(path_or_name), description["class"]
+    if name not in RULES:
+        raise FileFormatError(
+            f"{folder / DESCRIPTION} is of class {name!r}; for PyTorch there are "
+            f"{', '.join(sorted(RULES))}. An optimizer designed by hand is in torch.optim."
+        )
+    path = folder / WEIGHTS
+    try:
+        content = path.read_bytes()
+        weights = load(content)
+    except Exception as error:  # whatever a reader trips over, the file is at fault
+        raise FileFormatError(f"{path} cannot be read as safetensors: {error}.") from None
+    try:
+        rule = RULES[name](weights, **description["configuration"])
+    except Exception as error:  # the same for its description
+        raise FileFormatError(f"{folder}: {error}") from None
+    described = repr((name, sorted(description["configuration"].items()))).encode()
+    return rule, f"{name} {hashlib.sha256(described + content).hexdigest()[:16]}"

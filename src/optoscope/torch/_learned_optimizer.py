@@ -1,0 +1,249 @@
+"""A learned optimizer as PyTorch knows optimizers."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, overload
+
+import torch
+from torch import Tensor
+from torch.compiler import is_compiling
+
+from optoscope._core.errors import InvalidValueError, check_number
+from optoscope.torch._files import load_rule
+from optoscope.torch._rule import State
+from optoscope.torch._threads import run_each
+from optoscope.torch._views import STACKED, Tile, View, at, tile_size
+
+_KIND = "learned_optimizer"
+# Coordinates of which a step takes longer than starting threads for it does.
+_WORTH_THREADS = 2**17
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Parameters that are taken together, and their group's options."""
+
+    view: View
+    params: list[Tensor]
+    lr: Any
+    weight_decay: float
+
+    @property
+    def size(self) -> int:
+        return len(self.params) * self.view.size
+
+
+class LearnedOptimizer(torch.optim.Optimizer):
+    """A meta-trained optimizer of this library, for a PyTorch model.
+
+    Use it like any of `torch.optim`: parameter groups, learning-rate schedulers, closures,
+    `GradScaler`, `state_dict` and `torch.compile` work as they do there. Parameters may be of any
+    floating type; the optimizer computes, and keeps its state, in float32. It does what
+    `optoscope.optimizers.load(optimizer)` does in JAX, to rounding.
+
+    Math: p ← p + lr · (u − weight_decay · p), where u is the update of the learned optimizer,
+    which was meta-trained with lr = 1. So `lr` multiplies the update and is no learning rate in
+    the usual sense: 1 is the optimizer as it was trained, and what is worth searching lies around
+    it. Weight decay is decoupled (it enters neither the gradient nor the state) and multiplied by
+    `lr`, as in `torch.optim.AdamW`.
+
+    A schedule that goes from 1 down to 0 is often worth adding; `OneCycleLR` needs
+    `cycle_momentum=False`. A parameter without a gradient keeps its state and its place. Features
+    of STAR and MLP optimizers are normalized over each whole parameter: parameters that are
+    sharded over machines, of which each process sees a part, are not the same optimizer.
+
+    Args:
+        params: parameters or parameter groups, as for every optimizer of PyTorch; a group may
+            have its own `lr`, `weight_decay` and `foreach`.
+        optimizer: the name of one that comes with the library (`optoscope list pretrained`), or
+            a folder that `optoscope.optimizers.save` or a run wrote.
+        lr: factor on the update; at least 0.
+        weight_decay: at least 0.
+        foreach: whether small parameters of one shape are taken together.
+
+    Raises:
+        UnknownNameError: no such optimizer; the message suggests the nearest names.
+        FileFormatError: a folder whose files are damaged or are no learned optimizer's.
+        InvalidValueError: a value outside its domain, or parameters that are not real numbers.
+
+    Example:
+        >>> layer = torch.nn.Linear(3, 1)
+        >>> optimizer = LearnedOptimizer(layer.parameters(), "star-mnist-mlp")
+        >>> layer(torch.ones(2, 3)).square().sum().backward()
+        >>> optimizer.step()
+        >>> sorted(optimizer.state[layer.bias])
+        ['momenta', 'rows', 'second_moment', 'step']
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        optimizer: str | Path,
+        lr: float | Tensor = 1.0,
+        weight_decay: float = 0.0,
+        *,
+        foreach: bool = True,
+    ):
+        """See the class."""
+        self._rule, kind = load_rule(optimizer)
+        defaults = {"lr": lr, "weight_decay": weight_decay, "foreach": foreach, _KIND: kind}
+        super().__init__(params, defaults)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Adds parameters with options of their own, for what they leave out the optimizer's."""
+        super().add_param_group(param_group)
+        group = self.param_groups[-1]
+        try:
+            check_number("lr", float(group["lr"]), minimum=0)
+            check_number("weight_decay", group["weight_decay"], minimum=0)
+            for param in group["params"]:
+                if not param.is_floating_point():
+                    raise InvalidValueError(
+                        f"a parameter of shape {tuple(param.shape)} has type {param.dtype}; "
+                        "learned optimizers move real numbers. Leave it out, or view it as such."
+                    )
+        except InvalidValueError:
+            self.param_groups.pop()
+            raise
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Moves every parameter that has a gradient.
+
+        Args:
+            closure: computes the loss anew, with its gradients, and returns it.
+
+        Returns:
+            What the closure returned.
+
+        Raises:
+            InvalidValueError: a gradient is sparse.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        blocks: list[_Block] = []
+        for group in self.param_groups:
+            params = [param for param in group["params"] if param.grad is not None]
+            for param in params:
+                if _gradient(param).layout != torch.strided:
+                    raise InvalidValueError(
+                        f"the gradient of a parameter of shape {tuple(param.shape)} is sparse, and "
+                        "learned optimizers need whole ones; make its layer with sparse=False."
+                    )
+                if not self.state[param] and param.numel() > 0:
+                    self._start(param)
+            for view, block in self._blocks(params, group["foreach"]):
+                blocks.append(_Block(view, block, group["lr"], group["weight_decay"]))
+        self._step_all(blocks)
+        return loss
+
+    def _step_all(self, blocks: list["_Block"]) -> None:
+        on_cores, others = [], []
+        for block in blocks:
+            on_cores_too = block.params[0].device.type == "cpu" and not is_compiling()
+            (on_cores if on_cores_too else others).append(block)
+        # The largest first, so that no core is left with one of them at the end.
+        on_cores.sort(key=lambda block: block.size, reverse=True)
+        if len(on_cores) > 1 and sum(block.size for block in on_cores) > _WORTH_THREADS:
+            run_each(self._step, on_cores)
+        else:
+            others += on_cores
+        for block in others:
+            # The products of matrices in here are no layers to be taken in lower precision.
+            with torch.autocast(block.params[0].device.type, enabled=False):
+                self._step(block)
+
+    def _start(self, param: Tensor) -> None:
+        self.state[param] = self._rule.start(self._rule.view(param.shape), param.device)
+
+    def _blocks(
+        self, params: Sequence[Tensor], foreach: bool
+    ) -> Iterator[tuple[View, list[Tensor]]]:
+        """The parameters that are taken together, with their view."""
+        alike: dict[object, list[Tensor]] = {}
+        for param in params:
+            if param.numel() == 0:
+                continue
+            view = self._rule.view(param.shape)
+            together = foreach and view.size <= STACKED
+            types = (param.device, param.dtype, _gradient(param).dtype)
+            alike.setdefault((view, *types) if together else param, []).append(param)
+        for block in alike.values():
+            view = self._rule.view(block[0].shape)
+            most = max(1, tile_size(block[0].device, 16) // view.size)
+            for start in range(0, len(block), most):
+                yield view, block[start : start + most]
+
+    def _step(self, block: "_Block") -> None:
+        view, params, lr, weight_decay = block.view, block.params, block.lr, block.weight_decay
+        states = [self.state[param] for param in params]
+        gradients = [_gradient(param).reshape(view.shape) for param in params]
+        alone = len(params) == 1 and params[0].is_contiguous()
+        if alone:
+            # No copies: the axis of stacked parameters is a view.
+            gradient, parameter = gradients[0][None], params[0].view(1, *view.shape)
+            state: State = {name: part[None] for name, part in states[0].items()}
+        else:
+            gradient = torch.stack(gradients)
+            parameter = torch.stack([param.reshape(view.shape) for param in params])
+            state = {name: torch.stack([one[name] for one in states]) for name in states[0]}
+
+        def move(tile: Tile, update: Tensor) -> None:
+            part = at(parameter, tile)
+            if weight_decay != 0:
+                update = update - weight_decay * part
+            # In the parameter's type before it is added, as everywhere in this library.
+            part.add_((lr * update).to(part.dtype))
+
+        self._rule.advance(gradient, parameter, state, view, move)
+        if alone:
+            return
+        new = [one.view(param.shape) for one, param in zip(parameter, params, strict=True)]
+        _copy_all(params, new)
+        for name, part in state.items():
+            _copy_all([one[name] for one in states], list(part))
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on from a saved state.
+
+        Raises:
+            InvalidValueError: the state is that of another learned optimizer.
+        """
+        for group in state_dict["param_groups"]:
+            own = self.defaults[_KIND]
+            if group.get(_KIND, own) != own:
+                raise InvalidValueError(
+                    f"this state is that of {group[_KIND]!r}, and this optimizer is {own!r}; make "
+                    "the optimizer that the state was saved from."
+                )
+        super().load_state_dict(state_dict)
+        # PyTorch has cast the state to the parameters' types; it is float32 for all of them.
+        ids = [index for group in state_dict["param_groups"] for index in group["params"]]
+        params = [param for group in self.param_groups for param in group["params"]]
+        for index, param in zip(ids, params, strict=True):
+            for name, part in state_dict["state"].get(index, {}).items():
+                self.state[param][name] = part.to(param.device, copy=True)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """With the rule, which PyTorch does not know of."""
+        return {**super().__getstate__(), "_rule": self._rule}
+
+
+def _gradient(param: Tensor) -> Tensor:
+    """The gradient of a parameter that is known to have one."""
+    assert param.grad is not None
+    return param.grad
+
+
+def _copy_all(into: list[Tensor], tensors: list[Tensor]) -> None:
+    # PyTorch's own optimizers are written with it: one operation for all of a list.
+    torch._foreach_copy_(into, tensors)  # type: ignore[attr-defined]

@@ -1,0 +1,181 @@
+"""The recurrent optimizers: each coordinate has its own state, all share the weights."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from optoscope._core.errors import UnknownNameError
+from optoscope.torch._rule import Move, Rule, State
+from optoscope.torch._views import View, at, flat, tile_size, tiles
+
+
+class _CoordinateWise(Rule):
+    """A rule that takes all coordinates of a tensor as one row."""
+
+    def view(self, shape: Sequence[int]) -> View:
+        """One row."""
+        return flat(shape)
+
+    def advance(
+        self, gradient: Tensor, parameter: Tensor, state: State, view: View, move: Move
+    ) -> None:
+        """Reads the gradient of a tile, brings its states to the next step, reads the update."""
+        # An LSTM's gates are the most that is held at once.
+        kept = sum(part[0].numel() for part in state.values()) // view.size
+        size = tile_size(gradient.device, 4 * kept * len(gradient))
+        weights = self.weights(gradient.device)
+        for tile in tiles(view.shape, size):
+            parts = {name: at(part, tile) for name, part in state.items()}
+            move(tile, self.step(at(gradient, tile).float(), parts, weights))
+
+    def step(self, gradient: Tensor, state: State, weights: Mapping[str, Tensor]) -> Tensor:
+        """The update of a tile's coordinates; their state is brought to the next step in place."""
+        raise NotImplementedError
+
+
+class LSTMRule(_CoordinateWise):
+    """Stacked LSTM layers over coordinates: see `optoscope.optimizers.LSTMOptimizer`."""
+
+    registered_name: ClassVar[str] = "lstm"
+
+    def __init__(
+        self,
+        weights: Mapping[str, Tensor],
+        *,
+        hidden_size: int = 20,
+        num_layers: int = 2,
+        update_scale: float = 0.1,
+        exponent: float = 10.0,
+        log_offset: float = 0.0,
+    ):
+        """With the arguments of `LSTMOptimizer.create`."""
+        shapes: dict[str, tuple[int, ...]] = {"readout": (hidden_size,), "readout_bias": ()}
+        for layer in range(num_layers):
+            num_inputs = 2 if layer == 0 else hidden_size
+            shapes[f"layers[{layer}].weights"] = (4 * hidden_size, num_inputs + hidden_size)
+            shapes[f"layers[{layer}].bias"] = (4 * hidden_size,)
+        super().__init__(weights, shapes)
+        self._hidden_size, self._num_layers = hidden_size, num_layers
+        self._update_scale, self._exponent, self._log_offset = update_scale, exponent, log_offset
+
+    def start(self, view: View, device: torch.device) -> State:
+        """Zero hidden and cell states of every layer."""
+        shape = (self._num_layers, self._hidden_size, *view.shape)
+        return {name: torch.zeros(shape, device=device) for name in ("hidden", "cell")}
+
+    def step(self, gradient: Tensor, state: State, weights: Mapping[str, Tensor]) -> Tensor:
+        """Through the layers, each with its own hidden and cell state."""
+        values = _log_and_sign(gradient, self._exponent, self._log_offset)
+        for layer in range(self._num_layers):
+            hidden, cell = state["hidden"][:, layer], state["cell"][:, layer]
+            matrix, bias = (weights[f"layers[{layer}].{name}"] for name in ("weights", "bias"))
+            values = _lstm_layer(matrix, bias, values, hidden, cell)
+        output = _times(weights["readout"][None], values)[:, 0] + weights["readout_bias"]
+        return self._update_scale * output
+
+
+class RNNRule(_CoordinateWise):
+    """One recurrent cell with a linear readout: see `optoscope.optimizers.RNNOptimizer`."""
+
+    registered_name: ClassVar[str] = "rnn"
+
+    def __init__(
+        self,
+        weights: Mapping[str, Tensor],
+        *,
+        cell: str = "gru",
+        hidden_size: int = 32,
+        output_scale: float = 1.0,
+        input_scaling: str = "raw",
+        input_scale: float = 1.0,
+    ):
+        """With the arguments of `RNNOptimizer.create`."""
+        gates, inputs = {"gru": 3, "vanilla": 1, "lstm": 4}, {"raw": 1, "scaled": 1, "log": 2}
+        if cell not in gates:
+            raise UnknownNameError("cell", str(cell), gates)
+        if input_scaling not in inputs:
+            raise UnknownNameError("input scaling", str(input_scaling), inputs)
+        num_rows, num_inputs = gates[cell] * hidden_size, inputs[input_scaling]
+        state_size = 2 * hidden_size if cell == "lstm" else hidden_size
+        shapes: dict[str, tuple[int, ...]] = {
+            "initial_state": (state_size,),
+            "readout": (hidden_size,),
+            "readout_bias": (),
+        }
+        if cell == "lstm":
+            shapes["cell.layer.weights"] = (num_rows, num_inputs + hidden_size)
+            shapes["cell.layer.bias"] = (num_rows,)
+        else:
+            shapes["cell.input_weights"] = (num_rows, num_inputs)
+            shapes["cell.recurrent_weights"] = (num_rows, hidden_size)
+            shapes["cell.bias"] = (num_rows,)
+        super().__init__(weights, shapes)
+        self._cell, self._hidden_size, self._output_scale = cell, hidden_size, output_scale
+        self._input_scaling, self._input_scale = input_scaling, input_scale
+
+    def start(self, view: View, device: torch.device) -> State:
+        """The trained initial state, once for every coordinate."""
+        initial = self.weights(device)["initial_state"]
+        return {"state": initial[:, None].repeat(1, *view.shape)}
+
+    def step(self, gradient: Tensor, state: State, weights: Mapping[str, Tensor]) -> Tensor:
+        """The cell's next state, and what is read out of it."""
+        if self._input_scaling == "log":
+            inputs = torch.stack([torch.log1p(gradient.abs()), gradient.sign()], dim=1)
+        else:
+            inputs = (self._input_scale * gradient).unsqueeze(1)
+        kept = state["state"]
+        if self._cell == "lstm":
+            hidden, memory = kept.split(self._hidden_size, dim=1)
+            matrix, bias = weights["cell.layer.weights"], weights["cell.layer.bias"]
+            following = _lstm_layer(matrix, bias, inputs, hidden, memory)
+        else:
+            following = self._matrix_cell(inputs, kept, weights)
+            kept.copy_(following)
+        output = _times(weights["readout"][None], following)[:, 0] + weights["readout_bias"]
+        return self._output_scale * output
+
+    def _matrix_cell(self, inputs: Tensor, state: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
+        recurrent = weights["cell.recurrent_weights"]
+        # One input: its weights are a column, and an outer product is no matrix product.
+        driven = weights["cell.bias"][:, None] + _times(weights["cell.input_weights"], inputs)
+        if self._cell == "vanilla":
+            return torch.tanh(driven + _times(recurrent, state))
+        both = 2 * self._hidden_size
+        gates = torch.sigmoid(driven[:, :both] + _times(recurrent[:both], state))
+        update, reset = gates.chunk(2, dim=1)
+        candidate = torch.tanh(driven[:, both:] + _times(recurrent[both:], reset * state))
+        return update * state + (1 - update) * candidate
+
+
+def _times(matrix: Tensor, columns: Tensor) -> Tensor:
+    """A matrix times the columns of each of the stacked tensors."""
+    return torch.bmm(matrix.expand(len(columns), -1, -1), columns)
+
+
+def _lstm_layer(
+    matrix: Tensor, bias: Tensor, inputs: Tensor, hidden: Tensor, cell: Tensor
+) -> Tensor:
+    """The next hidden state; `hidden` and `cell` are brought to the next step in place."""
+    gates = _times(matrix, torch.cat([inputs, hidden], dim=1)) + bias[:, None]
+    input_gate, forget_gate, candidate, output_gate = gates.chunk(4, dim=1)
+    cell.mul_(forget_gate.sigmoid()).add_(input_gate.sigmoid() * candidate.tanh())
+    hidden.copy_(output_gate.sigmoid() * cell.tanh())
+    return hidden
+
+
+def _log_and_sign(gradient: Tensor, exponent: float, log_offset: float) -> Tensor:
+    """(log(|g| + offset)/p, sign g) where |g| ≥ e^−p, else (−1, e^p g)."""
+    magnitude = gradient.abs()
+    large = magnitude >= math.exp(-exponent)
+    log_size = torch.log(magnitude + log_offset) / exponent
+    return torch.stack(
+        [
+            torch.where(large, log_size, -1.0),
+            torch.where(large, gradient.sign(), math.exp(exponent) * gradient),
+        ],
+        dim=1,
+    )

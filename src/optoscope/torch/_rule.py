@@ -1,0 +1,77 @@
+"""What a learned optimizer is here: what it keeps of a parameter, and how it moves it."""
+
+import abc
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from optoscope._core.errors import FileFormatError
+from optoscope.torch._views import Tile, View
+
+State = dict[str, Tensor]
+# Takes a tile and what is to be added to it, in float32.
+Move = Callable[[Tile, Tensor], None]
+
+
+class Rule(abc.ABC):
+    """The update of one class of learned optimizers, with the weights of one of them.
+
+    All tensors that it meets have a leading axis of parameters that are stacked, of size 1 for
+    one alone. It computes in float32, whatever the parameters' type.
+
+    Args:
+        weights: by the names that the saved file gives them.
+        shapes: what each of them should be.
+
+    Raises:
+        FileFormatError: the weights are not those that the description asks for.
+    """
+
+    registered_name: ClassVar[str]
+
+    def __init__(self, weights: Mapping[str, Tensor], shapes: Mapping[str, Sequence[int]]):
+        if set(weights) != set(shapes):
+            odd = sorted(set(weights) ^ set(shapes))
+            raise FileFormatError(
+                f"the weights do not fit the description: {odd[0]!r} is in one of them only."
+            )
+        for name, shape in shapes.items():
+            if tuple(weights[name].shape) != tuple(shape):
+                raise FileFormatError(
+                    f"{name} has shape {tuple(weights[name].shape)}, but the description asks for "
+                    f"{tuple(shape)}."
+                )
+        self._weights = {name: weights[name].to(torch.float32) for name in shapes}
+        self._on_devices: dict[torch.device, dict[str, Tensor]] = {}
+
+    def weights(self, device: torch.device) -> dict[str, Tensor]:
+        """The weights on a device; they are brought there once."""
+        if device not in self._on_devices:
+            self._on_devices[device] = {
+                name: weight.to(device) for name, weight in self._weights.items()
+            }
+        return self._on_devices[device]
+
+    @abc.abstractmethod
+    def view(self, shape: Sequence[int]) -> View:
+        """How a parameter of this shape is seen."""
+
+    @abc.abstractmethod
+    def start(self, view: View, device: torch.device) -> State:
+        """What is kept of a parameter before its first step, without the leading axis."""
+
+    @abc.abstractmethod
+    def advance(
+        self, gradient: Tensor, parameter: Tensor, state: State, view: View, move: Move
+    ) -> None:
+        """One step of the parameters in `gradient`'s leading axis.
+
+        Args:
+            gradient: in the view's shape.
+            parameter: before the step, likewise.
+            state: is brought to the next step in place.
+            view: of each of the parameters.
+            move: is called once for every tile; the tile has been read for the last time then.
+        """

@@ -1,0 +1,412 @@
+"""The optimizers for PyTorch go where JAX's go, and are optimizers as PyTorch knows them."""
+
+import copy
+import io
+import math
+import pickle
+import subprocess
+import sys
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from optoscope import optimizers
+from optoscope._core.errors import FileFormatError, InvalidValueError, UnknownNameError
+
+torch = pytest.importorskip("torch")
+
+from optoscope.torch import LearnedOptimizer, _views  # noqa: E402
+
+LEARNED = [name for name in optimizers.names() if optimizers.REGISTRY[name].learned]
+# Ranks 0 to 4: equal lengths, short and long, several of one shape, and one that is cut in tiles.
+SHAPES = ((), (7,), (7,), (1,), (5, 5), (5, 5), (2, 300), (4, 3, 5), (8, 6, 3, 3))
+NUM_STEPS = 20
+
+
+def problem(seed=0, dtype=np.float32):
+    generator = np.random.default_rng(seed)
+    draw = lambda shape: np.asarray(generator.standard_normal(shape), dtype)  # noqa: E731
+    return [0.5 * draw(s) for s in SHAPES], [[0.3 * draw(s) for s in SHAPES] for _ in range(20)]
+
+
+def parameters(arrays, dtype=torch.float32):
+    return [torch.nn.Parameter(torch.from_numpy(np.array(x)).to(dtype)) for x in arrays]
+
+
+def set_gradients(params, grads):
+    for param, grad in zip(params, grads, strict=True):
+        # Of the parameters too: what is wrong once goes on.
+        param.grad = torch.from_numpy(np.array(grad)).to(param.dtype) + 0.1 * param.detach()
+
+
+def run(params, grads, optimizer, after=lambda: None):
+    """The parameters after every step."""
+    trajectory = []
+    for some in grads:
+        set_gradients(params, some)
+        optimizer.step()
+        after()
+        trajectory.append([param.detach().clone() for param in params])
+    return trajectory
+
+
+@eqx.filter_jit
+def step_in_jax(optimizer, params, state, grads, lr, weight_decay):
+    grads = [g + 0.1 * p.astype(g.dtype) for g, p in zip(grads, params, strict=True)]
+    updates, state = optimizer.update(grads, state, params)
+    moved = [
+        # In float32, then in the updates' type, as Optax's chains do with a rate that is a number.
+        p + (lr * (u.astype(jnp.float32) - weight_decay * p)).astype(p.dtype)
+        for p, u in zip(params, updates, strict=True)
+    ]
+    return moved, state
+
+
+def in_jax(optimizer, start, grads, lr=1.0, weight_decay=0.0):
+    """p + lr (u − weight_decay p), written out."""
+
+    params = [jnp.asarray(x) for x in start]
+    # Arrays: another value is no other program.
+    options = (jnp.float32(lr), jnp.float32(weight_decay))
+    state, trajectory = optimizer.init(params), []
+    for some in grads:
+        some = [jnp.asarray(x) for x in some]
+        params, state = step_in_jax(optimizer, params, state, some, *options)
+        trajectory.append([np.asarray(x) for x in params])
+    return trajectory
+
+
+def assert_same(trajectory, expected, start, tolerance=1e-5):
+    """Relative to how far each tensor has gone; and each step rounds the place that it is at."""
+    places = [np.linalg.norm(begin) for begin in start]
+    for found, right in zip(trajectory, expected, strict=True):
+        places = [max(n, np.linalg.norm(x)) for n, x in zip(places, right, strict=True)]
+        for one, other, begin, place in zip(found, right, start, places, strict=True):
+            distance = np.linalg.norm(np.asarray(one.float()) - np.asarray(other, np.float32))
+            gone = np.linalg.norm(np.asarray(other, np.float32) - begin)
+            assert gone > 0
+            rounding = 1e-6 * place
+            assert distance <= tolerance * gone + rounding, (one.shape, distance / gone)
+
+
+@pytest.fixture
+def small_tiles(monkeypatch):
+    monkeypatch.setattr(_views, "_TILE_NUMBERS", {"cpu": 32 * 100})
+
+
+@pytest.mark.parametrize("name", optimizers.pretrained_names())
+@pytest.mark.parametrize(("lr", "weight_decay"), [(1.0, 0.0), (0.3, 0.1)])
+def test_a_shipped_optimizer_goes_where_jax_goes(name, lr, weight_decay):
+    start, grads = problem()
+    params = parameters(start)
+    trajectory = run(params, grads, LearnedOptimizer(params, name, lr, weight_decay))
+    expected = in_jax(
+        optimizers.load(name), start, grads, jnp.float32(lr), jnp.float32(weight_decay)
+    )
+    assert_same(trajectory, expected, start)
+
+
+def perturbed(name, **configuration):
+    """Weights that use everything: untrained ones have zeros in many places."""
+    leaves, structure = jax.tree.flatten(optimizers.get(name, **configuration))
+    keys = jax.random.split(jax.random.key(5), len(leaves))
+    moved = [x + 0.05 * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]
+    return jax.tree.unflatten(structure, moved)
+
+
+CONFIGURATIONS = {
+    "lstm": [{"hidden_size": 5, "num_layers": 3, "log_offset": 1e-8}],
+    "rnn": [
+        {"cell": cell, "hidden_size": 4, "input_scaling": scaling}
+        for cell, scaling in (("vanilla", "raw"), ("lstm", "log"), ("gru", "scaled"))
+    ],
+    "mlp": [{"step_scale": 0.01, "exponent_scale": 0.1}],
+    "star": [
+        *({"nominal": n} for n in ("sgd", "momentum", "aggmo", "adam", "none")),
+        {"arm": "hyperparam", "learned_nominal_scale": True},
+        {"arm": "blackbox", "preconditioning": True, "blackbox_exponent_scale": 1.0},
+    ],
+}
+EVERY = [(name, options) for name in LEARNED for options in [{}, *CONFIGURATIONS[name]]]
+
+
+@pytest.mark.parametrize(("name", "options"), EVERY, ids=str)
+def test_every_configuration_of_every_learned_class_goes_where_jax_goes(
+    name, options, tmp_path, small_tiles
+):
+    optimizer = perturbed(name, **options)
+    optimizers.save(tmp_path, optimizer)
+    start, grads = problem(1)
+    grads = grads[:5]
+    params = parameters(start)
+    trajectory = run(params, grads, LearnedOptimizer(params, tmp_path))
+    assert_same(trajectory, in_jax(optimizer, start, grads), start, 2e-5)
+
+
+every_class = pytest.mark.parametrize(
+    "name", ["lstm-mnist-sigmoid", "gru-quadratic", "star-mnist-mlp"]
+)
+
+
+@every_class
+def test_small_tiles_threads_and_single_tensors_change_nothing(name, monkeypatch):
+    start, grads = problem()
+    whole = parameters(start)
+    expected = run(whole, grads[:5], LearnedOptimizer(whole, name))
+    monkeypatch.setattr(_views, "_TILE_NUMBERS", {"cpu": 32 * 60})
+    monkeypatch.setattr("optoscope.torch._learned_optimizer._WORTH_THREADS", 0)
+    threads = torch.get_num_threads()
+    for foreach in (True, False):
+        params = parameters(start)
+        found = run(params, grads[:5], LearnedOptimizer(params, name, foreach=foreach))
+        assert_same(found, expected, start, 1e-5)
+    assert torch.get_num_threads() == threads
+
+
+@every_class
+def test_memory_order_is_no_matter(name):
+    start, grads = problem()
+    plain, turned = parameters(start), parameters(start)
+    turned[-1] = torch.nn.Parameter(turned[-1].detach().to(memory_format=torch.channels_last))
+    turned[4] = torch.nn.Parameter(turned[4].detach().T.contiguous().T)
+    expected = run(plain, grads[:3], LearnedOptimizer(plain, name))
+    found = run(turned, grads[:3], LearnedOptimizer(turned, name))
+    assert_same(found, expected, start)
+    assert turned[-1].is_contiguous(memory_format=torch.channels_last)
+
+
+@every_class
+def test_bfloat16_parameters_move_as_in_jax(name):
+    start, grads = problem()
+    params = parameters(start, torch.bfloat16)
+    begin = [jnp.asarray(x, jnp.bfloat16) for x in start]
+    run(params, grads[:5], optimizer := LearnedOptimizer(params, name))
+    assert all(p.dtype == torch.bfloat16 for p in params)
+    kept = [part for state in optimizer.state.values() for part in state.values()]
+    assert {part.dtype for part in kept} == {torch.float32}
+    grads = [[jnp.asarray(x, jnp.bfloat16) for x in some] for some in grads[:5]]
+    right = in_jax(optimizers.load(name), begin, grads)[-1]
+    for one, other in zip(params, right, strict=True):
+        np.testing.assert_allclose(
+            np.asarray(one.detach().float()), np.asarray(other, np.float32), rtol=0.02, atol=0.01
+        )
+
+
+@every_class
+def test_a_saved_state_goes_on_to_the_last_bit(name):
+    start, grads = problem()
+    for dtype in (torch.float32, torch.bfloat16):
+        params = parameters(start, dtype)
+        optimizer = LearnedOptimizer(params, name, 0.5, 0.01)
+        run(params, grads[:4], optimizer)
+        file = io.BytesIO()
+        torch.save(optimizer.state_dict(), file)
+        file.seek(0)
+        others = [torch.nn.Parameter(p.detach().clone()) for p in params]
+        again = LearnedOptimizer(others, name)
+        again.load_state_dict(torch.load(file, weights_only=True))
+        pickled = pickle.loads(pickle.dumps((params, optimizer)))
+        copied = copy.deepcopy((params, optimizer))
+        expected = run(params, grads[4:8], optimizer)[-1]
+        for some, other in ((others, again), pickled, copied):
+            found = run(some, grads[4:8], other)[-1]
+            for one, right in zip(found, expected, strict=True):
+                assert torch.equal(one, right)
+
+
+def test_the_state_of_another_optimizer_is_refused():
+    params = parameters(problem()[0])
+    state = LearnedOptimizer(params, "gru-quadratic").state_dict()
+    with pytest.raises(InvalidValueError, match="this state is that of 'rnn"):
+        LearnedOptimizer(params, "star-mnist-mlp").load_state_dict(state)
+
+
+@every_class
+def test_groups_have_rates_of_their_own_and_schedulers_change_them(name):
+    start, grads = problem()
+    begin = [start[4], start[6]]
+    grads = [[some[4], some[6]] for some in grads[:6]]
+    params = parameters(begin)
+    groups = [{"params": params[:1], "lr": 0.5, "weight_decay": 0.1}, {"params": params[1:]}]
+    optimizer = LearnedOptimizer(groups, name)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (1 + step))
+    found = run(params, grads, optimizer, scheduler.step)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.5 / 7)
+    rates = iter([[0.5 / (1 + step), 1 / (1 + step)] for step in range(6)])
+    learned, state = optimizers.load(name), None
+    now, expected = [jnp.asarray(x) for x in begin], []
+    state = learned.init(now)
+    for some in grads:
+        rate = next(rates)
+        updates, state = learned.update(
+            [g + 0.1 * p for g, p in zip(some, now, strict=True)], state, now
+        )
+        decays = (0.1, 0.0)
+        now = [p + r * (u - d * p) for p, u, r, d in zip(now, updates, rate, decays, strict=True)]
+        expected.append([np.asarray(x) for x in now])
+    assert_same(found, expected, begin)
+
+
+def test_a_zero_rate_moves_nothing_and_tensor_rates_work():
+    start, grads = problem()
+    params = parameters(start)
+    run(params, grads[:2], LearnedOptimizer(params, "star-mnist-mlp", lr=0.0))
+    for param, begin in zip(params, start, strict=True):
+        assert np.array_equal(np.asarray(param.detach()), begin)
+    one, other = parameters(start), parameters(start)
+    expected = run(one, grads[:3], LearnedOptimizer(one, "star-mnist-mlp", lr=0.5))
+    found = run(other, grads[:3], LearnedOptimizer(other, "star-mnist-mlp", lr=torch.tensor(0.5)))
+    assert_same(found, expected, start)
+
+
+def test_a_closure_is_called_with_gradients_and_its_loss_returned():
+    param = torch.nn.Parameter(torch.ones(3))
+    optimizer = LearnedOptimizer([param], "star-mnist-mlp")
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (param**2).sum()
+        loss.backward()
+        return loss.detach()
+
+    assert float(optimizer.step(closure)) == 3.0
+    assert float(optimizer.step(closure)) < 3.0
+    assert LearnedOptimizer([param], "star-mnist-mlp").step() is None
+
+
+@every_class
+def test_a_gradient_scaler_skips_what_is_not_finite(name):
+    start, grads = problem()
+    params, others = parameters(start), parameters(start)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    optimizer, plain = LearnedOptimizer(params, name), LearnedOptimizer(others, name)
+    scaler.scale(torch.zeros(()))
+    found = []
+    for step, some in enumerate(grads[:4]):
+        set_gradients(params, some)
+        for param in params:
+            param.grad = param.grad * scaler.get_scale()
+        if step == 2:
+            params[0].grad = torch.full_like(params[0], math.inf)
+        scaler.step(optimizer)
+        scaler.update()
+        found.append([param.detach().clone() for param in params])
+    expected = run(others, [grads[0], grads[1], grads[3]], plain)
+    assert_same([found[0], found[1], found[3]], expected, start)
+    assert all(torch.equal(a, b) for a, b in zip(found[1], found[2], strict=True))
+
+
+@every_class
+def test_under_autocast_the_step_is_not_taken_in_low_precision(name):
+    start, grads = problem()
+    params, others = parameters(start), parameters(start)
+    expected = run(others, grads[:2], LearnedOptimizer(others, name))
+    optimizer = LearnedOptimizer(params, name)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = run(params, grads[:2], optimizer)
+    assert_same(found, expected, start)
+
+
+@every_class
+def test_parameters_without_gradient_or_coordinates_stay(name):
+    params = [torch.nn.Parameter(torch.ones(3)) for _ in range(2)]
+    params.append(torch.nn.Parameter(torch.ones(0, 3)))
+    optimizer = LearnedOptimizer(params, name)
+    params[0].grad, params[2].grad = torch.ones(3), torch.ones(0, 3)
+    optimizer.step()
+    assert not torch.equal(params[0].detach(), torch.ones(3))
+    assert torch.equal(params[1].detach(), torch.ones(3))
+    assert params[1] not in optimizer.state
+
+
+@every_class
+def test_zero_and_huge_gradients_give_finite_parameters(name):
+    params = [torch.nn.Parameter(torch.ones(shape)) for shape in ((), (3,), (2, 3))]
+    optimizer = LearnedOptimizer(params, name)
+    for scale in (0.0, 1e30, -1e30, 1e-30, 0.0):
+        for param in params:
+            param.grad = torch.full_like(param, scale)
+        optimizer.step()
+        assert all(torch.isfinite(param).all() for param in params), scale
+
+
+@pytest.mark.slow
+@every_class
+def test_a_compiled_step_is_the_same(name):
+    start, grads = problem()
+    start, grads = start[:5], [some[:5] for some in grads]
+    params, others = parameters(start), parameters(start)
+    expected = run(others, grads[:4], LearnedOptimizer(others, name))
+    optimizer = LearnedOptimizer(params, name)
+    compiled = torch.compile(optimizer.step)
+    found = []
+    for some in grads[:4]:
+        set_gradients(params, some)
+        compiled()
+        found.append([param.detach().clone() for param in params])
+    assert_same(found, expected, start, 2e-5)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@every_class
+def test_on_cuda_the_same(name):
+    start, grads = problem()
+    params = [torch.nn.Parameter(p.detach().cuda()) for p in parameters(start)]
+    optimizer, found = LearnedOptimizer(params, name), []
+    for some in grads[:5]:
+        for param, grad in zip(params, some, strict=True):
+            param.grad = torch.from_numpy(np.array(grad)).cuda() + 0.1 * param.detach()
+        optimizer.step()
+        found.append([param.detach().cpu() for param in params])
+    assert_same(found, in_jax(optimizers.load(name), start, grads[:5]), start, 1e-4)
+
+
+def test_what_cannot_work_is_refused_with_what_to_write():
+    param = torch.nn.Parameter(torch.ones(3))
+    with pytest.raises(UnknownNameError, match="star-mnist-mlp"):
+        LearnedOptimizer([param], "star-mnist")
+    with pytest.raises(InvalidValueError, match="lr is -1"):
+        LearnedOptimizer([param], "star-mnist-mlp", lr=-1.0)
+    with pytest.raises(InvalidValueError, match="weight_decay is nan"):
+        LearnedOptimizer([param], "star-mnist-mlp", weight_decay=math.nan)
+    with pytest.raises(InvalidValueError, match="real numbers"):
+        LearnedOptimizer([torch.ones(2, dtype=torch.complex64)], "star-mnist-mlp")
+    table = torch.nn.Embedding(4, 2, sparse=True)
+    optimizer = LearnedOptimizer(table.parameters(), "star-mnist-mlp")
+    table(torch.tensor([1])).sum().backward()
+    with pytest.raises(InvalidValueError, match="sparse=False"):
+        optimizer.step()
+
+
+def test_files_that_hold_something_else_are_refused(tmp_path):
+    param = torch.nn.Parameter(torch.ones(3))
+    optimizers.save(tmp_path / "adam", optimizers.adam(0.1))
+    with pytest.raises(FileFormatError, match=r"torch\.optim"):
+        LearnedOptimizer([param], tmp_path / "adam")
+    small = optimizers.get("lstm", hidden_size=3)
+    optimizers.save(tmp_path / "lstm", small)
+    path = tmp_path / "lstm" / "optimizer.json"
+    path.write_text(path.read_text().replace('"hidden_size": 3', '"hidden_size": 4'))
+    with pytest.raises(FileFormatError, match="shape"):
+        LearnedOptimizer([param], tmp_path / "lstm")
+    path.write_text(path.read_text().replace('"hidden_size"', '"hidden"'))
+    with pytest.raises(FileFormatError, match="hidden"):
+        LearnedOptimizer([param], tmp_path / "lstm")
+    (tmp_path / "lstm" / "optimizer.safetensors").write_bytes(b"x")
+    with pytest.raises(FileFormatError, match="safetensors"):
+        LearnedOptimizer([param], tmp_path / "lstm")
+
+
+def test_nothing_of_it_imports_jax():
+    program = (
+        "import sys, torch, optoscope.torch\n"
+        "param = torch.nn.Parameter(torch.ones(3))\n"
+        "param.grad = torch.ones(3)\n"
+        "optoscope.torch.LearnedOptimizer([param], 'star-mnist-mlp').step()\n"
+        "loaded = {name.partition('.')[0] for name in sys.modules}\n"
+        "assert not loaded & {'jax', 'jaxlib', 'equinox', 'optax', 'jaxtyping'}, loaded\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
