@@ -26,6 +26,7 @@ from optoscope.tasks._reparametrized import Reparametrized, ReparametrizedTasks,
 from optoscope.tasks._residual import ResidualNetwork
 from optoscope.tasks._rosenbrock import Rosenbrock
 from optoscope.tasks._symmetries import Symmetry, from_action, join, rescale, scale, translation
+from optoscope.tasks._torch import TorchTask, from_torch
 from optoscope.tasks._transformer import Transformer
 from optoscope.tasks._two_moons import TwoMoons, two_moons
 from optoscope.tasks._unseen import UNSEEN
@@ -52,6 +53,7 @@ __all__ = [
     "Task",
     "TaskDistribution",
     "TaskEntry",
+    "TorchTask",
     "Transformer",
     "TwoMoons",
     "as_distribution",
@@ -61,6 +63,7 @@ __all__ = [
     "es_gradient",
     "fixed",
     "from_action",
+    "from_torch",
     "get",
     "join",
     "mlp_classification",
