@@ -137,6 +137,13 @@ def test_labels_that_are_no_class_are_refused(shift, said):
         tasks.mlp_classification(shifted)
 
 
+def test_tokens_outside_the_vocabulary_are_refused():
+    network = tasks.RecurrentNetwork(3, units=2, embedding_size=2)
+    tokens = jnp.array([0, 1, 2, 3, 0, 1], jnp.int32)
+    with pytest.raises(InvalidValueError, match="tokens of the split 'train' run from 0 to 3"):
+        tasks.LanguageModel(network, {"train": tokens}, 1, 2)
+
+
 class Given:
     """An optimizer whose parts are as they are given."""
 

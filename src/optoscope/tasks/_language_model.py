@@ -15,6 +15,7 @@ from optoscope._core.trees import size
 from optoscope.data import TextDataset
 from optoscope.tasks._base import Task
 from optoscope.tasks._cnn_symmetries import softmax_translation
+from optoscope.tasks._contract import check_labels
 from optoscope.tasks._layers import Layer
 from optoscope.tasks._recurrent import RecurrentNetwork
 from optoscope.tasks._symmetries import Symmetry
@@ -57,6 +58,8 @@ class LanguageModel(Task):
                 f"length is {self.length}, but a split has {shortest} characters, and a window "
                 f"needs one more than its length; take a length of at most {shortest - 1}."
             )
+        for name, tokens in self.splits.items():
+            check_labels(name, tokens, self.network.vocabulary_size, "tokens", "vocabulary entries")
 
     def init(self, key: PRNGKeyArray) -> dict[str, Layer]:
         """Draws the network's initial parameters."""
