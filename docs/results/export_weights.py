@@ -52,7 +52,8 @@ def of_paper_b(run: Path, scale: Any) -> None:
     """A GRU for every task."""
     for name, recipe in scale.recipes.items():
         found = best(run, name)
-        optimizer = reverse_engineering.load_learned(found[0], recipe)
+        how = reverse_engineering.training_of(reverse_engineering.Setting(scale), name)
+        optimizer = reverse_engineering.load_learned(found[0], how)
         write(f"gru-{recipe.task}", optimizer, recipe, found)
 
 
@@ -64,7 +65,8 @@ def of_paper_c(run: Path, scale: Any) -> None:
             found = best(run, f"{task}-{arm}")
             # The decay that is part of STAR's name in the comparison says little without it.
             name = f"{arm.removesuffix('-0.5')}-{dataset}-{task}"
-            write(name, stability.load_learned(found[0], arm), recipe, found)
+            how = stability.training_of(stability.Setting(scale), task, arm)
+            write(name, stability.load_learned(found[0], how), recipe, found)
 
 
 EXPORTS = {"B": (reverse_engineering, of_paper_b), "C": (stability, of_paper_c)}

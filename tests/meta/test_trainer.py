@@ -546,3 +546,22 @@ def test_a_run_killed_at_random_moments_ends_bit_identical(tmp_path, kills):
             assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
     assert metrics(tmp_path / "part") == metrics(tmp_path / "whole")
     assert [line["step"] for line in metrics(tmp_path / "part")] == list(range(2, 61, 2))
+
+
+def test_a_meta_optimizer_of_ours_trains_like_optaxs_and_compiles_once_for_all_its_rates(caplog):
+    def trained(meta_optimizer):
+        trainer = dataclasses.replace(noisy_trainer(), meta_optimizer=meta_optimizer)
+        return float(trainer.run(Number(jnp.asarray(3.0, jnp.float32)), 4, key=KEY).optimizer.value)
+
+    def ours(rate):
+        return optimizers.OptaxOptimizer(
+            optax.sgd, {"learning_rate": jnp.asarray(rate, jnp.float32)}, "sgd"
+        )
+
+    with jax.log_compiles(), caplog.at_level("WARNING"):
+        found = [trained(ours(rate)) for rate in (0.01, 0.02)]
+    compiled = [line for line in caplog.messages if "XLA compilation of jit(_advance)" in line]
+    assert len(compiled) == 1
+    expected = [trained(optax.sgd(rate)) for rate in (0.01, 0.02)]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert found[0] != found[1]

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from optoscope import optimizers
+from optoscope.papers import _meta_trained
 from optoscope.papers import reverse_engineering as paper
 from optoscope.papers._claims import judge
+from optoscope.papers._meta_trained import load_snapshots
 from optoscope.papers._parts import Store
 from optoscope.papers.reverse_engineering import _statistics as statistics
-from optoscope.papers.reverse_engineering._learn import learned, load_snapshots, snapshot_steps
+from optoscope.papers.reverse_engineering._learn import training_of
 from optoscope.papers.reverse_engineering._searches import Range, heavy_ball_optimum, search_space
 from optoscope.papers.reverse_engineering._setting import (
     BASELINES,
@@ -56,6 +58,10 @@ def test_the_paper_scale_has_the_papers_counts():
         assert (recipe.meta_steps, recipe.num_tasks, recipe.horizon) == (5000, 32, 200)
     assert paper.SCALES["laptop"].samples == paper.SCALES["paper"].samples == 2500
     assert paper.SCALES["laptop"].runs == 64
+
+
+def learned(setting: Setting, name: str, meta_seed: int):
+    return _meta_trained.learned(setting, training_of(setting, name), meta_seed)
 
 
 def test_another_count_is_another_part():
@@ -217,13 +223,13 @@ def test_the_measurements_make_sense(everything: Path):
 @pytest.mark.slow
 def test_a_meta_trained_optimizer_and_its_snapshots_come_back(everything: Path):
     setting = Setting(paper.SCALES["smoke"])
-    recipe = setting.recipe("recovered")
+    how = training_of(setting, "recovered")
     store = Store(everything)
     arrays = store.get(learned(setting, "recovered", 0))
     assert store.computed == []
-    for path, leaf in optimizers.named_leaves(paper.load_learned(arrays, recipe)):
+    for path, leaf in optimizers.named_leaves(paper.load_learned(arrays, how)):
         np.testing.assert_array_equal(np.asarray(leaf), arrays[f"best/{path}"])
-    snapshots = load_snapshots(arrays, recipe)
-    assert len(snapshots) == len(snapshot_steps(recipe)) == 2
+    snapshots = load_snapshots(arrays, how)
+    assert len(snapshots) == len(how.snapshot_steps) == 2
     weights = [np.asarray(one.readout) for one in snapshots]  # type: ignore[attr-defined]
     assert not np.array_equal(weights[0], weights[1])

@@ -13,14 +13,15 @@ import optax
 import pytest
 
 from optoscope import bench, meta, optimizers, tasks, training
+from optoscope.papers import _meta_trained
 from optoscope.papers import stability as paper
 from optoscope.papers._claims import judge, measured_claims
-from optoscope.papers._meta_trained import weights
+from optoscope.papers._meta_trained import load_learned, weights
 from optoscope.papers._parts import Store, Workspace
 from optoscope.papers.stability import _statistics as statistics
 from optoscope.papers.stability import _theory
 from optoscope.papers.stability._far import diverged, kept_steps, smoothed, summary
-from optoscope.papers.stability._learn import blank, learned, load_learned, meta_optimizer
+from optoscope.papers.stability._learn import blank, training_of
 from optoscope.papers.stability._setting import ARMS, MAIN, REFERENCE, SMALL, Setting
 from optoscope.papers.stability._theory import lowered_up_to, stable_curvature
 from optoscope.papers.stability._unseen import (
@@ -51,13 +52,22 @@ def test_the_paper_scale_has_the_papers_counts():
     scale = paper.SCALES["paper"]
     assert set(scale.recipes) == {"mlp", "cnn"}
     for recipe in scale.recipes.values():
-        counts = (recipe.truncation, recipe.std, recipe.horizon, recipe.meta_learning_rate)
+        counts = (
+            recipe.truncation,
+            recipe.estimator["std"],
+            recipe.horizon,
+            recipe.meta_learning_rate,
+        )
         assert counts == (50, 0.01, 2000, 1e-4)
         assert recipe.clip == 1.0
     assert (scale.nadamw_samples, scale.adam_points, scale.variance_seeds) == (1000, 15, 500)
     assert scale.multiples == (10, 100)
     laptop = paper.SCALES["laptop"]
     assert (laptop.recipes["mlp"].horizon, laptop.multiples) == (2000, (10, 20))
+
+
+def learned(setting: Setting, name: str, arm: str, meta_seed: int):
+    return _meta_trained.learned(setting, training_of(setting, name, arm), meta_seed)
 
 
 def test_another_count_is_another_part():
@@ -97,7 +107,7 @@ def test_arms_have_the_terms_that_their_names_say():
 def test_meta_optimizer_is_adamw_that_clips_and_decays_the_weights_alone():
     recipe = dataclasses.replace(paper.SCALES["paper"].recipes["mlp"], meta_learning_rate=0.1)
     params = {"weights": jnp.full((2, 2), 3.0), "bias": jnp.full(2, 3.0), "decay": jnp.array(3.0)}
-    ours, plain = meta_optimizer(recipe, 0.5), optax.adam(0.1)
+    ours, plain = recipe.meta_optimizer(0.5), optax.adam(0.1)
     state, reference = ours.init(params), plain.init(params)
     for size in (100.0, 0.5, -7.0):
         grads = jax.tree.map(lambda leaf, size=size: jnp.full_like(leaf, size), params)
@@ -111,9 +121,9 @@ def test_meta_optimizer_is_adamw_that_clips_and_decays_the_weights_alone():
 
 def test_weight_decays_share_one_program():
     recipe = paper.SCALES["smoke"].recipes["mlp"]
-    first, second = (jax.tree.structure(meta_optimizer(recipe, decay)) for decay in (0.0, 1.0))
+    first, second = (jax.tree.structure(recipe.meta_optimizer(decay)) for decay in (0.0, 1.0))
     assert first == second
-    other = meta_optimizer(dataclasses.replace(recipe, clip=2.0), 0.0)
+    other = dataclasses.replace(recipe, clip=2.0).meta_optimizer(0.0)
     assert jax.tree.structure(other) == first
 
 
@@ -284,7 +294,7 @@ def _untrained(setting: Setting) -> dict[str, dict[str, np.ndarray]]:
             f"best/{path}": leaf for path, leaf in weights(blank(arm, jax.random.key(seed))).items()
         }
         for arm in MAIN
-        for seed in setting.seeds("mlp", arm)
+        for seed in range(setting.seeds("mlp", arm))
     }
 
 
@@ -409,9 +419,13 @@ def test_the_measurements_make_sense(everything: Path):
 @pytest.mark.slow
 def test_a_meta_trained_optimizer_comes_back(everything: Path):
     store = Store(everything)
-    arrays = store.get(learned(Setting(paper.SCALES["smoke"]), "mlp", "blackbox", 0))
+    setting = Setting(paper.SCALES["smoke"])
+    how = training_of(setting, "mlp", "blackbox")
+    arrays = store.get(_meta_trained.learned(setting, how, 0))
     assert store.computed == []
-    for which in ("best", "final"):
-        for path, leaf in optimizers.named_leaves(load_learned(arrays, "blackbox", which)):
-            np.testing.assert_array_equal(np.asarray(leaf), arrays[f"{which}/{path}"])
+    for which, place in (("best", "best/{}"), ("final", "snapshots/{}")):
+        for path, leaf in optimizers.named_leaves(load_learned(arrays, how, which)):
+            expected = arrays[place.format(path)]
+            expected = expected if which == "best" else expected[-1]
+            np.testing.assert_array_equal(np.asarray(leaf), expected)
     assert arrays["held_out"][1:].min() == pytest.approx(float(arrays["evaluation_loss"]), rel=1e-5)

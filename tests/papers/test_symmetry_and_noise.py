@@ -9,8 +9,9 @@ import pytest
 from optoscope import optimizers
 from optoscope._core.errors import InvalidValueError, UnknownNameError
 from optoscope.papers import symmetry_and_noise as paper
+from optoscope.papers._meta_trained import learned, load_learned
 from optoscope.papers._parts import Store
-from optoscope.papers.symmetry_and_noise._learn import Recipe, learned, load_learned
+from optoscope.papers.symmetry_and_noise._learn import training_of
 from optoscope.papers.symmetry_and_noise._setting import Setting
 from optoscope.report._paper_a import PAPER_A
 from support.reproductions import at_smoke_scale
@@ -28,8 +29,9 @@ def test_figures_are_drawn_from_exactly_the_parts_that_are_measured():
 
 def test_the_paper_scale_has_the_papers_counts():
     scale = paper.SCALES["paper"]
-    counts = (scale.meta_steps, scale.truncation, scale.horizon, scale.meta_learning_rate)
-    assert counts == (10_000, 20, 200, 1e-3)
+    for recipe in scale.recipes.values():
+        counts = (recipe.meta_steps, recipe.truncation, recipe.horizon, recipe.meta_learning_rate)
+        assert counts == (10_000, 20, 200, 1e-3)
     assert (scale.noise_batches, scale.covariance_batches, scale.steps) == (469, 93, 100)
 
 
@@ -45,19 +47,24 @@ def test_names_of_figures():
         paper.PAPER.get_scale("laptob")
 
 
+def first_part(scale: str = "smoke", variant: str = "sigmoid", *, seed=0, data_dir=None, **how):
+    setting = Setting(paper.SCALES[scale], seed, data_dir)
+    return learned(setting, training_of(setting, variant, **how), 0)
+
+
 def test_another_count_is_another_part():
-    first = learned(Setting(paper.SCALES["smoke"]), Recipe("sigmoid"), 0)
+    first = first_part()
+    setting = Setting(paper.SCALES["smoke"])
     others = [
-        learned(Setting(paper.SCALES["laptop"]), Recipe("sigmoid"), 0),
-        learned(Setting(paper.SCALES["smoke"], seed=1), Recipe("sigmoid"), 0),
-        learned(Setting(paper.SCALES["smoke"]), Recipe("sigmoid", 0.5), 0),
-        learned(Setting(paper.SCALES["smoke"]), Recipe("sigmoid"), 1),
-        learned(Setting(paper.SCALES["smoke"]), Recipe("sigmoid", protocol="released"), 0),
-        learned(Setting(paper.SCALES["smoke"]), Recipe("sigmoid", optimizer="rnn"), 0),
+        first_part("laptop"),
+        first_part(seed=1),
+        first_part(beta=0.5),
+        first_part(protocol="released"),
+        first_part(optimizer="rnn"),
+        learned(setting, training_of(setting, "sigmoid"), 1),
     ]
     assert all(part.description() != first.description() for part in others)
-    moved = learned(Setting(paper.SCALES["smoke"], data_dir=Path("/x")), Recipe("sigmoid"), 0)
-    assert moved.description() == first.description()
+    assert first_part(data_dir=Path("/x")).description() == first.description()
 
 
 def test_what_needs_no_meta_training(tmp_path: Path):
@@ -118,14 +125,14 @@ def test_the_measurements_make_sense(everything: Path):
 
 @pytest.mark.slow
 def test_a_meta_trained_optimizer_comes_back_from_its_record(everything: Path):
-    setting = Setting(paper.SCALES["smoke"])
-    store = Store(everything)
-    arrays = store.get(learned(setting, Recipe("sigmoid"), 0))
+    setting, store = Setting(paper.SCALES["smoke"]), Store(everything)
+    plain, penalized = (training_of(setting, "sigmoid", beta) for beta in (0.0, 1.0))
+    arrays = store.get(learned(setting, plain, 0))
+    other = store.get(learned(setting, penalized, 0))
     assert store.computed == []
-    for path, leaf in optimizers.named_leaves(load_learned(arrays, Recipe("sigmoid"))):
-        np.testing.assert_array_equal(np.asarray(leaf), arrays[path])
-    other = store.get(learned(setting, Recipe("sigmoid", 1.0), 0))
-    assert not np.array_equal(arrays["readout"], other["readout"])
+    for path, leaf in optimizers.named_leaves(load_learned(arrays, plain)):
+        np.testing.assert_array_equal(np.asarray(leaf), arrays[f"best/{path}"])
+    assert not np.array_equal(arrays["best/readout"], other["best/readout"])
 
 
 @pytest.mark.slow

@@ -147,7 +147,7 @@ def _init_workers(estimator: Estimator, optimizer: Optimizer, key: PRNGKeyArray)
 @Program
 def _advance(
     estimator: Estimator,
-    meta_optimizer: optax.GradientTransformation,
+    meta_optimizer: Optimizer,
     rest: PyTree,
     state: MetaState,
     key: PRNGKeyArray,
@@ -215,7 +215,9 @@ class Trainer:
 
     Args:
         estimator: gives the meta-gradients.
-        meta_optimizer: any Optax transformation; put clipping and schedules into it.
+        meta_optimizer: an Optax transformation or one of this library's optimizers, with its
+            clipping and schedules; the numbers of an `OptaxOptimizer` are arrays, so that other
+            numbers, or an equal optimizer made anew, need no other program.
         steps_per_call: meta-steps a call of the compiled program; reports come as often.
         evaluation: gives a loss for an optimizer; the best one seen is kept.
         evaluate_every: meta-steps between evaluations.
@@ -225,7 +227,7 @@ class Trainer:
     """
 
     estimator: Estimator
-    meta_optimizer: optax.GradientTransformation
+    meta_optimizer: Optimizer
     steps_per_call: int = 10
     evaluation: Callable[[Optimizer], float] | None = None
     evaluate_every: int = 100

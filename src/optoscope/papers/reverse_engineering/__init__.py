@@ -3,11 +3,13 @@
 `PAPER.figures` and `PAPER.claims` say what there is; `reproduce` measures it.
 """
 
+from optoscope.papers._meta_trained import load_learned
 from optoscope.papers._paper import Paper
+from optoscope.papers._recipe import Recipe
 from optoscope.papers.reverse_engineering._claims import CLAIMS
 from optoscope.papers.reverse_engineering._figures import ALIASES, FIGURES
-from optoscope.papers.reverse_engineering._learn import load_learned
-from optoscope.papers.reverse_engineering._scales import SCALES, Recipe, Scale
+from optoscope.papers.reverse_engineering._learn import training_of
+from optoscope.papers.reverse_engineering._scales import SCALES, Scale
 from optoscope.papers.reverse_engineering._setting import Setting
 
 PAPER = Paper("B", FIGURES, CLAIMS, SCALES, Setting, aliases=ALIASES)
@@ -20,6 +22,8 @@ __all__ = [
     "SCALES",
     "Recipe",
     "Scale",
+    "Setting",
     "load_learned",
     "reproduce",
+    "training_of",
 ]

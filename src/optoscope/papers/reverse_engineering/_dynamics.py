@@ -11,8 +11,9 @@ from optoscope._core.keys import stream
 from optoscope.analysis import dynamics
 from optoscope.analysis.dynamics import CoordinateMap, FixedPoints
 from optoscope.optimizers import OptimizerModule
+from optoscope.papers._meta_trained import best_seed, load_learned
 from optoscope.papers._parts import Arrays, Part, Workspace
-from optoscope.papers.reverse_engineering._learn import all_learned, best_seed, load_learned
+from optoscope.papers.reverse_engineering._learn import all_learned, training_of
 from optoscope.papers.reverse_engineering._setting import Setting
 
 GRID, OFFSETS, MODES = 101, 7, 4
@@ -34,7 +35,7 @@ def over_seeds(
     trained = [needed[part.name] for part in all_learned(setting, name)]
     found = []
     for seed, arrays in enumerate(trained):
-        found.append(measure(seed, load_learned(arrays, setting.recipe(name))))
+        found.append(measure(seed, load_learned(arrays, training_of(setting, name))))
         workspace.report(seed + 1, len(trained))
     stacked = {key: np.stack([np.asarray(one[key]) for one in found]) for key in found[0]}
     return stacked | {"best": np.asarray(best_seed(trained))}

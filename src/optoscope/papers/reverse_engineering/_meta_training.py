@@ -9,6 +9,7 @@ from jaxtyping import Float
 from optoscope.analysis import dynamics
 from optoscope.analysis.dynamics import Modes
 from optoscope.optimizers import OptimizerModule
+from optoscope.papers._meta_trained import load_snapshots
 from optoscope.papers._parts import Arrays, Part, Workspace
 from optoscope.papers.reverse_engineering._dynamics import (
     convergence_point,
@@ -18,7 +19,7 @@ from optoscope.papers.reverse_engineering._dynamics import (
     settled,
     states,
 )
-from optoscope.papers.reverse_engineering._learn import all_learned, load_snapshots
+from optoscope.papers.reverse_engineering._learn import all_learned, training_of
 from optoscope.papers.reverse_engineering._searches import analytic_optimum
 from optoscope.papers.reverse_engineering._setting import RECOVERED, Setting
 
@@ -28,7 +29,7 @@ _STARTS, _SETTLING = 64, 500
 def meta_training(setting: Setting) -> Part:
     """Timescales and learning rates of matched modes at every snapshot, for each meta-seed."""
     name = RECOVERED
-    recipe = setting.recipe(name)
+    how = training_of(setting, name)
     visits, trained = states(setting, name), all_learned(setting, name)
 
     def compute(needed: Mapping[str, Arrays], workspace: Workspace) -> Arrays:
@@ -36,7 +37,7 @@ def meta_training(setting: Setting) -> Part:
             del optimizer
             arrays = needed[trained[seed].name]
             visited = finite_rows(needed[visits.name]["states"][seed])
-            modes = [_modes(one, visited) for one in load_snapshots(arrays, recipe)]
+            modes = [_modes(one, visited) for one in load_snapshots(arrays, how)]
             tracked = _tracked(modes, visited.shape[1])
             return tracked | {"objective": arrays["snapshots/objective"]}
 

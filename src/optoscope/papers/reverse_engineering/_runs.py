@@ -11,9 +11,10 @@ from optoscope._core.errors import InvalidValueError
 from optoscope._core.keys import new_key, stream
 from optoscope.analysis import dynamics
 from optoscope.optimizers import Optimizer, OptimizerModule
+from optoscope.papers._meta_trained import best_seed, load_learned
 from optoscope.papers._parts import Arrays, Part, Workspace
 from optoscope.papers.reverse_engineering._dynamics import fixed_points
-from optoscope.papers.reverse_engineering._learn import all_learned, best_seed, load_learned
+from optoscope.papers.reverse_engineering._learn import all_learned, training_of
 from optoscope.papers.reverse_engineering._searches import (
     analytic_optimum,
     baselines,
@@ -72,7 +73,8 @@ def performance(setting: Setting, name: str) -> Part:
         needs = (*needs, fixed_points(setting, name))
 
     def compute(needed: Mapping[str, Arrays], workspace: Workspace) -> Arrays:
-        learned = [load_learned(needed[part.name], recipe) for part in trained]
+        how = training_of(setting, name)
+        learned = [load_learned(needed[part.name], how) for part in trained]
         contestants: dict[str, Sequence[Optimizer | None]] = {
             baseline: [best_baseline(needed[tuning.name], baseline)] for baseline in baselines(name)
         }

@@ -1,68 +1,37 @@
 """How much is computed: the counts of the paper, of a laptop, and of a test."""
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from optoscope.papers import _recipe
+from optoscope.papers._recipe import Recipe
+
 
 @dataclass(frozen=True)
-class Recipe:
-    """A task, and how an optimizer is meta-trained on it.
+class Search:
+    """How the baselines of a task are tuned.
 
     Args:
-        task: in the registry of tasks.
-        options: of the task.
-        optimizer: arguments of `RNNOptimizer.create`.
-        meta_learning_rate: Adam's at the start, for this task alone; the paper searched it.
-        clip: the largest entry of a meta-gradient.
-        backward_clip: the largest norm of what flows back from a step to the one before it; the
-            paper has none.
-        decay_steps: meta-steps after which the rate is multiplied by 0.8.
-        second_order: whether meta-gradients flow through the gradients that an optimizer sees.
-        horizon: inner steps of meta-training, of the searches and of the comparison.
-        meta_steps: meta-gradients that are applied.
-        num_tasks: problems a meta-gradient.
-        meta_seeds: optimizers that are meta-trained; the one with the least held-out loss is "the"
-            learned optimizer of the task.
-        relative: divide a problem's losses by its first one.
-        evaluations: times the held-out loss is taken.
-        evaluation_runs: problems it is taken over.
-        snapshots: states of meta-training that are kept.
-        search_runs: problems that baselines are tuned on.
+        runs: problems that they are tuned on.
         finalists: the best configurations, which are judged again on `finalist_runs` problems
             where the search could afford few; 0 for no second round.
         finalist_runs: problems of that round.
     """
 
-    task: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-    optimizer: Mapping[str, Any] = field(default_factory=dict)
-    meta_learning_rate: float = 3e-3
-    clip: float = 5.0
-    backward_clip: float | None = None
-    decay_steps: int = 500
-    second_order: bool = True
-    horizon: int = 200
-    meta_steps: int = 5000
-    num_tasks: int = 32
-    meta_seeds: int = 3
-    relative: bool = False
-    evaluations: int = 50
-    evaluation_runs: int = 64
-    snapshots: int = 1
-    search_runs: int = 64
+    runs: int = 64
     finalists: int = 0
     finalist_runs: int = 16
 
 
 @dataclass(frozen=True)
-class Scale:
+class Scale(_recipe.Scale):
     """The counts of one scale; `SCALES` holds the three that have names.
 
     Args:
         name: its name.
         recipes: by the names of `TASKS` and "recovered".
+        searches: by the same names; a task that is not there has the paper's.
         samples: configurations of each search.
         grid_points: values of each hyper-parameter that they are drawn from.
         widenings: how often a range is widened whose edge is best.
@@ -76,8 +45,7 @@ class Scale:
         manifold_steps: of the iteration towards approximate fixed points.
     """
 
-    name: str
-    recipes: Mapping[str, Recipe]
+    searches: Mapping[str, Search] = field(default_factory=dict)
     samples: int = 2500
     grid_points: int = 50
     widenings: int = 3
@@ -90,10 +58,27 @@ class Scale:
     gradients: int = 20
     manifold_steps: int = 200
 
-    @property
-    def num_tasks(self) -> int:
-        """The largest number of problems a meta-gradient, for the command line."""
-        return max(recipe.num_tasks for recipe in self.recipes.values())
+    def search(self, name: str) -> Search:
+        """How the baselines of a task are tuned."""
+        return self.searches.get(name, Search())
+
+
+def _recipe_on(task: str, options: dict[str, Any] | None = None, **numbers: Any) -> Recipe:
+    """The paper's numbers, but for those that are given; it searched the rate for each task."""
+    return Recipe(
+        task,
+        options or {},
+        **{
+            "num_tasks": 32,
+            "meta_steps": 5000,
+            "meta_learning_rate": 3e-3,
+            "decay_steps": 500,
+            "clip": 5.0,
+            "l2": 1e-5,
+            "evaluation_runs": 64,
+        }
+        | numbers,
+    )
 
 
 # Gradients of Rosenbrock's function reach thousands. Seen as they are, or by their logarithm,
@@ -110,20 +95,18 @@ _ON_TWO_MOONS = {"input_scaling": "scaled", "input_scale": 100.0, "output_scale"
 _NEARLY_LINEAR = {"input_scaling": "scaled", "input_scale": 0.1, "output_scale": 10.0}
 
 
-def _tiny(task: str, **settings: Any) -> Recipe:
+def _tiny(task: str, **numbers: Any) -> Recipe:
     """For wiring only: everything as small as it goes."""
-    small = Recipe(
-        task,
-        optimizer={"hidden_size": 8},
-        horizon=12,
-        meta_steps=10,
-        num_tasks=2,
-        meta_seeds=1,
-        evaluations=2,
-        evaluation_runs=4,
-        search_runs=2,
-    )
-    return dataclasses.replace(small, **settings)
+    small: dict[str, Any] = {
+        "optimizer": {"hidden_size": 8},
+        "horizon": 12,
+        "meta_steps": 10,
+        "num_tasks": 2,
+        "meta_seeds": 1,
+        "evaluations": 2,
+        "evaluation_runs": 4,
+    }
+    return _recipe_on(task, **small | numbers)
 
 
 SCALES = {
@@ -134,11 +117,11 @@ SCALES = {
             "regression": _tiny("quadratic", meta_seeds=2),
             "rosenbrock": _tiny("rosenbrock"),
             "two-moons": _tiny("two-moons", options={"hidden": (4, 4), "num_points": 32}),
-            "cnn": _tiny(
-                "digits-cnn", options={"channels": (2, 2, 2), "batch_size": 8}, finalists=2
-            ),
+            "cnn": _tiny("digits-cnn", options={"channels": (2, 2, 2), "batch_size": 8}),
             "recovered": _tiny("quadratic-log-uniform", relative=True, snapshots=2, meta_steps=20),
         },
+        {name: Search(2) for name in ("regression", "rosenbrock", "two-moons", "recovered")}
+        | {"cnn": Search(2, finalists=2)},
         samples=12,
         grid_points=6,
         widenings=1,
@@ -156,32 +139,32 @@ SCALES = {
     "laptop": Scale(
         "laptop",
         {
-            "regression": Recipe("quadratic"),
-            "rosenbrock": Recipe("rosenbrock", optimizer=_ON_ROSENBROCK, meta_learning_rate=1e-3),
-            "two-moons": Recipe(
+            "regression": _recipe_on("quadratic"),
+            "rosenbrock": _recipe_on(
+                "rosenbrock", optimizer=_ON_ROSENBROCK, meta_learning_rate=1e-3
+            ),
+            "two-moons": _recipe_on(
                 "two-moons",
                 {"hidden": (16, 16, 16), "num_points": 256},
                 optimizer=_ON_TWO_MOONS,
                 meta_learning_rate=1e-3,
                 clip=0.1,
                 decay_steps=100,
-                second_order=False,
+                estimator={"second_order": False},
                 horizon=100,
                 meta_steps=1000,
                 num_tasks=4,
                 meta_seeds=2,
                 evaluations=40,
                 evaluation_runs=16,
-                search_runs=4,
-                finalists=50,
             ),
-            "cnn": Recipe(
+            "cnn": _recipe_on(
                 "digits-cnn",
                 {"channels": (4, 4, 4), "batch_size": 16},
                 optimizer=_ON_CNN,
                 meta_learning_rate=1e-3,
                 clip=0.1,
-                backward_clip=0.1,
+                estimator={"backward_clip": 0.1},
                 decay_steps=100,
                 horizon=100,
                 meta_steps=600,
@@ -189,10 +172,8 @@ SCALES = {
                 meta_seeds=2,
                 evaluations=40,
                 evaluation_runs=16,
-                search_runs=1,
-                finalists=50,
             ),
-            "recovered": Recipe(
+            "recovered": _recipe_on(
                 "quadratic-log-uniform",
                 optimizer=_NEARLY_LINEAR,
                 meta_learning_rate=1e-3,
@@ -200,15 +181,18 @@ SCALES = {
                 snapshots=25,
             ),
         },
+        {"two-moons": Search(4, finalists=50), "cnn": Search(1, finalists=50)},
     ),
     "paper": Scale(
         "paper",
         {
-            "regression": Recipe("quadratic"),
-            "rosenbrock": Recipe("rosenbrock", optimizer=_ON_ROSENBROCK, meta_learning_rate=1e-3),
-            "two-moons": Recipe("two-moons"),
-            "cnn": Recipe("mnist-cnn"),
-            "recovered": Recipe(
+            "regression": _recipe_on("quadratic"),
+            "rosenbrock": _recipe_on(
+                "rosenbrock", optimizer=_ON_ROSENBROCK, meta_learning_rate=1e-3
+            ),
+            "two-moons": _recipe_on("two-moons"),
+            "cnn": _recipe_on("mnist-cnn"),
+            "recovered": _recipe_on(
                 "quadratic-log-uniform",
                 optimizer=_NEARLY_LINEAR,
                 meta_learning_rate=1e-3,

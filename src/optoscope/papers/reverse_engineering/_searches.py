@@ -98,7 +98,7 @@ def _search(
     setting: Setting, name: str, baseline: str, space: Mapping[str, Range], label: str
 ) -> _Found:
     """The scores of `samples` configurations drawn from the grid over `space`."""
-    scale, recipe = setting.scale, setting.recipe(name)
+    scale = setting.scale
     draw = np.random.default_rng(
         np.asarray(jax.random.key_data(stream(setting.seed, f"{name} {baseline} {label}")))
     )
@@ -106,7 +106,7 @@ def _search(
         key: draw.choice(values.values(scale.grid_points), scale.samples)
         for key, values in space.items()
     }
-    return _scored(setting, name, baseline, drawn, recipe.search_runs)
+    return _scored(setting, name, baseline, drawn, scale.search(name).runs)
 
 
 def _scored(
@@ -141,11 +141,11 @@ def _winner(setting: Setting, name: str, baseline: str, found: _Found) -> tuple[
 
     The least of 2,500 scores on one problem is as much that problem's luck as a good setting.
     """
-    recipe = setting.recipe(name)
-    if recipe.finalists:
-        first = np.argsort(found.score, kind="stable")[: recipe.finalists]
+    search = setting.scale.search(name)
+    if search.finalists:
+        first = np.argsort(found.score, kind="stable")[: search.finalists]
         chosen = {key: values[first] for key, values in found.values.items()}
-        found = _scored(setting, name, baseline, chosen, recipe.finalist_runs)
+        found = _scored(setting, name, baseline, chosen, search.finalist_runs)
     return found.best, float(found.score.min())
 
 
@@ -197,7 +197,7 @@ def tuned(setting: Setting, name: str) -> Part:
     For each baseline `<name>/score`, the values tried, `<name>/best/<hyper-parameter>`,
     `<name>/best_score` and `<name>/on_edge`.
     """
-    scale, recipe = setting.scale, setting.recipe(name)
+    scale, search = setting.scale, setting.scale.search(name)
 
     def compute(needed: Mapping[str, Arrays], workspace: Workspace) -> Arrays:
         arrays: dict[str, Any] = {}
@@ -226,9 +226,9 @@ def tuned(setting: Setting, name: str) -> Part:
         samples=scale.samples,
         grid_points=scale.grid_points,
         widenings=scale.widenings,
-        runs=recipe.search_runs,
-        finalists=[recipe.finalists, recipe.finalist_runs],
-        relative=recipe.relative,
+        runs=search.runs,
+        finalists=[search.finalists, search.finalist_runs],
+        relative=setting.recipe(name).relative,
     )
     return Part(f"tuned-{name}", configuration, compute)
 

@@ -3,11 +3,13 @@
 `PAPER.figures` and `PAPER.claims` say what there is; `reproduce` measures it.
 """
 
+from optoscope.papers._meta_trained import load_learned
 from optoscope.papers._paper import Paper
+from optoscope.papers._recipe import Recipe
 from optoscope.papers.stability._claims import CLAIMS
 from optoscope.papers.stability._figures import FIGURES
-from optoscope.papers.stability._learn import load_learned
-from optoscope.papers.stability._scales import SCALES, Recipe, Scale
+from optoscope.papers.stability._learn import training_of
+from optoscope.papers.stability._scales import SCALES, Scale
 from optoscope.papers.stability._setting import ARMS, Setting
 
 PAPER = Paper("C", FIGURES, CLAIMS, SCALES, Setting)
@@ -21,6 +23,8 @@ __all__ = [
     "SCALES",
     "Recipe",
     "Scale",
+    "Setting",
     "load_learned",
     "reproduce",
+    "training_of",
 ]

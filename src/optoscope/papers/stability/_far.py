@@ -9,9 +9,10 @@ from scipy.signal import lfilter
 
 from optoscope import meta, training
 from optoscope._core.keys import stream
+from optoscope.papers._meta_trained import load_learned
 from optoscope.papers._parts import Arrays, Part, Workspace
-from optoscope.papers.stability._learn import all_learned, load_learned
-from optoscope.papers.stability._setting import Setting
+from optoscope.papers.stability._learn import learned, training_of
+from optoscope.papers.stability._setting import OBJECTIVE, Setting
 
 SMOOTHING = 0.98
 
@@ -87,22 +88,22 @@ def far(setting: Setting, name: str, arm: str) -> Part:
     `worst`, the largest smoothed loss in between; `lost_at`, the first step that is not finite.
     """
     scale, recipe = setting.scale, setting.recipe(name)
-    trained, num_steps = all_learned(setting, name, arm), scale.multiples[-1] * recipe.horizon
+    trained, num_steps = learned(setting, name, arm), scale.multiples[-1] * recipe.horizon
 
     def compute(needed: Mapping[str, Arrays], workspace: Workspace) -> Arrays:
-        task, objective = setting.task(name), setting.objective(name)
+        task, how = setting.task(name), training_of(setting, name, arm)
         found = []
         for index, part in enumerate(trained):
             losses = training.train(
                 task,
-                load_learned(needed[part.name], arm),
+                load_learned(needed[part.name], how),
                 num_steps,
                 key=stream(setting.seed, f"{name} far"),
                 num_runs=scale.far_runs,
             ).losses
             found.append(
                 summary(
-                    np.asarray(losses), recipe.horizon, scale.multiples, scale.records, objective
+                    np.asarray(losses), recipe.horizon, scale.multiples, scale.records, OBJECTIVE
                 )
             )
             workspace.report(index + 1, len(trained))
@@ -111,7 +112,7 @@ def far(setting: Setting, name: str, arm: str) -> Part:
             "steps": kept_steps(num_steps, scale.records),
             "multiples": np.asarray(scale.multiples),
             "horizon": np.asarray(recipe.horizon),
-            "maximum": np.asarray(objective.maximum),
+            "maximum": np.asarray(OBJECTIVE.maximum),
         }
 
     configuration = setting.described(

@@ -1,56 +1,22 @@
 """How much is computed: the counts of the paper, of a laptop, and of a test."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from optoscope.analysis.quadratic import PAPER_HORIZONS
+from optoscope.papers import _recipe
+from optoscope.papers._recipe import Recipe
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """A task, and how optimizers are meta-trained on it.
-
-    Args:
-        task: in the registry of tasks; a classification.
-        options: of the task.
-        num_classes: of the task; losses are clipped to 1.5 ln of it.
-        meta_learning_rate: AdamW's.
-        meta_steps: meta-gradients that are applied.
-        num_particles: antithetic pairs.
-        std: of the perturbations.
-        truncation: inner steps a meta-gradient.
-        horizon: inner steps of a life.
-        clip: the largest entry of a meta-gradient.
-        meta_seeds: optimizers of each of the main arms.
-        other_seeds: optimizers of every other arm.
-        evaluations: times the held-out loss is taken, the untrained optimizer's not counted.
-        evaluation_runs: runs it is taken over, each as long as the horizon.
-    """
-
-    task: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-    num_classes: int = 10
-    meta_learning_rate: float = 1e-4
-    meta_steps: int = 100_000
-    num_particles: int = 16
-    std: float = 0.01
-    truncation: int = 50
-    horizon: int = 2000
-    clip: float = 1.0
-    meta_seeds: int = 5
-    other_seeds: int = 5
-    evaluations: int = 100
-    evaluation_runs: int = 8
-
-
-@dataclass(frozen=True)
-class Scale:
+class Scale(_recipe.Scale):
     """The counts of one scale; `SCALES` holds the three that have names.
 
     Args:
         name: its name.
-        recipes: by the names of `TASKS`; a task that is not there is not measured.
+        recipes: by the names of `TASKS`; a task that is not there is not measured. Their
+            meta-seeds are those of the main arms.
+        other_seeds: optimizers of every other arm.
         arms: optimizers that are compared; all if empty. Hyperparam,
             Blackbox and STAR with a decay of 0.5 must be there.
         multiples: of the horizon, where runs past it are judged; the last is how far they go.
@@ -76,8 +42,7 @@ class Scale:
         curvature_steps: steps of a run on a quadratic.
     """
 
-    name: str
-    recipes: Mapping[str, Recipe]
+    other_seeds: int = 5
     arms: tuple[str, ...] = ()
     multiples: tuple[int, ...] = (10, 100)
     far_runs: int = 5
@@ -101,10 +66,26 @@ class Scale:
     bound_draws: int = 1000
     curvature_steps: int = 2000
 
-    @property
-    def num_tasks(self) -> int:
-        """The largest number of particles a meta-gradient, for the command line."""
-        return max(recipe.num_particles for recipe in self.recipes.values())
+
+def _recipe_on(task: str, options: dict[str, Any] | None = None, **numbers: Any) -> Recipe:
+    """The paper's numbers, but for those that are given."""
+    return Recipe(
+        task,
+        options or {},
+        **{
+            "estimator": {"std": 0.01},
+            "horizon": 2000,
+            "truncation": 50,
+            "num_tasks": 16,
+            "meta_steps": 100_000,
+            "meta_learning_rate": 1e-4,
+            "clip": 1.0,
+            "meta_seeds": 5,
+            "evaluations": 100,
+            "evaluation_runs": 8,
+        }
+        | numbers,
+    )
 
 
 SCALES = {
@@ -112,20 +93,20 @@ SCALES = {
     "smoke": Scale(
         "smoke",
         {
-            "mlp": Recipe(
+            "mlp": _recipe_on(
                 "digits-mlp-128-128",
                 {"hidden": (), "batch_size": 8},
                 meta_learning_rate=1e-3,
                 meta_steps=10,
-                num_particles=2,
+                num_tasks=2,
                 truncation=5,
                 horizon=20,
                 meta_seeds=2,
-                other_seeds=1,
                 evaluations=1,
                 evaluation_runs=2,
             )
         },
+        other_seeds=1,
         # Each further kind of optimizer is half a minute of compiling the same code again.
         arms=("hyperparam", "blackbox", "star-0.1", "star-0.5"),
         multiples=(2, 3),
@@ -153,18 +134,18 @@ SCALES = {
     "laptop": Scale(
         "laptop",
         {
-            "mlp": Recipe(
+            "mlp": _recipe_on(
                 "mnist-mlp-128-128",
                 {"hidden": (32, 32), "batch_size": 64, "size": 14},
                 meta_learning_rate=1e-3,
                 meta_steps=1000,
-                num_particles=8,
+                num_tasks=8,
                 meta_seeds=5,
-                other_seeds=3,
                 evaluations=20,
                 evaluation_runs=2,
             )
         },
+        other_seeds=3,
         multiples=(10, 20),
         far_runs=2,
         unseen_size="laptop",
@@ -180,8 +161,8 @@ SCALES = {
     "paper": Scale(
         "paper",
         {
-            "mlp": Recipe("fashion-mnist-mlp-128-128"),
-            "cnn": Recipe("cifar10-cnn-mean-pool"),
+            "mlp": _recipe_on("fashion-mnist-mlp-128-128"),
+            "cnn": _recipe_on("cifar10-cnn-mean-pool"),
         },
     ),
 }

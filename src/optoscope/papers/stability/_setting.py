@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from optoscope import meta, tasks
-from optoscope.papers import _setting
-from optoscope.papers.stability._scales import Recipe, Scale
+from optoscope import meta
+from optoscope.papers import _recipe
+from optoscope.papers.stability._scales import Scale
 
 TASKS = ("mlp", "cnn")
+# The meta-loss: the mean of losses inside [0, 1.5 ln C]. All tasks of meta-training have ten
+# classes.
+OBJECTIVE = meta.Objective(maximum=meta.classification_maximum(10))
 
 
 @dataclass(frozen=True)
@@ -50,10 +53,8 @@ MAIN = tuple(name for name, arm in ARMS.items() if arm.main)
 
 
 @dataclass(frozen=True)
-class Setting(_setting.Setting):
-    """The setting of paper C."""
-
-    scale: Scale
+class Setting(_recipe.Setting[Scale]):
+    """The setting of paper C: which tasks and optimizers are measured."""
 
     @property
     def trained_on(self) -> tuple[str, ...]:
@@ -64,28 +65,6 @@ class Setting(_setting.Setting):
         """Those of the arms that are measured at this scale."""
         return tuple(arm for arm in arms if not self.scale.arms or arm in self.scale.arms)
 
-    def recipe(self, name: str) -> Recipe:
-        """The counts of a task."""
-        return self.scale.recipes[name]
-
-    def task(self, name: str) -> tasks.Task:
-        """The task itself."""
-        recipe = self.recipe(name)
-        task = tasks.get(recipe.task, **self.data_options | dict(recipe.options))
-        assert isinstance(task, tasks.Task)
-        return task
-
-    def objective(self, name: str) -> meta.Objective:
-        """The meta-loss: the mean of losses inside [0, 1.5 ln C]."""
-        return meta.Objective(maximum=meta.classification_maximum(self.recipe(name).num_classes))
-
-    def described(self, name: str, **values: Any) -> dict[str, Any]:
-        """The configuration of a part on a task, for its description."""
-        recipe = self.recipe(name)
-        problem = {"task": recipe.task, "options": dict(recipe.options)}
-        return problem | {"seed": self.seed, "horizon": recipe.horizon, **values}
-
-    def seeds(self, name: str, arm: str) -> range:
-        """The meta-seeds of an arm on a task."""
-        recipe = self.recipe(name)
-        return range(recipe.meta_seeds if ARMS[arm].main else recipe.other_seeds)
+    def seeds(self, name: str, arm: str) -> int:
+        """How many optimizers of an arm are meta-trained on a task."""
+        return self.recipe(name).meta_seeds if ARMS[arm].main else self.scale.other_seeds

@@ -8,8 +8,9 @@ import numpy as np
 from optoscope import optimizers
 from optoscope.analysis import quadratic
 from optoscope.optimizers import Optimizer
+from optoscope.papers._meta_trained import load_learned
 from optoscope.papers._parts import Arrays, Part, Workspace
-from optoscope.papers.stability._learn import all_learned, load_learned
+from optoscope.papers.stability._learn import learned, training_of
 from optoscope.papers.stability._setting import MAIN, Setting
 from optoscope.papers.stability._theory_arrays import (
     figure_1_arrays,
@@ -200,7 +201,7 @@ def stable_curvature(setting: Setting) -> Part:
     inputs over a tensor; here a tensor is the one parameter, as in the runs beside.
     """
     name = setting.trained_on[0]
-    trained = {arm: all_learned(setting, name, arm)[0] for arm in setting.measured(MAIN)}
+    trained = {arm: learned(setting, name, arm, 1)[0] for arm in setting.measured(MAIN)}
     steps = setting.scale.curvature_steps
 
     def compute(needed: Mapping[str, Arrays], workspace: Workspace) -> Arrays:
@@ -209,10 +210,13 @@ def stable_curvature(setting: Setting) -> Part:
             f"momentum-{momentum:g}": optimizers.momentum(_RATE, momentum) for momentum in MOMENTA
         }
         contenders["adam"] = optimizers.adam(0.01)
-        contenders |= {arm: load_learned(needed[part.name], arm) for arm, part in trained.items()}
+        contenders |= {
+            arm: load_learned(needed[part.name], training_of(setting, name, arm))
+            for arm, part in trained.items()
+        }
         arrays: Arrays = {}
-        for index, (name, contender) in enumerate(contenders.items()):
-            arrays |= stable_curvature_arrays({name: contender}, num_steps=steps)
+        for index, (label, contender) in enumerate(contenders.items()):
+            arrays |= stable_curvature_arrays({label: contender}, num_steps=steps)
             workspace.report(index + 1, len(contenders))
         return arrays
 

@@ -13,9 +13,10 @@ from jaxtyping import Array, Float
 from optoscope import bench, optimizers, tasks, training
 from optoscope._core.keys import stream
 from optoscope.optimizers import Optimizer
+from optoscope.papers._meta_trained import load_learned
 from optoscope.papers._parts import Arrays, Part, Workspace
 from optoscope.papers.stability._far import diverged, kept_steps, smoothed
-from optoscope.papers.stability._learn import learned, load_learned
+from optoscope.papers.stability._learn import learned, training_of
 from optoscope.papers.stability._setting import MAIN, Setting
 
 # Those that the paper draws in its figure 4.
@@ -161,10 +162,7 @@ def unseen(setting: Setting, name: str) -> Part:
     """
     scale = setting.scale
     trained = {
-        arm: tuple(
-            learned(setting, _TRAINED_ON, arm, seed)
-            for seed in setting.seeds(_TRAINED_ON, arm)[: scale.unseen_seeds]
-        )
+        arm: learned(setting, _TRAINED_ON, arm, scale.unseen_seeds)
         for arm in setting.measured(MAIN)
     }
 
@@ -176,7 +174,8 @@ def unseen(setting: Setting, name: str) -> Part:
             label: [optimizer] for label, optimizer in baselines.items()
         }
         for arm, parts in trained.items():
-            contenders[arm] = [load_learned(needed[part.name], arm) for part in parts]
+            how = training_of(setting, _TRAINED_ON, arm)
+            contenders[arm] = [load_learned(needed[part.name], how) for part in parts]
         for index, (label, found) in enumerate(contenders.items()):
             measured = _measured(setting, task, name, found)
             # All meet the same start.

@@ -10,14 +10,9 @@ import numpy as np
 from optoscope import training
 from optoscope._core.keys import stream
 from optoscope.analysis.noise import alpha_against_group_size, noise_samples
+from optoscope.papers._meta_trained import learned, load_learned
 from optoscope.papers._parts import Arrays, Part, Workspace
-from optoscope.papers.symmetry_and_noise._learn import (
-    Recipe,
-    baseline,
-    learned,
-    load_learned,
-    tuned,
-)
+from optoscope.papers.symmetry_and_noise._learn import baseline, training_of, tuned
 from optoscope.papers.symmetry_and_noise._setting import Setting
 
 
@@ -27,8 +22,8 @@ def group_sizes(setting: Setting, variant: str = "leaky-relu") -> Part:
     `<optimizer>/<quantity>/<protocol>/<field>`, for gradients and updates of tuned momentum and
     of a meta-trained optimizer, half-way through the steps in which performance is compared.
     """
-    scale, recipe = setting.scale, Recipe(variant)
-    tuning, trained = tuned(setting, variant), learned(setting, recipe, 0)
+    scale, how = setting.scale, training_of(setting, variant)
+    tuning, trained = tuned(setting, variant), learned(setting, how, 0)
     counts: dict[str, Any] = {
         "num_steps": scale.performance_steps // 2,
         "num_batches": scale.noise_batches,
@@ -38,7 +33,7 @@ def group_sizes(setting: Setting, variant: str = "leaky-relu") -> Part:
         task = setting.task(variant)
         contestants = {
             "momentum": baseline(needed[tuning.name], "momentum"),
-            "lstm": load_learned(needed[trained.name], recipe),
+            "lstm": load_learned(needed[trained.name], how),
         }
         arrays, done = {}, 0
         for name, optimizer in contestants.items():

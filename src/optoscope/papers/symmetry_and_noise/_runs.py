@@ -15,14 +15,9 @@ from optoscope.analysis.noise import NoiseProbe
 from optoscope.analysis.symmetry import SymmetryProbe
 from optoscope.analysis.updates import HistogramProbe
 from optoscope.optimizers import Optimizer
+from optoscope.papers._meta_trained import all_learned, load_learned
 from optoscope.papers._parts import Arrays, Part, Workspace
-from optoscope.papers.symmetry_and_noise._learn import (
-    Recipe,
-    baseline,
-    learned,
-    load_learned,
-    tuned,
-)
+from optoscope.papers.symmetry_and_noise._learn import baseline, training_of, tuned
 from optoscope.papers.symmetry_and_noise._setting import BASELINES, LEARNED, SYMMETRIES, Setting
 from optoscope.tasks import Classification, Task
 
@@ -116,18 +111,19 @@ def _comparison(
         options: of the task on which they are run.
     """
     tuning = tuned(setting, variant)
-    recipes = {kind: Recipe(variant, optimizer=kind) for kind in contestants if kind in LEARNED}
-    trained = {
-        kind: [learned(setting, recipe, seed) for seed in range(seeds)]
-        for kind, recipe in recipes.items()
+    trainings = {
+        kind: training_of(setting, variant, optimizer=kind)
+        for kind in contestants
+        if kind in LEARNED
     }
+    trained = {kind: all_learned(setting, how, seeds) for kind, how in trainings.items()}
 
     def compute(needed: Mapping[str, Arrays], workspace: Workspace) -> Arrays:
         optimizers_of: dict[str, list[Optimizer]] = {}
         for kind in contestants:
-            if kind in recipes:
+            if kind in trainings:
                 arrays = [needed[part.name] for part in trained[kind]]
-                optimizers_of[kind] = [load_learned(each, recipes[kind]) for each in arrays]
+                optimizers_of[kind] = [load_learned(each, trainings[kind]) for each in arrays]
             else:
                 optimizers_of[kind] = [baseline(needed[tuning.name], kind)]
         measure = measure_on(setting.task(variant, **options))
@@ -158,7 +154,7 @@ def deviations(setting: Setting, variant: str, kind: str | None = None) -> Part:
         variant,
         counts,
         lambda task: _deviations(task, symmetry, scale.steps, scale.runs, setting.seed),
-        seeds=scale.meta_seeds,
+        seeds=setting.recipe(variant).meta_seeds,
         contestants=(kind,) if kind else CONTESTANTS,
     )
 
@@ -182,14 +178,12 @@ def penalized(
         variant: where they are meta-trained.
         betas: the strengths.
         on: (variant, network) to run on; by default where they are meta-trained.
-        protocol: of meta-training, as in `Recipe`.
+        protocol: of meta-training, as in `training_of`.
         name: of the part.
     """
     scale = setting.scale
-    recipes = [Recipe(variant, beta, protocol) for beta in betas]
-    trained = [
-        [learned(setting, recipe, seed) for seed in range(scale.meta_seeds)] for recipe in recipes
-    ]
+    trainings = [training_of(setting, variant, beta, protocol=protocol) for beta in betas]
+    trained = [all_learned(setting, how) for how in trainings]
     target, network = on or (variant, "mlp")
     counts: dict[str, Any] = {"num_steps": scale.performance_steps, "num_runs": scale.runs}
 
@@ -204,8 +198,8 @@ def penalized(
             return found if on is None else {"losses": found["losses"]}
 
         contestants = {
-            f"{recipe.beta:g}": [load_learned(needed[part.name], recipe) for part in parts]
-            for recipe, parts in zip(recipes, trained, strict=True)
+            f"{beta:g}": [load_learned(needed[part.name], how) for part in parts]
+            for beta, how, parts in zip(betas, trainings, trained, strict=True)
         }
         return _stacked(_each(contestants, measure, workspace)) | {"betas": np.asarray(betas)}
 
@@ -243,8 +237,8 @@ def swept(setting: Setting, sweep: Sweep, variant: str = "leaky-relu") -> Part:
     `<optimizer>/<array>` of shape (values, repetitions, runs, steps). The baselines are tuned
     anew for each value; the learned optimizers are those of `variant`, as they are.
     """
-    scale, recipe = setting.scale, Recipe(variant)
-    trained = [learned(setting, recipe, seed) for seed in range(scale.meta_seeds)]
+    scale, how = setting.scale, training_of(setting, variant)
+    trained = all_learned(setting, how)
     tunings = {
         label: tuned(setting, where, label=f"{sweep.name}-{label}", **options)
         for label, (where, options) in sweep.tasks.items()
@@ -256,7 +250,7 @@ def swept(setting: Setting, sweep: Sweep, variant: str = "leaky-relu") -> Part:
             contestants: dict[str, list[Optimizer]] = {
                 name: [baseline(needed[tunings[label].name], name)] for name in BASELINES
             }
-            contestants["lstm"] = [load_learned(needed[part.name], recipe) for part in trained]
+            contestants["lstm"] = [load_learned(needed[part.name], how) for part in trained]
             measure = _deviations(
                 setting.task(where, **options), sweep.symmetry, scale.steps, scale.runs,
                 setting.seed,
@@ -319,7 +313,12 @@ def histograms(setting: Setting, variant: str) -> Part:
         return measure
 
     return _comparison(
-        f"histograms-{variant}", setting, variant, counts, measure_on, seeds=scale.meta_seeds
+        f"histograms-{variant}",
+        setting,
+        variant,
+        counts,
+        measure_on,
+        seeds=setting.recipe(variant).meta_seeds,
     )
 
 

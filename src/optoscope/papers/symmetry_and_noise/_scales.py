@@ -1,25 +1,25 @@
 """The three scales: the same program with other numbers."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from optoscope.papers import _recipe
+from optoscope.papers._recipe import Recipe
+
+# The symmetry whose deviations are looked at on each of the paper's networks.
+SYMMETRIES = {"leaky-relu": "rescale", "batch-norm": "scale", "sigmoid": "translation"}
 
 
 @dataclass(frozen=True)
-class Scale:
-    """All counts of a reproduction of paper A.
+class Scale(_recipe.Scale):
+    """All counts of a reproduction of paper A; `make` gives the paper's.
 
     Args:
         name: "smoke", "laptop", "paper", or your own.
+        recipes: by the networks of `SYMMETRIES`.
         dataset: "digits" or "mnist".
         image_size: pixels a side after averaging over areas; None keeps the images.
         wide: the larger network of figures 6 and 7, as the registry's names spell it.
-        meta_seeds: independently meta-trained optimizers.
-        meta_steps: updates of an optimizer's weights.
-        num_tasks: problems side by side whose meta-gradients are averaged.
-        truncation: inner steps an unroll.
-        horizon: inner steps before a problem is started afresh.
-        meta_learning_rate: of Adam on the optimizer's weights.
-        evaluations: how often during meta-training an optimizer is judged; the best is kept.
         betas: strengths of the penalty for rescale and scale; the first must be 0.
         translation_betas: the same for translation.
         sweep_betas: the strengths of `sweep-beta`.
@@ -37,17 +37,9 @@ class Scale:
         noise_seeds: meta-trained optimizers whose noise is measured; it is the costly part.
     """
 
-    name: str
     dataset: Literal["digits", "mnist"] = "mnist"
     image_size: int | None = None
     wide: str = "mlp-100-100"
-    meta_seeds: int = 3
-    meta_steps: int = 10_000
-    num_tasks: int = 1
-    truncation: int = 20
-    horizon: int = 200
-    meta_learning_rate: float = 1e-3
-    evaluations: int = 50
     betas: tuple[float, ...] = (0.0, 0.1, 0.5, 1.0)
     translation_betas: tuple[float, ...] = (0.0, 0.01, 0.1, 0.5, 1.0)
     sweep_betas: tuple[float, ...] = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
@@ -65,18 +57,37 @@ class Scale:
     noise_seeds: int = 3
 
 
+def _scale(
+    name: str,
+    meta_training: dict[str, Any],
+    *,
+    dataset: Literal["digits", "mnist"] = "mnist",
+    image_size: int | None = None,
+    **counts: Any,
+) -> Scale:
+    """The paper's counts, but for those that are given."""
+    numbers: dict[str, Any] = {"meta_steps": 10_000} | meta_training
+    options = {} if image_size is None else {"size": image_size}
+    recipes = {
+        variant: Recipe(f"{dataset}-mlp-{variant}", options, **numbers) for variant in SYMMETRIES
+    }
+    return Scale(name, recipes, dataset=dataset, image_size=image_size, **counts)
+
+
 SCALES = {
     # Wiring only: no optimizer is meta-trained long enough for its verdicts to mean anything.
-    "smoke": Scale(
+    "smoke": _scale(
         "smoke",
+        {
+            "meta_seeds": 2,
+            "meta_steps": 30,
+            "truncation": 10,
+            "horizon": 50,
+            "meta_learning_rate": 5e-3,
+            "evaluations": 1,
+        },
         dataset="digits",
         wide="mlp-20-20",
-        meta_seeds=2,
-        meta_steps=30,
-        truncation=10,
-        horizon=50,
-        meta_learning_rate=5e-3,
-        evaluations=1,
         betas=(0.0, 1.0),
         translation_betas=(0.0, 1.0),
         sweep_betas=(0.0, 0.3, 1.0),
@@ -96,15 +107,13 @@ SCALES = {
     # Images of 10 x 10: a seventh of the coordinates, hence of the time an update of the
     # optimizer's weights takes. A tenth of the updates, at five times the rate: that is noisy, so
     # it is the choice among many evaluations that makes it good.
-    "laptop": Scale(
+    "laptop": _scale(
         "laptop",
+        {"meta_steps": 1000, "meta_learning_rate": 5e-3, "evaluations": 25},
         image_size=10,
-        meta_steps=1000,
-        meta_learning_rate=5e-3,
-        evaluations=25,
         sweep_betas=(0.0, 0.03, 0.1, 0.3, 1.0, 3.0),
         runs=8,
         tuning_points=19,
     ),
-    "paper": Scale("paper"),
+    "paper": _scale("paper", {}),
 }

@@ -1,0 +1,198 @@
+"""What the papers share about meta-training: its counts, a scale of them, and what parts know."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, PyTree
+
+from optoscope import optimizers, tasks
+from optoscope._core.errors import InvalidValueError
+from optoscope.optimizers import OptimizerModule
+
+DECAY = 0.8
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A task, and the numbers with which optimizers are meta-trained on it.
+
+    Args:
+        task: in the registry of tasks.
+        options: of the task.
+        optimizer: arguments of the learned optimizer that belong to this task.
+        estimator: further arguments of the meta-gradient estimator, beside those that follow.
+        horizon: inner steps of an episode.
+        truncation: inner steps a meta-gradient, for estimators that need not unroll a whole
+            episode.
+        num_tasks: problems a meta-gradient; of evolution strategies, antithetic pairs.
+        meta_steps: meta-gradients that are applied.
+        meta_learning_rate: Adam's at the start.
+        decay_steps: meta-steps after which the rate is multiplied by 0.8; None for a constant rate.
+        clip: the largest entry of a meta-gradient; None for no limit.
+        l2: this times the meta-parameters is added to the meta-gradient, if it is not None.
+        relative: divide a problem's losses by its first one.
+        meta_seeds: optimizers that are meta-trained.
+        evaluations: times the held-out loss is taken in the course of meta-training.
+        evaluation_runs: problems it is taken over.
+        snapshots: states of meta-training that are kept, evenly spread; the last is the end.
+    """
+
+    task: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    optimizer: Mapping[str, Any] = field(default_factory=dict)
+    estimator: Mapping[str, Any] = field(default_factory=dict)
+    horizon: int = 200
+    truncation: int = 20
+    num_tasks: int = 1
+    meta_steps: int = 1000
+    meta_learning_rate: float = 1e-3
+    decay_steps: int | None = None
+    clip: float | None = None
+    l2: float | None = None
+    relative: bool = False
+    meta_seeds: int = 3
+    evaluations: int = 50
+    evaluation_runs: int = 4
+    snapshots: int = 1
+
+    def meta_optimizer(self, weight_decay: float | None = None) -> OptimizerModule:
+        """Adam, with those of clipping, decay of the rate and L2 that the recipe asks for.
+
+        All numbers are arrays: recipes that ask for the same share one compiled program, whatever
+        their numbers, and so do all weight decays.
+
+        Args:
+            weight_decay: of matrices alone, apart from the gradient as in AdamW, as a multiple of
+                the rate.
+        """
+        numbers = {
+            "learning_rate": self.meta_learning_rate,
+            "decay_steps": self.decay_steps,
+            "clip": self.clip,
+            "l2": self.l2,
+            "weight_decay": weight_decay,
+        }
+        arrays = {
+            name: jnp.asarray(value, jnp.float32)
+            for name, value in numbers.items()
+            if value is not None
+        }
+        return optimizers.OptaxOptimizer(_clipped_adam, arrays, "clipped-adam")
+
+
+def _clipped_adam(
+    learning_rate: Float[Array, ""],
+    decay_steps: Float[Array, ""] | None = None,
+    clip: Float[Array, ""] | None = None,
+    l2: Float[Array, ""] | None = None,
+    weight_decay: Float[Array, ""] | None = None,
+) -> optax.GradientTransformation:
+    # Only what is asked for: even a factor of 1 changes how XLA rounds.
+    chain = []
+    if clip is not None:
+        chain.append(
+            optax.stateless_with_tree_map(lambda grad, _: _clipped(jnp.asarray(grad), clip))
+        )
+    if l2 is not None:
+        chain.append(optax.add_decayed_weights(l2))
+    schedule = learning_rate if decay_steps is None else _stairs(learning_rate, decay_steps)
+    if weight_decay is None:
+        chain.append(optax.adam(schedule))
+    else:
+        chain.append(optax.adamw(schedule, weight_decay=weight_decay, mask=_matrices))
+    return optax.chain(*chain)
+
+
+def _clipped(grad: Array, clip: Float[Array, ""]) -> Array:
+    # Of NaN there is none, since the trainer skips such gradients.
+    return jnp.clip(jnp.where(jnp.isnan(grad), 0.0, grad), -clip, clip)
+
+
+def _stairs(learning_rate: Float[Array, ""], decay_steps: Float[Array, ""]) -> optax.Schedule:
+    return lambda count: learning_rate * DECAY ** jnp.floor(jnp.asarray(count) / decay_steps)
+
+
+def _matrices(meta_params: PyTree[Array]) -> PyTree[bool]:
+    """The network's weights; its biases and the decays of its averages have lower rank."""
+    return jax.tree.map(lambda leaf: leaf.ndim == 2, meta_params)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The counts of one scale; a paper adds those of what it measures.
+
+    Args:
+        name: "smoke", "laptop", "paper", or your own.
+        recipes: of meta-training, by the paper's short names of the tasks. What is not there is
+            not measured.
+    """
+
+    name: str
+    recipes: Mapping[str, Recipe]
+
+    @property
+    def num_tasks(self) -> int:
+        """The largest number of problems a meta-gradient, which devices can share."""
+        return max(recipe.num_tasks for recipe in self.recipes.values())
+
+
+Counts = TypeVar("Counts", bound=Scale)
+
+
+@dataclass(frozen=True)
+class Setting(Generic[Counts]):
+    """What all parts of one reproduction share.
+
+    Args:
+        scale: the counts.
+        seed: of everything random.
+        data_dir: where datasets lie; not part of any configuration, since data are checked.
+        devices: local devices to spread meta-training's problems over; results differ by rounding.
+    """
+
+    scale: Counts
+    seed: int = 0
+    data_dir: Path | None = None
+    devices: int = 1
+
+    @property
+    def data_options(self) -> dict[str, Any]:
+        """The options of every task on a dataset.
+
+        Nothing is held out for validation: what is meta-trained is judged on its training loss.
+        """
+        options: dict[str, Any] = {"validation_size": 0}
+        return options if self.data_dir is None else options | {"data_dir": self.data_dir}
+
+    def recipe(self, name: str) -> Recipe:
+        """The numbers of a task."""
+        return self.scale.recipes[name]
+
+    def distribution(self, name: str) -> tasks.TaskDistribution:
+        """The problems of a task; a single one is a distribution of itself."""
+        recipe = self.recipe(name)
+        known = tasks.REGISTRY[recipe.task].known(self.data_options)
+        return tasks.as_distribution(tasks.get(recipe.task, **known | dict(recipe.options)))
+
+    def task(self, name: str) -> tasks.Task:
+        """The task itself, where there is a single one."""
+        recipe = self.recipe(name)
+        known = tasks.REGISTRY[recipe.task].known(self.data_options)
+        task = tasks.get(recipe.task, **known | dict(recipe.options))
+        if not isinstance(task, tasks.Task):
+            raise InvalidValueError(
+                f"{recipe.task} is a distribution of tasks, and one task is needed; take "
+                "`setting.distribution`."
+            )
+        return task
+
+    def described(self, name: str, **values: Any) -> dict[str, Any]:
+        """The configuration of a part on a task, for its description."""
+        recipe = self.recipe(name)
+        problem = {"task": recipe.task, "options": dict(recipe.options)}
+        return problem | {"seed": self.seed, "horizon": recipe.horizon, **values}
