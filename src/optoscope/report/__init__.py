@@ -22,7 +22,8 @@ from optoscope.report._records import (
     read_run,
 )
 from optoscope.report._search import search
-from optoscope.report._summary import endurance, sentence, table
+from optoscope.report._summary import endurance, sentence
+from optoscope.report._table import table
 
 __all__ = [
     "FIGURES",

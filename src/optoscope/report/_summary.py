@@ -1,17 +1,13 @@
-"""The results in words: one sentence, and one table for the terminal and the page."""
+"""The results in words: one sentence, and the content of a table."""
 
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from optoscope._core.inference import Estimate
 from optoscope.report._records import Comparison, OptimizerResult, Results
-
-if TYPE_CHECKING:
-    from optoscope.report._terminal import ResultsTable
-
 
 # What runs may give back of their gain before it counts as a rise: batches differ.
 _NOISE = 0.01
@@ -168,26 +164,6 @@ def _notes(results: Results) -> tuple[str, ...]:
             notes.append(f"{name}: {optimizer.diverged} of {results.num_runs} runs diverged.")
         notes += [f"{name}: {warning}" for warning in optimizer.warnings]
     return tuple(notes)
-
-
-def table(results: Results | Mapping[str, Any]) -> "ResultsTable":
-    """The results as a table for the terminal, the best of each column in bold.
-
-    Args:
-        results: what `read_run` found, or the content of `results.json`.
-
-    Returns:
-        A rich renderable that fits itself to the terminal; print it with `rich.print` or a
-        `rich.console.Console`.
-
-    Raises:
-        FileFormatError: a mapping is given that is not the content of a results file.
-
-    """
-    # Rich is only needed by who prints.
-    from optoscope.report._terminal import ResultsTable
-
-    return ResultsTable(summarise(results))
 
 
 def sentence(results: Results | Mapping[str, Any]) -> str:

@@ -1,0 +1,30 @@
+"""The table of results, as something that the terminal can print."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from optoscope.report._records import Results
+from optoscope.report._summary import summarise
+
+if TYPE_CHECKING:
+    from optoscope.report._terminal import ResultsTable
+
+
+def table(results: Results | Mapping[str, Any]) -> "ResultsTable":
+    """The results as a table for the terminal, the best of each column in bold.
+
+    Args:
+        results: what `read_run` found, or the content of `results.json`.
+
+    Returns:
+        A rich renderable that fits itself to the terminal; print it with `rich.print` or a
+        `rich.console.Console`.
+
+    Raises:
+        FileFormatError: a mapping is given that is not the content of a results file.
+
+    """
+    # Rich is only needed by who prints.
+    from optoscope.report._terminal import ResultsTable
+
+    return ResultsTable(summarise(results))
