@@ -1,5 +1,7 @@
 """Parts are computed once, and again exactly when something they depend on has changed."""
 
+import dataclasses
+import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from optoscope.papers import _parts
+from optoscope.papers import reverse_engineering as paper
 from optoscope.papers._parts import Arrays, Part, Store, Workspace
 
 
@@ -145,3 +149,50 @@ def test_the_first_failure_is_reported_and_nothing_more_begins(tmp_path: Path):
     with pytest.raises(ValueError, match="broken part"):
         Store(tmp_path).get_all([slow("a", events, broken), slow("b", events, broken)], at_once=2)
     assert events == []
+
+
+def test_a_finished_part_of_another_version_is_not_reused_and_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    first = Store(tmp_path)
+    first.get(doubled(source()))
+    assert first.outdated([doubled(source())]) == ()
+    monkeypatch.setattr(_parts, "NUMERICS", _parts.NUMERICS + 1)
+    store = Store(tmp_path)
+    assert set(store.outdated([doubled(source())])) == {"source", "doubled"}
+    store.get(doubled(source()))
+    assert store.computed == ["source", "doubled"]
+    assert Store(tmp_path).outdated([doubled(source())]) == ()
+
+
+def test_a_part_has_a_version_of_its_own(tmp_path: Path):
+    Store(tmp_path).get(source())
+    changed = dataclasses.replace(source(), version=2)
+    store = Store(tmp_path)
+    assert store.outdated([changed]) == ("source",)
+    # Another configuration is another part, not an outdated one.
+    assert store.outdated([source(5)]) == ()
+    store.get(changed)
+    assert store.computed == ["source"]
+
+
+def test_parts_from_before_there_were_versions_are_outdated(tmp_path: Path):
+    Store(tmp_path).get(source())
+    path = tmp_path / "records" / "source.json"
+    described = json.loads(path.read_text())
+    del described["numerics"]
+    path.write_text(json.dumps(described))
+    assert Store(tmp_path).outdated([source()]) == ("source",)
+
+
+def test_a_reproduction_warns_of_them_or_tells_who_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    paper.reproduce("2", "smoke", tmp_path)
+    monkeypatch.setattr(_parts, "NUMERICS", _parts.NUMERICS + 1)
+    told: list = []
+    with pytest.warns(UserWarning, match="numerics have changed: known-updates"):
+        assert paper.reproduce("2", "smoke", tmp_path).computed == ("known-updates",)
+    monkeypatch.setattr(_parts, "NUMERICS", _parts.NUMERICS + 1)
+    paper.reproduce("2", "smoke", tmp_path, on_outdated=told.append)
+    assert told == [("known-updates",)]

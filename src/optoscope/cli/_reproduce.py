@@ -87,6 +87,7 @@ class Reproduce(RunCommand):
                     devices=devices,
                     at_once=at_once,
                     on_plan=_show_plan,
+                    on_outdated=_show_outdated,
                     on_progress=show,
                 )
             except KeyboardInterrupt:
@@ -142,6 +143,12 @@ def _show_plan(missing: Mapping[str, Sequence[str]]) -> None:
         named = ", ".join(parts[:_NAMED])
         more = len(parts) - _NAMED
         console.print(f"  {figure} needs {named}{f' and {more} more' if more > 0 else ''}")
+
+
+def _show_outdated(names: Sequence[str]) -> None:
+    from optoscope.papers._paper import outdated_words
+
+    console.print(f"  {outdated_words(names)}")
 
 
 def _show(result: "Reproduction") -> None:

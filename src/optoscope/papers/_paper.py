@@ -1,5 +1,6 @@
 """A paper as data, and the one function that measures its figures and judges its claims."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,9 @@ from optoscope.papers._parts import Part, Progress, Store
 
 # For figures, the parts that they need and that are not there yet.
 Plan = Mapping[str, tuple[str, ...]]
+
+# Parts that a message names.
+_NAMED = 6
 
 
 @dataclass(frozen=True)
@@ -147,6 +151,7 @@ class Paper:
         devices: int = 1,
         at_once: int = 1,
         on_plan: Callable[[Plan], None] | None = None,
+        on_outdated: Callable[[Sequence[str]], None] | None = None,
         on_progress: Progress | None = None,
     ) -> Reproduction:
         """Measures figures, judges their claims, draws them and writes the page.
@@ -165,6 +170,8 @@ class Paper:
             at_once: parts to compute at the same time, in threads: worth it where compiling is
                 most of the work, but an interruption waits for all that have begun.
             on_plan: called once, with what is `missing`.
+            on_outdated: called with the finished parts that are computed again since the
+                library's numerics have changed, if there are any; a warning, if not given.
             on_progress: called with (part, done, in all).
 
         Raises:
@@ -183,6 +190,9 @@ class Paper:
         if on_plan is not None:
             on_plan(self.missing(keys, setting, store))
         parts = {part.name: part for key in keys for part in self.figures[key].parts(setting)}
+        outdated = store.outdated(parts.values())
+        if outdated:
+            (on_outdated or _warn)(outdated)
         records = store.get_all(parts.values(), at_once)
         claims = [
             entry
@@ -192,3 +202,23 @@ class Paper:
         ]
         write_json(directory / "claims.json", claims)
         return Reproduction(report.render(directory), claims, tuple(store.computed))
+
+
+def outdated_words(names: Sequence[str]) -> str:
+    """Says that parts are computed again, and why.
+
+    Example:
+        >>> outdated_words(["lion-sgd"])
+        "1 finished part is computed again, since the library's numerics have changed: lion-sgd"
+    """
+    count, named = len(names), ", ".join(names[:_NAMED])
+    parts = "part is" if count == 1 else "parts are"
+    more = f" and {count - _NAMED} more" if count > _NAMED else ""
+    return (
+        f"{count} finished {parts} computed again, since the library's numerics have changed: "
+        f"{named}{more}"
+    )
+
+
+def _warn(names: Sequence[str]) -> None:
+    warnings.warn(outdated_words(names), stacklevel=3)

@@ -18,6 +18,11 @@ from optoscope._core.locks import locked
 from optoscope._core.programs import forget_programs
 from optoscope._core.records import save_records
 
+# The version of the library's numerics. Raise it with every line of the changelog that is tagged
+# [Numerics], in the same commit: finished parts of papers are then computed again, not mixed with
+# new ones. What changes the numbers of one kind of part alone raises that part's own `version`.
+NUMERICS = 1
+
 Arrays = Mapping[str, np.ndarray]
 Progress = Callable[[str, int, int], None]
 
@@ -62,6 +67,8 @@ class Part:
         needs: the parts whose arrays it takes.
         programs: parts with the same name here run the same compiled programs; never two of them
             at once, so that the second finds them compiled. Nothing is said by an empty one.
+        version: of what `compute` does, raised when it gives other numbers for the same
+            configuration.
     """
 
     name: str
@@ -69,11 +76,17 @@ class Part:
     compute: Callable[[Mapping[str, Arrays], Workspace], Arrays]
     needs: tuple["Part", ...] = ()
     programs: str = ""
+    version: int = 1
 
     def description(self) -> dict[str, Any]:
         """Equal for two parts exactly if they compute the same, needed parts included."""
         needs = {part.name: _digest(part.description()) for part in self.needs}
-        described = {"part": self.name, "configuration": self.configuration, "needs": needs}
+        described = {
+            "part": self.name,
+            "numerics": [NUMERICS, self.version],
+            "configuration": self.configuration,
+            "needs": needs,
+        }
         return json.loads(json.dumps(described))
 
 
@@ -160,6 +173,26 @@ class Store:
         for part in parts:
             self._add_missing(part, missing)
         return missing
+
+    def outdated(self, parts: Iterable[Part]) -> tuple[str, ...]:
+        """Those that are finished, but with another version of the numerics.
+
+        They are among the `missing`.
+        """
+        return tuple(
+            name
+            for name, part in self.missing(parts).items()
+            if self._numerics(name) not in (None, part.description()["numerics"])
+        )
+
+    def _numerics(self, name: str) -> Any:
+        """The version of the numerics that a finished part was computed with, or None."""
+        try:
+            described = read_json(self.directory / "records" / f"{name}.json")
+            # Before there were versions there was the first one.
+            return described.get("numerics", [0, 0])
+        except (RunDirectoryError, AttributeError):
+            return None
 
     def _add_missing(self, part: Part, missing: dict[str, Part]) -> None:
         """Adds the part and what it needs, unless they are there."""
