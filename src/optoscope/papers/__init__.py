@@ -6,9 +6,10 @@ from, and `Claim`s, which say what is measured and what would count as holding. 
 
 from optoscope.papers import reverse_engineering, stability, symmetry_and_noise
 from optoscope.papers._claims import Claim, measures
+from optoscope.papers._meta_trained import MetaTraining, all_learned, learned, load_learned
 from optoscope.papers._paper import Figure, Paper, Reproduction
 from optoscope.papers._parts import Arrays, Part, Workspace
-from optoscope.papers._setting import Setting
+from optoscope.papers._recipe import Recipe, Scale, Setting
 
 PAPERS: dict[str, Paper] = {
     paper.letter: paper
@@ -20,11 +21,17 @@ __all__ = [
     "Arrays",
     "Claim",
     "Figure",
+    "MetaTraining",
     "Paper",
     "Part",
+    "Recipe",
     "Reproduction",
+    "Scale",
     "Setting",
     "Workspace",
+    "all_learned",
+    "learned",
+    "load_learned",
     "measures",
     "reverse_engineering",
     "stability",

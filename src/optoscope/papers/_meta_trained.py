@@ -156,7 +156,7 @@ def load_snapshots(arrays: Arrays, training: MetaTraining) -> list[OptimizerModu
     """The optimizers of the snapshots, from the arrays of `learned`."""
     stacked = _under(arrays, "snapshots/")
     return [
-        _restored(training, {key: values[index] for key, values in stacked.items()})
+        _restored(training, {key: np.asarray(one[index]) for key, one in stacked.items()})
         for index in range(len(stacked["steps"]))
     ]
 

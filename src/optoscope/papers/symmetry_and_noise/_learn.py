@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from optoscope import bench, meta, optimizers, tasks
-from optoscope._core.keys import new_key, stream
+from optoscope._core.keys import stream
 from optoscope.analysis.symmetry import SymmetryPenalty
 from optoscope.bench._comparison import search_arrays
 from optoscope.optimizers import Optimizer
