@@ -1,4 +1,7 @@
+import asyncio
 import re
+import subprocess
+import sys
 import warnings
 
 import jax
@@ -8,6 +11,7 @@ import pytest
 
 from optoscope._core.errors import RunDirectoryError
 from optoscope.meta import Checkpoints
+from optoscope.meta._event_loops import finishing_event_loops
 
 
 def tree(seed=0):
@@ -142,3 +146,54 @@ def test_a_directory_that_cannot_be_made_is_one_message(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(RunDirectoryError, match="cannot write checkpoints"):
         Checkpoints(tmp_path / "file" / "checkpoints")
+
+
+_DAMAGED = """
+import sys, warnings
+from pathlib import Path
+import jax.numpy as jnp
+import numpy as np
+from optoscope.meta import Checkpoints
+warnings.simplefilter("ignore")
+place = Path(sys.argv[1])
+tree = {str(i): jnp.asarray(np.random.default_rng(i).normal(size=(50, 50))) for i in range(40)}
+for step in (1, 2):
+    Checkpoints(place).save(step, tree, {})
+# Most arrays can still be read, and are being read when the first one fails.
+for file in sorted((place / "2").rglob("*")):
+    if file.is_file() and file.stat().st_size > 5000:
+        file.write_bytes(bytes(file.stat().st_size))
+step, _, _ = Checkpoints(place).restore(tree)
+print(step)
+"""
+
+
+def test_a_damaged_checkpoint_is_passed_over_without_a_word_from_orbax(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", _DAMAGED, str(tmp_path)], capture_output=True, text=True
+    )
+    assert (done.stdout, done.returncode) == ("1\n", 0), done.stderr
+    assert done.stderr == ""
+
+
+def test_a_loop_that_finishes_closes_after_its_tasks():
+    ended = []
+
+    async def slow():
+        await asyncio.sleep(0.05)
+        ended.append("slow")
+
+    async def fails():
+        raise ValueError("broken")
+
+    async def both():
+        await asyncio.gather(slow(), fails())
+
+    with finishing_event_loops():
+        loop = asyncio.new_event_loop()
+        with pytest.raises(ValueError, match="broken"):
+            loop.run_until_complete(both())
+        assert ended == []
+        loop.close()
+    assert ended == ["slow"]
+    assert type(asyncio.new_event_loop()) is not type(loop)

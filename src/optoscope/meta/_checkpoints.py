@@ -17,6 +17,7 @@ from optoscope._core.errors import RunDirectoryError
 from optoscope._core.keys import key_numbers, with_numbers
 from optoscope._core.processes import is_first, wait_for_all, whole
 from optoscope._core.trees import digest, num_bytes
+from optoscope.meta._event_loops import finishing_event_loops
 
 # Orbax' own files and the blocks they are rounded up to.
 _OVERHEAD_BYTES = 200_000
@@ -55,7 +56,8 @@ class Checkpoints:
             )
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            self._manager = orbax.CheckpointManager(self.directory, options=options)
+            with _quiet_orbax():
+                self._manager = orbax.CheckpointManager(self.directory, options=options)
         except OSError as error:
             raise RunDirectoryError(f"cannot write checkpoints to {directory}: {error}.") from error
 
@@ -124,7 +126,7 @@ class Checkpoints:
         given, like = like, whole(jax.tree.map(key_numbers, like))
         for step in steps:
             try:
-                with _quiet_orbax():
+                with _quiet_orbax(), finishing_event_loops():
                     tree, info = self._read(step, like)
             except RunDirectoryError:
                 raise

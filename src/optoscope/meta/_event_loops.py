@@ -1,0 +1,38 @@
+"""Event loops that finish what they have begun before they close."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class _FinishingLoop(asyncio.SelectorEventLoop):
+    """Closes when every task has ended, with a result or an error.
+
+    Orbax reads the arrays of a checkpoint as tasks of one loop, and closes it as soon as one of
+    them fails: the others then report to a loop that is gone, "Event loop is closed" on the
+    screen, from a thread where nobody can catch it.
+    """
+
+    def close(self) -> None:
+        """Waits for all tasks, whose errors say nothing new, and closes."""
+        if not self.is_closed() and not self.is_running():
+            tasks = asyncio.all_tasks(self)
+            if tasks:
+                self.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        super().close()
+
+
+class _Policy(asyncio.DefaultEventLoopPolicy):
+    def new_event_loop(self) -> asyncio.AbstractEventLoop:
+        return _FinishingLoop()
+
+
+@contextmanager
+def finishing_event_loops() -> Iterator[None]:
+    """Every event loop that is made inside of the block finishes its tasks before it closes."""
+    before = asyncio.get_event_loop_policy()
+    asyncio.set_event_loop_policy(_Policy())
+    try:
+        yield
+    finally:
+        asyncio.set_event_loop_policy(before)
