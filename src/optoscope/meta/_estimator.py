@@ -41,12 +41,14 @@ class Worker(eqx.Module):
         params: inner parameters.
         optimizer_state: the optimizer's state.
         step: steps taken on this task.
+        model_state: what the model keeps besides its parameters; () for most.
     """
 
     task_key: Array
     params: PyTree[Array]
     optimizer_state: PyTree[Array]
     step: Int[Array, ""]
+    model_state: PyTree[Array] = eqx.field(default=(), kw_only=True)
 
 
 class Estimator(eqx.Module):

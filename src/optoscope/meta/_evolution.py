@@ -14,7 +14,7 @@ from optoscope._core.trees import select
 from optoscope.meta._objective import Objective
 from optoscope.tasks import TaskDistribution
 from optoscope.training import InnerState, inner_step
-from optoscope.training._step import draw_batches
+from optoscope.training._step import draw_batches, initial_model_state
 
 Horizon = int | tuple[int, int]
 
@@ -67,7 +67,8 @@ class Life(eqx.Module):
     Args:
         task_key: draws the problem again.
         varying: the problem's leaves that differ between draws.
-        inner: parameters and optimizer states with a leading axis of signs; one step count.
+        inner: parameters, optimizer states and model states with a leading axis of signs; one
+            step count.
         horizon: steps before the next problem begins.
         restarts: how often that happened in this unroll.
     """
@@ -133,10 +134,12 @@ class PerturbedRuns:
         task_key, init_key, horizon_key = jax.random.split(key, 3)
         task_key = jax.random.key_data(task_key)
         varying, shared = self._sample(task_key)
-        start = eqx.combine(varying, shared).init(init_key)
-        params = self.for_every_sign(start)
+        task = eqx.combine(varying, shared)
+        params, model_state = self.for_every_sign(
+            (task.init(init_key), initial_model_state(task, init_key))
+        )
         zero = jnp.zeros((), jnp.int32)
-        inner = InnerState(params, self.initial_states(params), zero)
+        inner = InnerState(params, self.initial_states(params), zero, model_state=model_state)
         return Life(task_key, varying, inner, draw_horizon(horizon_key, self.horizon), zero)
 
     def resume(self, task_key: Array, inner: InnerState, horizon: Int[Array, ""]) -> Life:
@@ -145,7 +148,7 @@ class PerturbedRuns:
         So a learned initial state is perturbed, and learned, too.
         """
         states = select(inner.step == 0, self.initial_states(inner.params), inner.optimizer_state)
-        inner = InnerState(inner.params, states, inner.step)
+        inner = eqx.tree_at(lambda a: a.optimizer_state, inner, states)
         varying, _ = self._sample(task_key)
         return Life(task_key, varying, inner, horizon, jnp.zeros((), jnp.int32))
 
@@ -170,22 +173,19 @@ class PerturbedRuns:
     ) -> tuple[Life, tuple[Array, Array]]:
         task = eqx.combine(life.varying, shared)
 
-        def one(
-            meta_params: PyTree[Array], params: PyTree[Array], state: PyTree[Array]
-        ) -> tuple[PyTree[Array], PyTree[Array], tuple[Array, Array]]:
-            optimizer = eqx.combine(meta_params, self.rest)
-            inner = InnerState(params, state, life.inner.step)
-            after, record = inner_step(task, optimizer, inner, draw=draw)
-            return (
-                after.params,
-                after.optimizer_state,
-                (record.loss, self.objective.penalty(record)),
-            )
+        # All signs are at the same step.
+        moving = life.inner.params, life.inner.optimizer_state, life.inner.model_state
 
-        params, states, values = jax.vmap(one)(
-            self.meta_params, life.inner.params, life.inner.optimizer_state
-        )
-        inner = InnerState(params, states, life.inner.step + 1)
+        def one(meta_params: PyTree[Array], moving: PyTree[Array]) -> tuple[PyTree[Array], tuple]:
+            optimizer = eqx.combine(meta_params, self.rest)
+            params, state, model_state = moving
+            inner = InnerState(params, state, life.inner.step, model_state=model_state)
+            after, record = inner_step(task, optimizer, inner, draw=draw)
+            values = record.loss, self.objective.penalty(record)
+            return (after.params, after.optimizer_state, after.model_state), values
+
+        (params, states, model_states), values = jax.vmap(one)(self.meta_params, moving)
+        inner = InnerState(params, states, life.inner.step + 1, model_state=model_states)
         return eqx.tree_at(lambda a: a.inner, life, inner), values
 
     def unroll(self, life: Life, key: PRNGKeyArray, num_steps: int) -> tuple[Unrolled, Life]:

@@ -21,6 +21,7 @@ from optoscope.meta._objective import Objective
 from optoscope.optimizers import Optimizer
 from optoscope.tasks import TaskDistribution
 from optoscope.training import InnerState, run_keys
+from optoscope.training._step import initial_model_state
 
 
 class TruncatedBackprop(Estimator):
@@ -76,12 +77,19 @@ class TruncatedBackprop(Estimator):
 
         def one(key: PRNGKeyArray) -> Worker:
             task_key, init_key, step_key = jax.random.split(key, 3)
-            params = self.tasks.sample(task_key).init(init_key)
+            task = self.tasks.sample(task_key)
+            params = task.init(init_key)
             step = jnp.zeros((), jnp.int32)
             if self.stagger:
                 unrolls = -(-self.horizon // self.truncation)
                 step = self.truncation * jax.random.randint(step_key, (), 0, unrolls)
-            return Worker(jax.random.key_data(task_key), params, optimizer.init(params), step)
+            return Worker(
+                jax.random.key_data(task_key),
+                params,
+                optimizer.init(params),
+                step,
+                model_state=initial_model_state(task, init_key),
+            )
 
         return jax.vmap(one)(run_keys(key, self.num_tasks))
 
@@ -93,7 +101,11 @@ class TruncatedBackprop(Estimator):
         ended = worker.step >= self.horizon
         kept_key = jnp.where(ended, jax.random.key_data(task_key), worker.task_key)
         task = tasks.sample(from_data(kept_key))
-        params = select(ended, task.init(init_key), worker.params)
+        params, model_state = select(
+            ended,
+            (task.init(init_key), initial_model_state(task, init_key)),
+            (worker.params, worker.model_state),
+        )
         # A worker's first state is the optimizer's own, so that a learned initial state is learned.
         fresh = ended | (worker.step == 0)
         state = select(fresh, optimizer.init(params), worker.optimizer_state)
@@ -101,7 +113,7 @@ class TruncatedBackprop(Estimator):
         unrolled = unroll(
             task,
             optimizer,
-            InnerState(params, state, first),
+            InnerState(params, state, first, model_state=model_state),
             self.truncation,
             batch_key,
             objective=self.objective,
@@ -117,7 +129,13 @@ class TruncatedBackprop(Estimator):
             losses, unrolled.penalties, jnp.minimum(steps, self.horizon - 1), inside
         )
         mean = jnp.sum(jnp.where(inside, losses, 0.0)) / jnp.sum(inside)
-        worker = Worker(kept_key, inner.params, inner.optimizer_state, inner.step)
+        worker = Worker(
+            kept_key,
+            inner.params,
+            inner.optimizer_state,
+            inner.step,
+            model_state=inner.model_state,
+        )
         return loss, TaskOutcome(mean, inner.params, worker)
 
     def estimate(

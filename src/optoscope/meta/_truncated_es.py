@@ -17,6 +17,7 @@ from optoscope.meta._evolution_strategy import EvolutionStrategy, Sums
 from optoscope.optimizers import Optimizer
 from optoscope.tasks import TaskDistribution
 from optoscope.training import InnerState
+from optoscope.training._step import initial_model_state
 
 
 class Particle(Worker):
@@ -64,9 +65,11 @@ class TruncatedStrategy(EvolutionStrategy):
     def first(self, tasks: TaskDistribution, optimizer: Optimizer, key: PRNGKeyArray) -> Worker:
         """A particle at step 0 of its first life, which `stagger` cuts short."""
         task_key, init_key, horizon_key, cut_key = jax.random.split(key, 4)
-        start = tasks.sample(task_key).init(init_key)
-        params, states = jax.tree.map(
-            lambda leaf: jnp.stack([leaf] * len(self.kept)), (start, optimizer.init(start))
+        task = tasks.sample(task_key)
+        start = task.init(init_key)
+        params, states, model_states = jax.tree.map(
+            lambda leaf: jnp.stack([leaf] * len(self.kept)),
+            (start, optimizer.init(start), initial_model_state(task, init_key)),
         )
         horizon = draw_horizon(horizon_key, self.horizon)
         if self.stagger:
@@ -81,6 +84,7 @@ class TruncatedStrategy(EvolutionStrategy):
             jnp.zeros((), jnp.int32),
             horizon,
             sum_of_noise,
+            model_state=model_states,
         )
 
     def advance(
@@ -88,11 +92,12 @@ class TruncatedStrategy(EvolutionStrategy):
     ) -> tuple[Sums, Worker]:
         """One truncation of a pair."""
         assert isinstance(worker, Particle)
-        params, states = jax.tree.map(
+        params, states, model_states = jax.tree.map(
             lambda leaf: jnp.broadcast_to(leaf, (len(self.signs), *leaf.shape[1:])),
-            (worker.params, worker.optimizer_state),
+            (worker.params, worker.optimizer_state, worker.model_state),
         )
-        life = runs.resume(worker.task_key, InnerState(params, states, worker.step), worker.horizon)
+        inner = InnerState(params, states, worker.step, model_state=model_states)
+        life = runs.resume(worker.task_key, inner, worker.horizon)
         unrolled, life = runs.unroll(life, key, self.truncation)
         terms = self.objective.step_terms(
             unrolled.losses[:2], unrolled.penalties[:2], unrolled.steps
@@ -121,12 +126,21 @@ class TruncatedStrategy(EvolutionStrategy):
             broken,
         )
         kept = jnp.array(self.kept)
-        params, states = jax.tree.map(
-            lambda leaf: leaf[kept], (life.inner.params, life.inner.optimizer_state)
+        params, states, model_states = jax.tree.map(
+            lambda leaf: leaf[kept],
+            (life.inner.params, life.inner.optimizer_state, life.inner.model_state),
         )
         # A life that broke is over; the next one begins with the next truncation's first step.
         step = jnp.where(broken, life.horizon, life.inner.step)
-        return sums, Particle(life.task_key, params, states, step, life.horizon, perturbation)
+        return sums, Particle(
+            life.task_key,
+            params,
+            states,
+            step,
+            life.horizon,
+            perturbation,
+            model_state=model_states,
+        )
 
 
 class TruncatedES(TruncatedStrategy):

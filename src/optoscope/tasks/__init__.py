@@ -12,6 +12,7 @@ from optoscope.tasks._classification import (
 from optoscope.tasks._cnn import CNN
 from optoscope.tasks._cnn_symmetries import cnn_symmetries
 from optoscope.tasks._es_gradient import ESGradient, es_gradient
+from optoscope.tasks._functions import FunctionTask, from_functions
 from optoscope.tasks._language_model import (
     LanguageModel,
     recurrent_language_model,
@@ -25,6 +26,7 @@ from optoscope.tasks._registry import REGISTRY, TaskEntry, get, names
 from optoscope.tasks._reparametrized import Reparametrized, ReparametrizedTasks, reparametrized
 from optoscope.tasks._residual import ResidualNetwork
 from optoscope.tasks._rosenbrock import Rosenbrock
+from optoscope.tasks._streams import Stream
 from optoscope.tasks._symmetries import Symmetry, from_action, join, rescale, scale, translation
 from optoscope.tasks._torch import TorchTask, from_torch
 from optoscope.tasks._transformer import Transformer
@@ -39,6 +41,7 @@ __all__ = [
     "Autoencoder",
     "Classification",
     "ESGradient",
+    "FunctionTask",
     "LabelledBatch",
     "LanguageModel",
     "LeastSquares",
@@ -49,6 +52,7 @@ __all__ = [
     "ReparametrizedTasks",
     "ResidualNetwork",
     "Rosenbrock",
+    "Stream",
     "Symmetry",
     "Task",
     "TaskDistribution",
@@ -63,6 +67,7 @@ __all__ = [
     "es_gradient",
     "fixed",
     "from_action",
+    "from_functions",
     "from_torch",
     "get",
     "join",

@@ -6,7 +6,7 @@ from typing import Any, cast
 import equinox as eqx
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from optoscope.tasks._contract import check_methods, is_distribution
+from optoscope.tasks._contract import check_batches, check_methods, is_distribution
 from optoscope.tasks._symmetries import Symmetry
 
 Params = PyTree[Array]
@@ -19,6 +19,11 @@ class Task(eqx.Module):
     Subclass it to add a task: `init`, `sample_batch` and `loss` are required, the rest is
     offered when it makes sense. Data are array leaves and batches are drawn by index, so that
     the whole inner loop compiles into one program.
+
+    A model that keeps something besides its parameters (batch statistics), or whose loss is
+    random (dropout), defines `init_state(key) -> state` and
+    `loss_with_state(params, state, batch, key) -> (loss, state)` too; the state is then threaded
+    from step to step, and no optimizer touches it. See `tasks.from_functions`.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -58,6 +63,16 @@ class Task(eqx.Module):
     def gather(self, draw: PyTree[Array]) -> Batch:
         """The batch that `draw` stands for: `gather(draw(key))` is `sample_batch(key)`."""
         return self.sample_batch(draw)
+
+    def validate(self, params: Params, state: PyTree[Array] = ()) -> dict[str, Float[Array, ""]]:
+        """Numbers measured on data that are not trained on, by name; "loss" is the loss there.
+
+        Args:
+            params: what to measure.
+            state: the model state, of a task that has one.
+        """
+        del params, state
+        return {}
 
     def accuracy(self, params: Params, split: str = "test") -> Float[Array, ""] | None:
         """The share of correct predictions on a whole split, or None where that has no meaning."""
@@ -108,9 +123,11 @@ def fixed(task: Task) -> TaskDistribution:
     """The distribution that always draws `task`.
 
     Raises:
-        InvalidValueError: an object that is no task; the message says what a task must give.
+        InvalidValueError: an object that is no task, or batches that are read from an iterator,
+            of which a compiled program would hold one; the message says what a task must give.
     """
     check_methods(task)
+    check_batches(task)
     return _Fixed(task)
 
 

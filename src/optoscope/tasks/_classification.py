@@ -84,6 +84,13 @@ class Classification(Task):
             return None
         return jnp.mean(jnp.argmax(self.network(params, data.inputs), axis=-1) == data.labels)
 
+    def validate(self, params: MLPParams, state: PyTree[Array] = ()) -> dict[str, Float[Array, ""]]:
+        """Loss and accuracy on the validation split; nothing where that is empty."""
+        del state
+        data = self.splits["validation"]
+        accuracy = self.accuracy(params, "validation")
+        return {} if accuracy is None else {"loss": self.loss(params, data), "accuracy": accuracy}
+
     def symmetries(self, params: PyTree) -> dict[str, Symmetry]:
         """Those of the network under the softmax; see `analysis.symmetry`."""
         del params

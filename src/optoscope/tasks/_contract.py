@@ -36,6 +36,36 @@ def check_task(task: Any) -> None:
     checked_loss(loss, task)
 
 
+def check_batches(task: Any) -> None:
+    """Raises InvalidValueError for batches that are read from an iterator when they are traced.
+
+    A compiled program would hold the one batch that was read while it was traced. Such a batch
+    consists of known numbers, whatever the key, and is another one the next time.
+    """
+    leaves = jax.tree.leaves(task)
+    if is_distribution(task) or any(isinstance(leaf, Tracer) for leaf in leaves):
+        return
+    if not all(isinstance(leaf, Array | np.ndarray | float | int) for leaf in leaves):
+        return
+    key = new_key(0)
+    jaxpr = jax.make_jaxpr(task.sample_batch)(key).jaxpr
+    drawn = set(jaxpr.invars)
+    for equation in jaxpr.eqns:
+        if any(not hasattr(v, "val") and v in drawn for v in equation.invars):
+            drawn.update(equation.outvars)
+    if any(not hasattr(v, "val") and v in drawn for v in jaxpr.outvars):
+        return
+    first, second = (jax.tree.leaves(task.sample_batch(key)) for _ in range(2))
+    if all(np.array_equal(a, b) for a, b in zip(first, second, strict=True)):
+        return
+    raise InvalidValueError(
+        f"{_name(task)}.sample_batch gives another batch each time it is called, whatever its key, "
+        "as `next(iterator)` does. It is called once, when the run is compiled, so that every step "
+        "would train on that one batch. Give data on the host to tasks.from_functions(init, loss, "
+        "batches), as a loader or a function of a seed that returns an iterator."
+    )
+
+
 def is_distribution(task: Any) -> bool:
     """Whether an object is a task distribution rather than a task."""
     is_task = all(callable(getattr(task, name, None)) for name in _METHODS)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import InvalidValueError
-from optoscope._core.keys import as_key
+from optoscope._core.keys import as_key, new_key
 from optoscope.optimizers import Optimizer, as_optax
 from optoscope.optimizers._base import extra_arguments
 from optoscope.tasks import Task
@@ -22,6 +22,7 @@ class InnerState(eqx.Module):
     params: PyTree[Array]
     optimizer_state: PyTree[Array]
     step: Int[Array, ""]
+    model_state: PyTree[Array] = eqx.field(default=(), kw_only=True)
 
 
 class StepRecord(eqx.Module):
@@ -35,6 +36,7 @@ class StepRecord(eqx.Module):
         updates: what the optimizer added to `params`.
         state: the optimizer's state before the update.
         loss: the loss at `params` on `batch`.
+        model_state: what the model keeps besides its parameters, before the step; () for most.
     """
 
     step: Int[Array, ""]
@@ -44,28 +46,83 @@ class StepRecord(eqx.Module):
     updates: PyTree[Array]
     state: PyTree[Array]
     loss: Float[Array, ""]
+    model_state: PyTree[Array] = eqx.field(default=(), kw_only=True)
+
+
+class StepDraw(eqx.Module):
+    """What is random of a step on a task whose loss takes a key.
+
+    Args:
+        batch: what of the batch is random.
+        loss_key: the loss's.
+    """
+
+    batch: PyTree[Array]
+    loss_key: Array
+
+
+def has_model_state(task: Task) -> bool:
+    """Whether the task's loss takes a model state and a key: it has `loss_with_state`."""
+    return hasattr(task, "loss_with_state")
 
 
 def initial_state(task: Task, optimizer: Optimizer, key: PRNGKeyArray) -> InnerState:
-    """Fresh parameters and optimizer state.
+    """Fresh parameters, model state and optimizer state.
 
     Raises:
         InvalidValueError: parameters that cannot be trained, or an object that is no optimizer.
     """
     check_methods(optimizer)
-    params = task.init(as_key(key))
+    key = as_key(key)
+    params = task.init(key)
     check_params(params, task)
-    return InnerState(params, optimizer.init(params), jnp.zeros((), jnp.int32))
+    model_state = initial_model_state(task, key)
+    return InnerState(
+        params, optimizer.init(params), jnp.zeros((), jnp.int32), model_state=model_state
+    )
+
+
+def initial_model_state(task: Task, key: PRNGKeyArray) -> PyTree[Array]:
+    """The model state that goes with `task.init(key)`; () for a task without one."""
+    if not has_model_state(task):
+        return ()
+    return task.init_state(key)  # type: ignore[attr-defined]
+
+
+def loss_at(task: Task, params: PyTree[Array], record: StepRecord) -> Float[Array, ""]:
+    """The loss of other parameters on a step's batch, in its model state.
+
+    A loss that takes a key is given a fixed one.
+    """
+    if not has_model_state(task):
+        return task.loss(params, record.batch)
+    with_state = task.loss_with_state  # type: ignore[attr-defined]
+    return with_state(params, record.model_state, record.batch, new_key(0))[0]
+
+
+def draw_step(task: Task, key: PRNGKeyArray, step: Int[Array, ""]) -> PyTree[Array]:
+    """What is random of a step, for `inner_step(draw=…)`: all of it follows from (key, step).
+
+    Of a task that has no `draw` (nothing but `init`, `sample_batch` and `loss` is needed) it is
+    the key fold_in(key, step) itself.
+    """
+    key = as_key(key)
+    step_key = jax.random.fold_in(key, step)
+    if hasattr(task, "draw_at"):
+        batch = task.draw_at(key, step)  # type: ignore[attr-defined]
+    else:
+        batch = task.draw(step_key) if hasattr(task, "draw") else step_key
+    return StepDraw(batch, _loss_key(step_key)) if has_model_state(task) else batch
+
+
+def _loss_key(step_key: PRNGKeyArray) -> PRNGKeyArray:
+    """The key of a loss; no other use of a step's key meets it."""
+    return jax.random.fold_in(step_key, 1)
 
 
 def draw_batches(task: Task, key: PRNGKeyArray, num_steps: int) -> PyTree[Array]:
-    """What is random of the batches of several steps, step i's from fold_in(key, i).
-
-    Of a task that has no `draw` (nothing but `init`, `sample_batch` and `loss` is needed) the
-    keys themselves.
-    """
-    keys = jax.vmap(lambda step: jax.random.fold_in(key, step))(jnp.arange(num_steps))
-    return jax.vmap(task.draw)(keys) if hasattr(task, "draw") else keys
+    """What is random of several steps, with a leading axis of steps."""
+    return jax.vmap(lambda step: draw_step(task, key, step))(jnp.arange(num_steps))
 
 
 def inner_step(
@@ -87,7 +144,7 @@ def inner_step(
         optimizer: any pair of `init` and `update`.
         inner: parameters, optimizer state and step.
         key: draws the batch; not needed where it is drawn already.
-        draw: what of the batch is random, `task.draw(key)`, where it is drawn already.
+        draw: what is random of the step, `draw_step(task, key, step)`, where it is drawn already.
         second_order: whether a meta-gradient also flows through the optimizer's input; without
             it the gradient is a constant to whoever differentiates this step.
 
@@ -95,17 +152,28 @@ def inner_step(
         InvalidValueError: neither a key nor a draw, a task that does not give what it must, or
             an optimizer whose update or next state is not as it must be.
     """
+    loss_key = None
+    if isinstance(draw, StepDraw):
+        draw, loss_key = draw.batch, draw.loss_key
     if draw is not None:
         batch = task.gather(draw) if hasattr(task, "gather") else task.sample_batch(draw)
     elif key is not None:
-        batch = task.sample_batch(as_key(key))
+        key = as_key(key)
+        batch, loss_key = task.sample_batch(key), _loss_key(key)
     else:
         raise InvalidValueError("a step needs a key to draw its batch with, or what is drawn.")
 
-    def value_fn(params: PyTree[Array]) -> Float[Array, ""]:
-        return checked_loss(task.loss(params, batch), task)
+    def loss_and_state(params: PyTree[Array]) -> tuple[Float[Array, ""], PyTree[Array]]:
+        if not has_model_state(task):
+            return checked_loss(task.loss(params, batch), task), ()
+        with_state = task.loss_with_state  # type: ignore[attr-defined]
+        loss, model_state = with_state(params, inner.model_state, batch, loss_key)
+        return checked_loss(loss, task), model_state
 
-    loss, grads = jax.value_and_grad(value_fn)(inner.params)
+    def value_fn(params: PyTree[Array]) -> Float[Array, ""]:
+        return loss_and_state(params)[0]
+
+    (loss, model_state), grads = jax.value_and_grad(loss_and_state, has_aux=True)(inner.params)
     value = loss
     if not second_order:
         grads, value = jax.lax.stop_gradient((grads, loss))
@@ -115,6 +183,13 @@ def inner_step(
     updates, state = checked_step(optimizer, result, inner.params, inner.optimizer_state)
     params = jax.tree.map(lambda p, u: p + u.astype(p.dtype), inner.params, updates)
     record = StepRecord(
-        inner.step, batch, inner.params, grads, updates, inner.optimizer_state, loss
+        inner.step,
+        batch,
+        inner.params,
+        grads,
+        updates,
+        inner.optimizer_state,
+        loss,
+        model_state=inner.model_state,
     )
-    return InnerState(params, state, inner.step + 1), record
+    return InnerState(params, state, inner.step + 1, model_state=model_state), record

@@ -20,7 +20,14 @@ from optoscope.tasks import Task, TaskDistribution, as_distribution
 from optoscope.training._memory import check_runs
 from optoscope.training._precision import low_precision, unmoved_share, warn_unmoved
 from optoscope.training._probes import Probe
-from optoscope.training._step import InnerState, StepRecord, initial_state, inner_step
+from optoscope.training._step import (
+    InnerState,
+    StepRecord,
+    draw_step,
+    initial_state,
+    inner_step,
+    loss_at,
+)
 
 
 class Trajectory(eqx.Module):
@@ -32,6 +39,7 @@ class Trajectory(eqx.Module):
             is evaluated elsewhere than where it steps (`optimizers.evaluation_params`) the
             losses and the final parameters are those of the point where it is evaluated.
         state: the final optimizer state, likewise.
+        model_state: the final model state, likewise; () for a task without one.
         records: for each probe its arrays, with leading axes (runs, measurements).
         measured_steps: for each probe the steps it was measured at.
     """
@@ -41,6 +49,7 @@ class Trajectory(eqx.Module):
     state: PyTree[Array]
     records: dict[str, PyTree[Array]]
     measured_steps: dict[str, tuple[int, ...]] = eqx.field(static=True)
+    model_state: PyTree[Array] = ()
 
 
 def run_keys(key: PRNGKeyArray, num_runs: int) -> Key[Array, " runs"]:
@@ -96,11 +105,11 @@ def run_once(
     inner = initial_state(task, optimizer, init_key)
 
     def step(inner: InnerState, _: None) -> tuple[InnerState, StepRecord]:
-        return inner_step(task, optimizer, inner, jax.random.fold_in(batch_key, inner.step))
+        return inner_step(task, optimizer, inner, draw=draw_step(task, batch_key, inner.step))
 
     def loss_of(record: StepRecord) -> Float[Array, ""]:
         params = evaluation_params(optimizer, record.state, record.params)
-        return record.loss if params is record.params else task.loss(params, record.batch)
+        return record.loss if params is record.params else loss_at(task, params, record)
 
     def plain(inner: InnerState, _: None) -> tuple[InnerState, Array]:
         inner, record = step(inner, None)
@@ -162,7 +171,7 @@ def _train(
             _, record = inner_step(task, optimizer, inner, next_key)
             unmoved = unmoved_share(task.init(init_key), inner.params, record.updates)
         params = evaluation_params(optimizer, inner.optimizer_state, inner.params)
-        inner = InnerState(params, inner.optimizer_state, inner.step)
+        inner = eqx.tree_at(lambda i: i.params, inner, params)
         return losses, inner, measured, unmoved
 
     return map_chunked(run, keys, chunk_size)
@@ -201,7 +210,9 @@ def _trajectory(outcome: _Outcome, probes: dict[str, Probe], num_steps: int) -> 
     if unmoved is not None and not isinstance(unmoved, Tracer):
         warn_unmoved(unmoved, low_precision(inner.params))
     steps = measured_steps(probes, num_steps)
-    return Trajectory(losses, inner.params, inner.optimizer_state, records, steps)
+    return Trajectory(
+        losses, inner.params, inner.optimizer_state, records, steps, inner.model_state
+    )
 
 
 def measured_steps(probes: Mapping[str, Probe], num_steps: int) -> dict[str, tuple[int, ...]]:

@@ -24,6 +24,7 @@ from optoscope.training import (
     inner_step,
     run_keys,
 )
+from optoscope.training._step import has_model_state
 
 Quantity = Literal["gradient", "update"]
 QUANTITIES = ("gradient", "update")
@@ -56,6 +57,7 @@ class _OneBatch(Task):
 
     task: Task
     batch: Any
+    model_state: PyTree[Array]
 
     def init(self, key: PRNGKeyArray) -> PyTree[Array]:
         return self.task.init(key)
@@ -65,7 +67,12 @@ class _OneBatch(Task):
         return self.batch
 
     def loss(self, params: PyTree[Array], batch: Any) -> Float[Array, ""]:
-        return self.task.loss(params, batch)
+        if not has_model_state(self.task):
+            return self.task.loss(params, batch)
+        # One key for all batches: what differs between them is the data alone.
+        key = new_key(0)
+        with_state = self.task.loss_with_state  # type: ignore[attr-defined]
+        return with_state(params, self.model_state, batch, key)[0]
 
 
 def batch_rows(
@@ -83,7 +90,7 @@ def batch_rows(
     """The rows, to be called inside a compiled program; arguments as in `noise_samples`."""
 
     def rows_of(batch: Any) -> tuple[dict[str, Array], Array]:
-        _, record = inner_step(_OneBatch(task, batch), optimizer, inner, key)
+        _, record = inner_step(_OneBatch(task, batch, inner.model_state), optimizer, inner, key)
         grads = ravel_pytree(record.grads)[0]
         every = {"gradient": grads, "update": ravel_pytree(record.updates)[0]}
         return {name: every[name] for name in quantities}, grads
@@ -297,7 +304,7 @@ class FreshBatchProbe(Probe):
         if batches == "auto":
             batches = "epoch" if isinstance(self.task, Classification) else "sampled"
         batch_key, other_key = jax.random.split(jax.random.fold_in(self.key, record.step))
-        inner = InnerState(record.params, record.state, record.step)
+        inner = InnerState(record.params, record.state, record.step, model_state=record.model_state)
         rows = batch_rows(
             self.task,
             self.optimizer,
