@@ -10,7 +10,6 @@ import json
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
 
 import jinja2
 import numpy as np
@@ -32,39 +31,47 @@ class Page:
 
     def __init__(self, letter: str, run: Path):
         self.letter, self.run = letter, run
-        claims = json.loads((run / "claims.json").read_text(encoding="utf-8"))
         # What the scale leaves out has no verdict.
-        self.claims = [claim for claim in claims if not claim["scale"].endswith(", 0 repetitions")]
+        self.claims = [one for one in report.read_claims(run / "claims.json") if one.measured]
 
     def claim(self, name: str) -> str:
         """ "0.31 [0.2, 0.42], holds" for the claim called `<id>/<protocol>`."""
-        (found,) = (claim for claim in self.claims if claim["id"] == name)
-        return f"{number(found)}, {found['verdict']}"
+        (found,) = (one for one in self.claims if f"{one.id}/{one.protocol}" == name)
+        return f"{report.claim_number(found)}, {found.verdict}"
 
     def verdicts(self, figure: str) -> str:
         """The table of all claims of a figure, a column a protocol."""
         name = f"figure {figure}" if figure[0].isdigit() else figure
-        claims = [claim for claim in self.claims if claim["figure"] == name]
-        protocols = list(dict.fromkeys(claim["protocol"] for claim in claims))
-        rows: dict[str, dict[str, dict[str, Any]]] = {}
+        claims = [claim for claim in self.claims if claim.figure == name]
+        protocols = list(dict.fromkeys(claim.protocol for claim in claims))
+        rows: dict[str, list[report.Claim]] = {}
         for claim in claims:
-            rows.setdefault(claim["statement"], {})[claim["protocol"]] = claim
+            rows.setdefault(claim.statement, []).append(claim)
         lines = ["| claim | " + " | ".join(protocols) + " |", "|" + " --- |" * (len(protocols) + 1)]
         for statement, found in rows.items():
-            cells = [
-                f"{_MARKS[found[p]['verdict']]}<br>{number(found[p])}" if p in found else ""
-                for p in protocols
-            ]
-            says, _, how = statement.replace("|", r"\|").partition(" Holds if ")
-            words = f"{says}<br><small>Holds if {how}</small>" if how else says
-            lines.append(f"| {words} | " + " | ".join(cells) + " |")
+            cells = {claim.protocol: _cell(claim) for claim in found}
+            tests: dict[str, list[str]] = {}
+            for claim in found:
+                tests.setdefault(report.claim_test(claim), []).append(claim.protocol)
+            how = " ".join(
+                f"{', '.join(read)}: holds if {test}." if len(tests) > 1 else f"Holds if {test}."
+                for test, read in tests.items()
+            )
+            words = f"{statement}<br><small>{how}</small>".replace("|", r"\|")
+            lines.append(f"| {words} | " + " | ".join(cells.get(p, "") for p in protocols) + " |")
         return "\n".join(lines)
+
+    def chance(self) -> str:
+        """How many verdicts chance alone explains, and which statistics were revised."""
+        revised = [one for one in self.claims if one.revised]
+        lines = [f"- † {one.id} ({one.protocol}): {one.revised}" for one in revised]
+        return "\n".join([report.chance(self.claims), *([""] if lines else []), *lines])
 
     def tally(self) -> str:
         """How many claims came out how, for each protocol."""
         lines = ["| protocol | holds | does not hold | inconclusive |", "|" + " --- |" * 4]
-        for protocol in dict.fromkeys(claim["protocol"] for claim in self.claims):
-            verdicts = [c["verdict"] for c in self.claims if c["protocol"] == protocol]
+        for protocol in dict.fromkeys(claim.protocol for claim in self.claims):
+            verdicts = [c.verdict for c in self.claims if c.protocol == protocol]
             counts = [str(verdicts.count(verdict)) for verdict in _MARKS]
             lines.append(f"| {protocol} | " + " | ".join(counts) + " |")
         return "\n".join(lines)
@@ -117,13 +124,9 @@ class Page:
         return f"{total / 60:.0f}"
 
 
-def number(claim: dict[str, Any]) -> str:
-    if claim["measured"] is None:
-        return "not measurable"
-    text = f"{claim['measured']:.3g}"
-    if claim["interval"]:
-        text += " [{:.3g}, {:.3g}]".format(*claim["interval"])
-    return text
+def _cell(claim: report.Claim) -> str:
+    mark = _MARKS[claim.verdict] + (" †" if claim.revised else "")
+    return f"{mark}<br>{report.claim_number(claim)}<br><small>{report.claim_basis(claim)}</small>"
 
 
 def main(letter: str, run: Path) -> None:

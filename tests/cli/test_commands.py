@@ -11,6 +11,8 @@ import pytest
 from optoscope import optimizers
 from optoscope.cli import main
 from optoscope.cli._command import get_task_or_own
+from optoscope.report import read_claims
+from support.printed_verdicts import check_verdicts
 
 TINY_TRAIN = ["--task", "quadratic", "--meta-steps", "12", "--num-tasks", "2", "--horizon", "20"]
 TINY_TRAIN += ["--truncation", "5", "--evaluate-every", "10", "--checkpoint-every", "10"]
@@ -172,8 +174,10 @@ def test_demo_runs_from_end_to_end(tmp_path: Path, capsys):
     results = json.loads((out / "results.json").read_text())
     assert set(results["optimizers"]) == {"lstm", "momentum", "adam", "lion"}
     assert set(results["optimizers"]["lstm"]["mean_loss"]) == {"100", "120"}
-    (claim,) = json.loads((out / "claims.json").read_text())
-    assert claim["verdict"] == "does not hold", "ten meta-steps cannot win"
+    (claim,) = read_claims(out / "claims.json")
+    assert claim.verdict == "does not hold", "ten meta-steps cannot win"
+    assert (claim.estimate.count, len(claim.repetitions)) == (3, 3)
+    check_verdicts(out)
     page = (out / "index.html").read_text()
     assert "did not beat" in page
     assert "did not beat" in capsys.readouterr().out

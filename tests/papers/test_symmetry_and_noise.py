@@ -1,6 +1,5 @@
 """Paper A at smoke scale; everything is measured once, in one directory."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,9 @@ from optoscope.papers._meta_trained import learned, load_learned
 from optoscope.papers._parts import Store
 from optoscope.papers.symmetry_and_noise._learn import training_of
 from optoscope.papers.symmetry_and_noise._setting import Setting
+from optoscope.report import read_claims
 from optoscope.report._paper_a import PAPER_A
+from support.printed_verdicts import check_verdicts
 from support.reproductions import at_smoke_scale
 
 MEASURED_FROM_NOTHING = ("2", "7")
@@ -71,7 +72,7 @@ def test_what_needs_no_meta_training(tmp_path: Path):
     result = paper.reproduce(MEASURED_FROM_NOTHING, "smoke", tmp_path)
     assert result.computed == ("illustration", "lion-sgd")
     assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"figure-2", "figure-7"}
-    assert {claim["figure"] for claim in result.claims} == {"figure 7"}
+    assert {claim.figure for claim in result.claims} == {"figure 7"}
     again = paper.reproduce(MEASURED_FROM_NOTHING, "smoke", tmp_path)
     assert again.computed == ()
     assert again.claims == result.claims
@@ -90,8 +91,9 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_figure_is_drawn_and_every_claim_is_judged(everything: Path):
     drawn = {path.stem for path in (everything / "figures").glob("*.png")}
     assert drawn == {kind.name for kind in PAPER_A}
-    claims = json.loads((everything / "claims.json").read_text())
-    assert {claim["id"].split("/")[0] for claim in claims} == {c.id for c in paper.CLAIMS}
+    claims = read_claims(everything / "claims.json")
+    assert {claim.id for claim in claims} == {c.id for c in paper.CLAIMS}
+    check_verdicts(everything)
     page = (everything / "index.html").read_text()
     assert all(kind.text.title in page for kind in PAPER_A)
 

@@ -11,6 +11,8 @@ from optoscope import report
 from optoscope._core.errors import RunDirectoryError
 from support.run_files import (
     CLAIMS,
+    make_claim,
+    make_claims,
     make_losses,
     make_metrics,
     make_probes,
@@ -111,7 +113,12 @@ def test_nothing_from_the_records_becomes_markup(tmp_path):
     results["comparison"]["learned"] = EVIL
     losses = make_losses()
     losses[EVIL.replace("/", "")] = losses.pop("lion")
-    claims = [dict.fromkeys(CLAIMS[0], EVIL) | {"verdict": "holds", "interval": None}]
+    words = ("id", "paper", "figure", "statement", "protocol", "scale", "quantity", "unit")
+    claims = make_claims(
+        make_claim("x", "holds")
+        | dict.fromkeys((*words, "revised"), EVIL)
+        | {"repeated_over": {"unit": EVIL, "chosen": True}}
+    )
     config = {"command": EVIL, EVIL: EVIL, "versions": {EVIL: EVIL}}
     run = write_run(tmp_path, results=results, losses=losses, claims=claims, config=config)
     text = report.render(run, notes=[EVIL]).read_text()

@@ -8,6 +8,9 @@ from optoscope import report
 from optoscope._core.errors import FileFormatError, RunDirectoryError
 from support.run_files import (
     CLAIMS,
+    interval,
+    make_claim,
+    make_claims,
     make_losses,
     make_metrics,
     make_results,
@@ -27,7 +30,9 @@ def test_everything_is_read(full_run):
     assert set(run.search["momentum"].hyperparameters) == {"learning_rate", "momentum"}
     assert run.metrics.step[-1] == 2500
     assert np.isnan(run.metrics.meta_loss[30])
-    assert [c.verdict for c in run.claims] == ["holds", "does not hold", "inconclusive"]
+    assert [c.verdict for c in run.claims] == [
+        "holds", "does not hold", "inconclusive", "inconclusive",
+    ]  # fmt: skip
     assert run.names[:2] == ("lstm", "momentum")
 
 
@@ -45,6 +50,10 @@ def test_what_is_no_run_is_refused(tmp_path):
         report.read_run(tmp_path / "missing")
 
 
+def claims_with(**fields):
+    return json.dumps(make_claims(make_claim("A1", "holds") | fields))
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [
@@ -59,8 +68,18 @@ def test_what_is_no_run_is_refused(tmp_path):
         ("results.json", json.dumps(make_results(num_runs="ten"))),
         ("results.json", json.dumps(make_results(seconds=10**400))),
         ("claims.json", "{}"),
-        ("claims.json", '[{"id": "A1", "verdict": "perhaps"}]'),
-        ("claims.json", '[{"id": "A1", "verdict": "holds", "interval": [1]}]'),
+        ("claims.json", "[]"),
+        ("claims.json", json.dumps(make_claims() | {"version": 2})),
+        ("claims.json", json.dumps(make_claims(make_claim("A1", "perhaps")))),
+        (
+            "claims.json",
+            json.dumps(make_claims(make_claim("A1", "holds", interval(0.1, 0.1, 0.1)))),
+        ),
+        ("claims.json", json.dumps(make_claims(make_claim("A1", "holds", interval(0.1))))),
+        ("claims.json", json.dumps(make_claims(make_claim("A1", "holds", repeated_over="run")))),
+        ("claims.json", json.dumps(make_claims(make_claim("A1", "holds", criterion={})))),
+        ("claims.json", json.dumps(make_claims(make_claim("A1", "holds", quantity=3)))),
+        ("claims.json", json.dumps(make_claims(make_claim("A1", "holds", repetitions=["one"])))),
         ("metrics.jsonl", "{\n{}\n"),
         ("metrics.jsonl", '{"step": "one"}\n'),
         ("metrics.jsonl", '{"step": 1, "meta_loss": "low"}\n'),

@@ -165,41 +165,55 @@ def make_metrics(reports=100):
     return lines
 
 
-CLAIMS = [
-    {
-        "id": "A3",
+def make_claim(name, verdict, estimate=None, **changes):
+    return {
+        "id": name,
         "paper": "A",
-        "figure": "Fig. 2",
+        "figure": "figure 2",
         "statement": "The learned optimizer beats every tuned baseline on its own task.",
         "protocol": "corrected",
         "scale": "laptop",
-        "measured": 0.283,
-        "interval": [0.25, 0.3],
-        "verdict": "holds",
-    },
-    {
-        "id": "A4",
-        "paper": "A",
-        "figure": "Fig. 3",
-        "statement": "It generalises to ReLU networks.",
-        "protocol": "paper",
-        "scale": "laptop",
-        "measured": None,
-        "interval": None,
-        "verdict": "does not hold",
-    },
-    {
-        "id": "A5",
-        "paper": "A",
-        "figure": "",
-        "statement": "Deviation from symmetry grows with training.",
-        "protocol": "paper",
-        "scale": "smoke",
-        "measured": "slope 0.2",
-        "interval": None,
-        "verdict": "inconclusive",
-    },
-]
+        "quantity": "the best baseline's mean loss above the learned optimizer's",
+        "unit": "decades",
+        "criterion": {"relation": "above", "bound": 0.0},
+        "repeated_over": {"unit": "meta-seed", "chosen": False},
+        "repetitions": [0.25, 0.283, 0.3],
+        "estimate": estimate or interval(0.283, 0.25, 0.3, 3),
+        "verdict": verdict,
+        "revised": "",
+        **changes,
+    }
+
+
+def make_claims(*entries):
+    return {"format": "optoscope/claims", "version": 1, "claims": list(entries)}
+
+
+CLAIMS = make_claims(
+    make_claim("A3", "holds"),
+    make_claim(
+        "A4",
+        "does not hold",
+        interval(0.5, 0.3, 0.7),
+        statement="Hardly any run diverges.",
+        protocol="paper",
+        quantity="the share of runs that diverged",
+        unit="share",
+        criterion={"relation": "below", "bound": 0.1},
+        repeated_over={"unit": "run", "chosen": False},
+        repetitions=[1.0, 0.0] * 5,
+        revised="It was a mean.",
+    ),
+    make_claim(
+        "A5",
+        "inconclusive",
+        interval(0.2, None, None, 2),
+        figure="",
+        repeated_over={"unit": "task", "chosen": True},
+        repetitions=[0.5, -0.1],
+    ),
+    make_claim("A6", "inconclusive", interval(None, runs=0), scale="smoke", repetitions=[]),
+)
 
 
 def write_run(directory: Path, *, results=None, losses=None, search=None, metrics=None,

@@ -101,16 +101,19 @@ class Evaluation:
 
         Where losses are not all positive there is no such share: see `difference`.
         """
-        return relative_decrease(*self._mean_losses(learned, baseline, num_steps))
+        return relative_decrease(
+            self.mean_losses(learned, num_steps), self.mean_losses(baseline, num_steps)
+        )
 
     def difference(self, learned: str, baseline: str, num_steps: int) -> Estimate:
         """`learned`'s mean loss over the first steps minus `baseline`'s, run paired with run."""
-        return difference(*self._mean_losses(learned, baseline, num_steps))
+        return difference(
+            self.mean_losses(learned, num_steps), self.mean_losses(baseline, num_steps)
+        )
 
-    def _mean_losses(self, learned: str, baseline: str, num_steps: int) -> list[np.ndarray]:
-        return [
-            _over_steps(self.optimizers[name].losses[:, :num_steps]) for name in (learned, baseline)
-        ]
+    def mean_losses(self, name: str, num_steps: int) -> Float[np.ndarray, " runs"]:
+        """Each run's mean loss over the first steps."""
+        return _over_steps(self.optimizers[name].losses[:, :num_steps])
 
     def best(self, names: tuple[str, ...], num_steps: int) -> str:
         """The optimizer with the least mean loss over the first steps, diverged ones last."""

@@ -14,6 +14,7 @@ from optoscope.cli._options import Count
 from optoscope.cli._train import MetaTraining, export, make_trainer, meta_train
 
 if TYPE_CHECKING:
+    from optoscope import report
     from optoscope.bench import Comparison
     from optoscope.meta import Trainer
 
@@ -23,32 +24,34 @@ _MARGIN = 0.15
 _METRIC_STEPS = 100
 
 
-def margin_claim(comparison: "Comparison", scale: str) -> dict[str, Any]:
+def margin_claim(comparison: "Comparison", scale: str) -> "report.Claim":
     """Whether the learned optimizer is at least 15% better; decided by the whole interval."""
+    from optoscope import bench, report
+
     headline = comparison.headline()
     assert headline is not None
-    gain = headline["relative_improvement"]
-    low, high = gain["low"], gain["high"]
-    if low is None:
-        verdict = "inconclusive"
-    elif low > _MARGIN:
-        verdict = "holds"
-    else:
-        verdict = "does not hold" if high < _MARGIN else "inconclusive"
-    return {
-        "id": "demo-margin",
-        "paper": "optoscope",
-        "figure": "early_losses",
-        "statement": (
+    evaluation, pair = comparison.evaluation, (headline["learned"], headline["baseline"])
+    learned, baseline = (evaluation.mean_losses(name, _METRIC_STEPS) for name in pair)
+    gain, criterion = bench.relative_decrease(learned, baseline), bench.above(_MARGIN)
+    return report.Claim(
+        id="demo-margin",
+        paper="optoscope",
+        figure="early_losses",
+        statement=(
             f"The learned optimizer's mean training loss over the first {_METRIC_STEPS} steps is "
-            f"at least {_MARGIN:.0%} below the best tuned baseline's ({headline['baseline']})."
+            f"at least {_MARGIN:.0%} below the best tuned baseline's ({pair[1]})."
         ),
-        "protocol": "paired runs, 95% interval of the relative difference",
-        "scale": scale,
-        "measured": gain["value"],
-        "interval": None if low is None else [low, high],
-        "verdict": verdict,
-    }
+        protocol="paired runs",
+        scale=scale,
+        quantity="by what share it lies below",
+        unit="share",
+        criterion=criterion,
+        repeated_over="run",
+        chosen=False,
+        repetitions=tuple((1 - learned / baseline).tolist()),
+        estimate=gain,
+        verdict=criterion.verdict(gain),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +110,7 @@ class Demo(RunCommand):
         trainer: "Trainer",
         started: float,
     ) -> int:
-        from optoscope import bench
+        from optoscope import bench, report
 
         console.print(
             f"Meta-training an LSTM optimizer on {_TASK}, then racing it against "
@@ -133,7 +136,8 @@ class Demo(RunCommand):
         comparison = dataclasses.replace(comparison, seconds=time.perf_counter() - started)
         comparison.write(directory)
         scale = f"{self.meta_steps} meta-steps, {self.runs} runs"
-        write_json(directory / "claims.json", [margin_claim(comparison, scale)])
+        claims = report.claims_as_json([margin_claim(comparison, scale)])
+        write_json(directory / "claims.json", claims)
         page = show_results(directory)
         seconds = time.perf_counter() - started
         console.print(f"Done in {seconds / 60:.1f} minutes.")

@@ -155,10 +155,15 @@ def _show(result: "Reproduction") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("verdict", "measured", "claim", box=None, pad_edge=False)
+    from optoscope import report
+
+    table = Table("verdict", "measured", "holds if", "claim", box=None, pad_edge=False)
     for claim in result.claims:
-        measured = "–" if claim["measured"] is None else f"{claim['measured']:.3g}"
-        verdict = claim["verdict"]
-        table.add_row(Text(verdict, style=_MARKS[verdict]), measured, claim["id"])
+        name = f"{claim.id}/{claim.protocol}{' †' if claim.revised else ''}"
+        measured, verdict = report.claim_number(claim), claim.verdict
+        table.add_row(
+            Text(verdict, style=_MARKS[verdict]), Text(measured), str(claim.criterion), name
+        )
     show_table(table)
+    console.print(report.chance(result.claims), markup=False)
     console.print(f"Page: {result.page}")

@@ -1,11 +1,12 @@
 """Papers as scripts: their figures and claims as data, and one function that measures them.
 
 To write a paper of your own: a `Paper` has `Figure`s, which name the `Part`s that they are measured
-from, and `Claim`s, which say what is measured and what would count as holding. See CONTRIBUTING.md.
+from, and `Claim`s, whose `Reading`s say what is measured and what would count as holding. See
+CONTRIBUTING.md.
 """
 
 from optoscope.papers import reverse_engineering, stability, symmetry_and_noise
-from optoscope.papers._claims import Claim, measures
+from optoscope.papers._claims import Claim, Reading, readings
 from optoscope.papers._meta_trained import MetaTraining, all_learned, learned, load_learned
 from optoscope.papers._paper import Figure, Paper, Reproduction
 from optoscope.papers._parts import Arrays, Part, Workspace
@@ -24,6 +25,7 @@ __all__ = [
     "MetaTraining",
     "Paper",
     "Part",
+    "Reading",
     "Recipe",
     "Reproduction",
     "Scale",
@@ -32,7 +34,7 @@ __all__ = [
     "all_learned",
     "learned",
     "load_learned",
-    "measures",
+    "readings",
     "reverse_engineering",
     "stability",
     "symmetry_and_noise",

@@ -1,21 +1,59 @@
-"""Claims of a paper as data, and how a measured number becomes a verdict."""
+"""Claims of a paper as data, and how what was measured becomes a verdict."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float
-from scipy import stats
+from jaxtyping import Bool, Float
 
+from optoscope._core.criteria import Criterion, Verdict
+from optoscope._core.errors import InvalidValueError
+from optoscope._core.inference import Estimate, every, geometric_mean, mean, proportion
 from optoscope.papers._parts import Arrays
+from optoscope.report import Claim as MeasuredClaim
 
 Records = Mapping[str, Arrays]
-Statistic = Callable[..., Float[np.ndarray, " repetitions"]]
-Verdict = Literal["holds", "does not hold", "inconclusive"]
-CONFIDENCE = 0.95
+Repetitions = Float[np.ndarray, " repetitions"] | Bool[np.ndarray, " repetitions"]
+Statistic = Callable[..., Repetitions]
+
+META_SEED = "meta-seed"
+RUN = "run"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One way of measuring a claim.
+
+    Args:
+        statistic: of the records: the quantity in its own unit, one number a repetition;
+            booleans where the quantity is the share of repetitions in which something happens.
+        quantity: what it is, in words.
+        unit: of the quantity, such as "decades", "share" or "factor"; empty for a plain number.
+        criterion: where the quantity is to lie if the statement is true.
+        over: what a repetition is: "meta-seed", "run", "problem", "task" and so on. They are to
+            be independent of each other.
+        chosen: whether somebody chose the repetitions (momenta, networks). They stand for no
+            others, get no interval, and the claim holds if every one meets the criterion.
+        logarithmic: whether the geometric mean is judged: for ratios, and for what spans decades.
+        revised: why and how this reading was changed after a first look at results.
+    """
+
+    statistic: partial[Repetitions]
+    quantity: str
+    unit: str
+    criterion: Criterion
+    over: str = META_SEED
+    chosen: bool = False
+    logarithmic: bool = False
+    revised: str = ""
+
+    def __post_init__(self):
+        if self.criterion.relation == "within a factor of" and not self.logarithmic:
+            raise InvalidValueError(
+                f"{self.quantity!r} is to lie {self.criterion}, which is said of ratios; set "
+                "logarithmic=True."
+            )
 
 
 @dataclass(frozen=True)
@@ -26,100 +64,99 @@ class Claim:
         id: unique, and stable between versions.
         figure: the figure (a key of the paper's `FIGURES`) whose parts it is measured from.
         statement: what the paper says.
-        measures: for each protocol ("paper", "released", "corrected") the statistic, one number
-            an independent repetition: a meta-training seed where a learned optimizer is
-            involved, else a run.
-        counts_as: what the statistic is, in words.
-        threshold: it holds if the whole interval of the mean lies above this.
+        readings: for each protocol ("paper", "released", "corrected") how it is measured.
     """
 
     id: str
     figure: str
     statement: str
-    measures: Mapping[str, Callable[[Records], Float[np.ndarray, " repetitions"]]]
-    counts_as: str
-    threshold: float = 0.0
+    readings: Mapping[str, Reading]
 
 
-def measures(
-    statistic: Statistic, protocols: Mapping[str, str], *arguments: str
-) -> dict[str, Callable[[Records], Float[np.ndarray, " repetitions"]]]:
-    """The statistic for each protocol, which differ in the quantity they read.
+def readings(
+    statistic: Statistic,
+    protocols: Mapping[str, str],
+    *arguments: object,
+    quantity: str,
+    criterion: Criterion,
+    unit: str = "",
+    over: str = META_SEED,
+    chosen: bool = False,
+    logarithmic: bool = False,
+    revised: str = "",
+) -> dict[str, Reading]:
+    """One statistic by several protocols, which differ in the array that they read.
+
+    Protocols that differ in more are put together: `readings(…) | readings(…)`.
 
     Args:
-        statistic: of (quantity, *arguments, records).
-        protocols: the quantity that each protocol reads.
+        statistic: of (what the protocol reads, *arguments, records).
+        protocols: for each protocol what it reads.
         arguments: the same for all, such as the name of a part.
+        quantity: as in `Reading`, like all that follows.
+        criterion: see there.
+        unit: see there.
+        over: see there.
+        chosen: see there.
+        logarithmic: see there.
+        revised: see there.
     """
     return {
-        protocol: partial(statistic, quantity, *arguments)
-        for protocol, quantity in protocols.items()
+        protocol: Reading(
+            partial(statistic, read, *arguments),
+            quantity,
+            unit,
+            criterion,
+            over,
+            chosen,
+            logarithmic,
+            revised,
+        )
+        for protocol, read in protocols.items()
     }
 
 
-@dataclass(frozen=True)
-class Judgement:
-    """A mean over repetitions, its 95% interval, and what follows from it.
-
-    Args:
-        measured: the mean, or None if a repetition is not finite.
-        interval: Student's, or None with fewer than two repetitions.
-        verdict: "holds", "does not hold" or "inconclusive".
-        repetitions: how many there were.
-    """
-
-    measured: float | None
-    interval: tuple[float, float] | None
-    verdict: Verdict
-    repetitions: int
+def judge(values: Repetitions, reading: Reading) -> tuple[Estimate, Verdict]:
+    """The estimate of a reading's quantity from its repetitions, and what follows from it."""
+    values = np.asarray(values).ravel()
+    if reading.chosen:
+        numbers = values.astype(np.float64)
+        return every(numbers), reading.criterion.verdict_of_every(numbers)
+    if values.dtype == bool:
+        estimate = proportion(values)
+    elif reading.logarithmic:
+        estimate = geometric_mean(values.astype(np.float64))
+    else:
+        estimate = mean(values.astype(np.float64))
+    return estimate, reading.criterion.verdict(estimate)
 
 
-def judge(values: Float[np.ndarray, " repetitions"], threshold: float = 0.0) -> Judgement:
-    """Holds above the threshold, does not hold below it, by the whole 95% interval.
-
-    The interval is Student's t: with two or three meta-training seeds a bootstrap would be far
-    too narrow. A single repetition, or one that is not finite, is always inconclusive.
-
-    Example:
-        >>> judge(np.array([1.0, 1.2, 1.1])).verdict, judge(np.array([-1.0, 1.2])).verdict
-        ('holds', 'inconclusive')
-    """
-    values = np.asarray(values, np.float64).ravel()
-    count = len(values)
-    if count == 0 or not np.isfinite(values).all():
-        return Judgement(None, None, "inconclusive", count)
-    mean = float(values.mean())
-    if count == 1:
-        return Judgement(mean, None, "inconclusive", count)
-    error = float(values.std(ddof=1)) / math.sqrt(count)
-    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, count - 1)) * error
-    low, high = mean - half, mean + half
-    verdict: Verdict = "inconclusive"
-    if low > threshold:
-        verdict = "holds"
-    elif high < threshold:
-        verdict = "does not hold"
-    return Judgement(mean, (low, high), verdict, count)
-
-
-def measured_claims(claim: Claim, records: Records, paper: str, scale: str) -> list[dict[str, Any]]:
+def measured_claims(
+    claim: Claim, records: Records, paper: str, scale: str
+) -> tuple[MeasuredClaim, ...]:
     """The claim's entries for `claims.json`, one a protocol."""
     entries = []
-    for protocol, measure in claim.measures.items():
+    for protocol, reading in claim.readings.items():
         with np.errstate(divide="ignore", invalid="ignore"):
-            judgement = judge(measure(records), claim.threshold)
-        beyond = f"above {claim.threshold:g}"
+            values = np.asarray(reading.statistic(records)).ravel()
+            estimate, verdict = judge(values, reading)
         entries.append(
-            {
-                "id": f"{claim.id}/{protocol}",
-                "paper": paper,
-                "figure": f"figure {claim.figure}" if claim.figure[0].isdigit() else claim.figure,
-                "statement": f"{claim.statement} Holds if {claim.counts_as} is {beyond}.",
-                "protocol": protocol,
-                "scale": f"{scale}, {judgement.repetitions} repetitions",
-                "measured": judgement.measured,
-                "interval": None if judgement.interval is None else list(judgement.interval),
-                "verdict": judgement.verdict,
-            }
+            MeasuredClaim(
+                id=claim.id,
+                paper=paper,
+                figure=f"figure {claim.figure}" if claim.figure[0].isdigit() else claim.figure,
+                statement=claim.statement,
+                protocol=protocol,
+                scale=scale,
+                quantity=reading.quantity,
+                unit=reading.unit,
+                criterion=reading.criterion,
+                repeated_over=reading.over,
+                chosen=reading.chosen,
+                repetitions=tuple(float(value) for value in values),
+                estimate=estimate,
+                verdict=verdict,
+                revised=reading.revised,
+            )
         )
-    return entries
+    return tuple(entries)

@@ -43,12 +43,12 @@ class Reproduction:
 
     Args:
         page: the run's page.
-        claims: the entries of `claims.json`.
+        claims: what was measured of each claim by each protocol, as `claims.json` holds it.
         computed: the parts that were computed; all others were there already.
     """
 
     page: Path
-    claims: list[dict[str, Any]]
+    claims: tuple[report.Claim, ...]
     computed: tuple[str, ...]
 
 
@@ -200,8 +200,8 @@ class Paper:
             if claim.figure in keys
             for entry in measured_claims(claim, records, self.letter, chosen.name)
         ]
-        write_json(directory / "claims.json", claims)
-        return Reproduction(report.render(directory), claims, tuple(store.computed))
+        write_json(directory / "claims.json", report.claims_as_json(claims))
+        return Reproduction(report.render(directory), tuple(claims), tuple(store.computed))
 
 
 def outdated_words(names: Sequence[str]) -> str:

@@ -5,6 +5,8 @@ command saved, on a machine that has only NumPy and Matplotlib.
 """
 
 from optoscope._core.inference import Estimate
+from optoscope.report._claim_words import chance, claim_basis, claim_number, claim_test
+from optoscope.report._claims import Claim, claims_as_json, read_claims
 from optoscope.report._comparison import comparison
 from optoscope.report._curves import early_losses, loss_curves, meta_training
 from optoscope.report._explanation import Explanation, Mode, Worth
@@ -12,7 +14,6 @@ from optoscope.report._figures import FIGURES, FigureKind, FigureText
 from optoscope.report._mechanisms import explanation_tables, in_words, worth_rows
 from optoscope.report._page import render
 from optoscope.report._records import (
-    Claim,
     Comparison,
     MetaTraining,
     OptimizerResult,
@@ -40,6 +41,11 @@ __all__ = [
     "Run",
     "SearchRecord",
     "Worth",
+    "chance",
+    "claim_basis",
+    "claim_number",
+    "claim_test",
+    "claims_as_json",
     "comparison",
     "early_losses",
     "endurance",
@@ -47,6 +53,7 @@ __all__ = [
     "in_words",
     "loss_curves",
     "meta_training",
+    "read_claims",
     "read_run",
     "render",
     "search",

@@ -67,6 +67,13 @@ def as_estimate(content: Any, what: str) -> Estimate:
     )
 
 
+def as_text(value: Any, what: str) -> str:
+    """The value, if it is text."""
+    if not isinstance(value, str):
+        raise FileFormatError(f"{what} is {_short(value)}, not text")
+    return value
+
+
 def as_real(array: np.ndarray, key: str, dimensions: int) -> np.ndarray:
     """The array as float64, if it holds real numbers in so many dimensions and is not empty."""
     is_real = array.dtype.kind in "fiu"

@@ -13,15 +13,17 @@ from typing import Any
 import jinja2
 
 from optoscope._core.files import write_text
+from optoscope.report._claim_words import chance, claim_basis, claim_number, claim_test
+from optoscope.report._claims import Claim
 from optoscope.report._curves import left_out
 from optoscope.report._figures import FIGURES, FigureText
 from optoscope.report._mechanisms import in_words, mode_rows, worth_rows
 from optoscope.report._paper_a import PAPER_A
 from optoscope.report._paper_b import PAPER_B
 from optoscope.report._paper_c import PAPER_C
-from optoscope.report._records import Claim, Run, read_run
+from optoscope.report._records import Run, read_run
 from optoscope.report._style import save
-from optoscope.report._summary import endurance, format_number, sentence, summarise
+from optoscope.report._summary import endurance, sentence, summarise
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class _Picture:
 class _ClaimRow:
     claim: Claim
     measured: str
+    test: str
+    basis: str
     mark: str
     kind: str
 
@@ -90,6 +94,7 @@ def _html(run: Run, pictures: Sequence[_Picture], notes: Sequence[str]) -> str:
         worth=worth_rows(explanation) if explanation else (),
         modes=mode_rows(explanation) if explanation else (),
         claims=[_claim_row(claim) for claim in run.claims],
+        chance=chance(run.claims),
         pictures=pictures,
         command=_command(run),
         configuration=json.dumps(dict(run.config), indent=2, ensure_ascii=False),
@@ -145,19 +150,8 @@ def _duration(seconds: float) -> str:
 
 
 def _claim_row(claim: Claim) -> _ClaimRow:
-    measured = claim.measured
-    if isinstance(measured, bool) or not isinstance(measured, int | float):
-        text = "–" if measured is None else _compact(measured)
-    else:
-        text = format_number(float(measured))
-    if claim.interval:
-        text += f" [{format_number(claim.interval[0])}, {format_number(claim.interval[1])}]"
     mark, kind = _VERDICT_MARKS.get(claim.verdict, ("?", "open"))
-    return _ClaimRow(claim, text, mark, kind)
-
-
-def _compact(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return _ClaimRow(claim, claim_number(claim), claim_test(claim), claim_basis(claim), mark, kind)
 
 
 def _command(run: Run) -> str:

@@ -21,13 +21,13 @@ from optoscope.report._checks import (
     as_real,
     as_sequence,
 )
+from optoscope.report._claims import Claim, claims_from_json
 from optoscope.report._explanation import Explanation
 from optoscope.report._probe_figures import panels, probe_texts
 from optoscope.report._reading import optional, parsed, read_arrays, read_lines
 
 RESULTS_FORMAT = "optoscope/results"
 RESULTS_VERSION = 2
-VERDICTS = ("holds", "does not hold", "inconclusive")
 
 
 @dataclass(frozen=True)
@@ -127,21 +127,6 @@ class Results:
         )
 
 
-@dataclass(frozen=True)
-class Claim:
-    """One statement of a paper, what was measured, and the verdict."""
-
-    id: str
-    paper: str
-    figure: str
-    statement: str
-    protocol: str
-    scale: str
-    measured: Any
-    interval: tuple[float, float] | None
-    verdict: str
-
-
 @dataclass(frozen=True, eq=False)
 class MetaTraining:
     """The lines of `metrics.jsonl` as columns; NaN where a line has no number.
@@ -235,7 +220,7 @@ def read_run(directory: str | Path) -> Run:
         results=optional(directory / "results.json", read_json, Results.from_json),
         losses=optional(directory / "records" / "evaluation.npz", read_arrays, _losses) or {},
         search=optional(directory / "records" / "search.npz", read_arrays, _search) or {},
-        claims=optional(directory / "claims.json", read_json, _claims) or (),
+        claims=optional(directory / "claims.json", read_json, claims_from_json) or (),
         probes=optional(directory / "records" / "probes.npz", read_arrays, dict) or {},
         probe_texts=optional(directory / "records" / "probes.json", read_json, probe_texts) or {},
         explanation=optional(directory / "explanation.json", read_json, Explanation.from_json),
@@ -290,30 +275,6 @@ def _search(arrays: Mapping[str, np.ndarray]) -> dict[str, SearchRecord]:
         score = found.pop("score")
         records[name] = SearchRecord(score=score, hyperparameters=found)
     return records
-
-
-def _claims(value: Any) -> tuple[Claim, ...]:
-    return tuple(_claim(entry) for entry in as_sequence(value, "the content"))
-
-
-def _claim(entry: Any) -> Claim:
-    fields = as_mapping(entry, "a claim")
-    verdict = fields.get("verdict")
-    if verdict not in VERDICTS:
-        raise FileFormatError(
-            f"the verdict of claim {fields.get('id')!r} is {verdict!r}, not one of {VERDICTS}"
-        )
-    interval = fields.get("interval")
-    if interval is not None:
-        ends = [
-            as_number(end, "an end of 'interval'") for end in as_sequence(interval, "'interval'")
-        ]
-        if len(ends) != 2:
-            raise FileFormatError(f"'interval' of claim {fields.get('id')!r} has {len(ends)} ends")
-        interval = (ends[0], ends[1])
-    words = ("id", "paper", "figure", "statement", "protocol", "scale")
-    texts = {word: "" if fields.get(word) is None else str(fields[word]) for word in words}
-    return Claim(**texts, measured=fields.get("measured"), interval=interval, verdict=verdict)
 
 
 def _optimizer(name: str, entry: Any) -> OptimizerResult:

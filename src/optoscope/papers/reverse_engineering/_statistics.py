@@ -1,4 +1,4 @@
-"""The statistics of paper B's claims: each is one number a repetition, from the parts' arrays.
+"""The quantities of paper B's claims: one number a repetition, from the parts' arrays.
 
 A repetition is a meta-seed, except where the docstring says that it is a problem. What follows the
 protocol's quantity names the part.
@@ -9,14 +9,14 @@ from scipy import stats
 
 from optoscope.papers._claims import Records
 
-# Two numbers are near each other within a factor of two.
-NEAR = float(np.log10(2))
 _FLOOR = 1e-30
 _LOST = 10.0
 
 
-def _log(values: np.ndarray) -> np.ndarray:
-    return np.asarray(np.log10(np.maximum(values, _FLOOR)))
+def _log(values: np.ndarray | float) -> np.ndarray:
+    """Decades; not a number below zero, so that no verdict rests on it."""
+    floored = np.where(np.asarray(values) < 0, np.nan, np.maximum(values, _FLOOR))
+    return np.asarray(np.log10(floored))
 
 
 def _rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
@@ -41,7 +41,7 @@ def beats(reading: str, name: str, baseline: str, records: Records) -> np.ndarra
     part = records[f"performance-{name}"]
     learned, other = part["learned/objective"], part[f"{baseline}/objective"][0]
     if reading == "difference":
-        return (other - learned[int(part["best"])]) / other.mean()
+        return (other - learned[int(part["best"])]) / np.abs(other.mean())
     worst = _LOST * part[f"{baseline}/losses"][0, :, 0]
     return np.mean(_log(np.fmin(other, worst)) - _log(np.fmin(learned, worst)), axis=0)
 
@@ -54,14 +54,12 @@ def variance_vanishes(quantity: str, name: str, records: Records) -> np.ndarray:
 
 
 def one_attractor(quantity: str, name: str, records: Records) -> np.ndarray:
-    """One and a half minus the number of fixed points that are no saddles; -1 where there is none.
+    """Whether there is exactly one fixed point that is no saddle.
 
     Slow points and points of a line count, as trajectories end at them.
     """
     del quantity
-    part = records[f"fixed-points-{name}"]
-    count = part["attracting"]
-    return np.where(count > 0, 1.5 - count, -1.0)
+    return records[f"fixed-points-{name}"]["attracting"] == 1
 
 
 def _dominance(quantity: str, part) -> np.ndarray:
@@ -87,16 +85,16 @@ def two_modes_dominate(quantity: str, name: str, records: Records) -> np.ndarray
 
 
 def timescale_near_tuned(quantity: str, name: str, records: Records) -> np.ndarray:
-    """How much nearer than allowed the dominant |β| is to tuned momentum's.
+    """How the dominant mode's |β| compares with tuned momentum's.
 
-    The paper's reading: 0.1 − |difference of β|. The corrected one: a factor of two in 1 − β, the
-    inverse of the time over which gradients are remembered, in decades.
+    The paper's reading: the size of their difference. The corrected one: the ratio of 1 − β, the
+    inverse of the time over which gradients are remembered.
     """
     part = records[f"fixed-points-{name}"]
     beta, tuned = np.abs(part["timescales"][:, 0]), _tuned(records, name, "momentum")
     if quantity == "difference":
-        return 0.1 - np.abs(beta - tuned)
-    return NEAR - np.abs(_log(np.abs(1 - beta)) - _log(np.asarray(1 - tuned)))
+        return np.abs(beta - tuned)
+    return np.abs(1 - beta) / (1 - tuned)
 
 
 def shifts_vertically(quantity: str, name: str, records: Records) -> np.ndarray:
@@ -140,45 +138,39 @@ def clips_more(quantity: str, name: str, other: str, records: Records) -> np.nda
     return first[:count] - second[:count]
 
 
-def _schedule_range(quantity: str, name: str, records: Records) -> np.ndarray:
-    part = records[f"schedule-{name}"]
-    rates = part["rates"]
-    if quantity == "met":
-        # Weighted as runs see it: the state has moved on by then in most of the steps.
-        rates = rates[:, : max(2, rates.shape[1] // 2)]
-    return _log(rates.max(axis=1)) - _log(rates.min(axis=1))
+def _largest_over_least(rates: np.ndarray) -> np.ndarray:
+    """Along the last axis. A rate that falls to zero or below has changed by a million."""
+    largest = rates.max(axis=-1)
+    return largest / np.maximum(rates.min(axis=-1), largest * 1e-6)
 
 
-def has_schedule(quantity: str, name: str, records: Records) -> np.ndarray:
-    """Decades between the largest and least rate along the autonomous trajectory, less 0.18.
+def schedule_range(quantity: str, name: str, records: Records) -> np.ndarray:
+    """The largest rate over the least along the autonomous trajectory.
 
     The whole horizon in the paper's reading, the first half of it in the corrected one: what comes
     late changes little.
     """
-    return _schedule_range(quantity, name, records) - float(np.log10(1.5))
-
-
-def has_no_schedule(quantity: str, name: str, records: Records) -> np.ndarray:
-    """The opposite of `has_schedule`."""
-    return -has_schedule(quantity, name, records)
+    rates = records[f"schedule-{name}"]["rates"]
+    if quantity == "met":
+        # Weighted as runs see it: the state has moved on by then in most of the steps.
+        rates = rates[:, : max(2, rates.shape[1] // 2)]
+    return _largest_over_least(rates)
 
 
 def silent(quantity: str, name: str, records: Records) -> np.ndarray:
-    """Whether the autonomous motion leaves the parameters alone.
+    """How far the autonomous motion moves the parameters.
 
-    The paper's reading: the mean |cos| with the readout is below that of a random direction. The
-    corrected one: the drift of the update stays below a tenth of the updates made in runs, in
-    decades.
+    The paper's reading: its mean |cos| with the readout, over that of a random direction. The
+    corrected one: the largest drift of the update, over the updates made in runs.
     """
     part = records[f"schedule-{name}"]
     if quantity == "alignment":
-        return float(part["chance"]) - np.nanmean(part["alignment"][:, 1:], axis=1)
-    drift = np.abs(part["drift"]).max(axis=1)
-    return _log(part["update_scale"]) - _log(drift) - 1.0
+        return np.nanmean(part["alignment"][:, 1:], axis=1) / float(part["chance"])
+    return np.maximum(np.abs(part["drift"]).max(axis=1), _FLOOR) / part["update_scale"]
 
 
 def falls_along_arms(quantity: str, name: str, records: Records) -> np.ndarray:
-    """Minus the rank correlation of the rate with |g|, on the arm where it is weaker.
+    """The rank correlation of the rate with |g|, on the arm where it is the larger.
 
     The paper's reading: the slope of the update function at g = 0. The corrected one: the step per
     gradient that the optimizer really makes under the gradient held, −Δ(g)/g.
@@ -189,13 +181,13 @@ def falls_along_arms(quantity: str, name: str, records: Records) -> np.ndarray:
         arms = []
         for side in (part["gradients"] < 0, part["gradients"] > 0):
             known = side & np.isfinite(rates)
-            arms.append(-_rank_correlation(sizes[known], rates[known]))
-        found.append(np.min(arms))
+            arms.append(_rank_correlation(sizes[known], rates[known]))
+        found.append(np.max(arms))
     return np.asarray(found)
 
 
 def lowest_rate_near_tuned(quantity: str, name: str, records: Records) -> np.ndarray:
-    """A factor of two less the distance of the lowest rate on the arms to momentum's, in decades.
+    """The lowest rate on the arms over momentum's.
 
     The paper's reading: momentum's learning rate α. The corrected one: α / (1 − β), what its
     steps amount to under a gradient that lasts, as on the arms.
@@ -205,7 +197,7 @@ def lowest_rate_near_tuned(quantity: str, name: str, records: Records) -> np.nda
     if quantity == "lasting":
         tuned /= 1 - _tuned(records, name, "momentum")
         rates = np.nanmin(records[f"adaptation-{name}"]["gains"], axis=1)
-    return NEAR - np.abs(_log(rates) - np.log10(tuned))
+    return rates / tuned
 
 
 def groups_separate(quantity: str, records: Records) -> np.ndarray:
@@ -250,26 +242,25 @@ def later_faster(quantity: str, records: Records) -> np.ndarray:
 def line_of_points(quantity: str, name: str, records: Records) -> np.ndarray:
     """Whether there is a line of fixed points rather than one.
 
-    The paper's reading: approximate points along one direction (0.8 of their variance), spread
-    over a hundredth of the variance of states. The corrected one: an eigenvalue within 1e-3 of 1
-    where runs converge, in decades: a manifold has one of exactly 1.
+    The paper's reading: whether approximate points lie along one direction (0.8 of their
+    variance) and spread over a hundredth of the variance of states. The corrected one: how far the
+    eigenvalue nearest to 1 is from it where runs converge; a manifold has one of exactly 1.
     """
     if quantity == "approximate":
         part = records[f"manifold-{name}"]
-        return np.minimum(part["explained"] - 0.8, _log(part["spread"]) + 2)
+        return (part["explained"] > 0.8) & (part["spread"] > 0.01)
     nearest = np.abs(records[f"fixed-points-{name}"]["timescales"] - 1).min(axis=1)
-    return -3 - _log(nearest)
+    return np.maximum(nearest, _FLOOR)
 
 
 def rate_changes_along(quantity: str, name: str, records: Records) -> np.ndarray:
-    """Decades between the largest and least rate on the approximate fixed points."""
+    """The largest rate over the least on the approximate fixed points."""
     del quantity
-    rates = records[f"manifold-{name}"]["rates"]
-    return _log(rates.max(axis=1)) - _log(rates.min(axis=1))
+    return _largest_over_least(records[f"manifold-{name}"]["rates"])
 
 
 def rate_near_tuned(quantity: str, name: str, records: Records) -> np.ndarray:
-    """A factor of two less the distance of the dominant mode's α to a target, in decades.
+    """The dominant mode's |α| over a target.
 
     The paper's reading: the tuned rate. The corrected one: heavy ball's optimum, which is
     derived and not searched ("optimum").
@@ -278,11 +269,11 @@ def rate_near_tuned(quantity: str, name: str, records: Records) -> np.ndarray:
     target = _tuned(records, name, "learning_rate")
     if quantity == "optimum":
         target = float(records[f"tuned-{name}"]["optimum"][0])
-    return NEAR - np.abs(_log(alpha) - np.log10(target))
+    return alpha / target
 
 
 def as_good_as(repetition: str, name: str, first: str, second: str, records: Records):
-    """A tenth less |one meta-objective over the other − 1|.
+    """How much one meta-objective differs from the other, as a share of it.
 
     The paper's reading: the best meta-seed, a number a problem. The corrected one: means over
     problems, a number a meta-seed.
@@ -292,14 +283,16 @@ def as_good_as(repetition: str, name: str, first: str, second: str, records: Rec
     if repetition == "problem":
         best = int(part["best"])
         one, two = (values[best if len(values) > 1 else 0] for values in (one, two))
-        return 0.1 - np.abs(one / two - 1)
-    return 0.1 - np.abs(one.mean(axis=1) / two.mean(axis=1) - 1)
+    else:
+        one, two = one.mean(axis=1), two.mean(axis=1)
+    # What is not positive has no shares.
+    return np.where(two > 0, np.abs(one / np.where(two > 0, two, 1) - 1), np.nan)
 
 
 def one_component(quantity: str, name: str, records: Records) -> np.ndarray:
-    """The share of the states' variance along the first principal component, less 0.9."""
+    """The share of the states' variance along the first principal component."""
     del quantity
-    return records[f"fixed-points-{name}"]["pca_explained"][:, 0] - 0.9
+    return records[f"fixed-points-{name}"]["pca_explained"][:, 0]
 
 
 def one_mode(quantity: str, name: str, records: Records) -> np.ndarray:

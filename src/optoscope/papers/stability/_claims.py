@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-from optoscope.papers._claims import Claim, Statistic, measures
+from optoscope._core.criteria import above, below
+from optoscope.papers._claims import RUN, Claim, Reading, readings
 from optoscope.papers.stability import _statistics as measured
 from optoscope.papers.stability._figures import COMPARED, UNSEEN_FIGURES
+from optoscope.papers.stability._quadratic_claims import QUADRATIC_CLAIMS
 from optoscope.papers.stability._setting import (
     ARMS,
     LARGER,
@@ -18,104 +20,12 @@ from optoscope.papers.stability._theory import MOMENTA
 
 _WORDS = {"mlp": "the MLP", "cnn": "the CNN"}
 _ONCE = {"corrected": ""}
-_CURVES = {"paper": "meta_loss", "corrected": "held_out"}
-_AREA = (
-    "the other's mean loss over meta-training − STAR's, as meta-training saw it (corrected: on "
-    "held-out runs)"
-)
-_SHARES = {"paper": "share", "corrected": "rise"}
-_FAR = (
-    "the share of runs that diverged (a loss that is not finite, or a smoothed loss above the "
-    "first) {} (corrected: log10 of the normalised loss there / at the horizon {})"
-)
-
-
-def _claim(
-    name: str,
-    figure: str,
-    statement: str,
-    statistic: Statistic,
-    protocols: dict[str, str],
-    counts_as: str,
-    *arguments: Any,
-) -> Claim:
-    """A claim that holds above 0; the arguments follow the protocol's quantity."""
-
-    def with_arguments(quantity: str, records: Any) -> Any:
-        return statistic(quantity, *arguments, records)
-
-    return Claim(name, figure, statement, measures(with_arguments, protocols), counts_as)
-
-
-def _quadratic_claims() -> tuple[Claim, ...]:
-    margin = "1e-3 − the share of a batch of random P that meet them and leave the circle"
-    return (
-        _claim(
-            "C1-theorem", "1", "Theorem 1's bounds imply ρ(A) ≤ 1.", measured.within_circle,
-            {"paper": "theorem-real", "corrected": "theorem-symmetric"},
-            f"{margin} (paper: diagonalisable P with real eigenvalues; corrected: symmetric P)",
-        ),
-        _claim(
-            "C1-lemma-2", "1", "Lemma 2's bounds imply ρ(A) ≤ 1.", measured.within_circle,
-            {"corrected": "lemma-2"}, f"{margin} (all symmetric)",
-        ),
-        _claim(
-            "C1-lemma-3", "1", "Lemma 3's bounds imply ρ(A) ≤ 1 for every disturbance.",
-            measured.within_circle, {"corrected": "lemma-3"}, f"{margin} (all diagonal)",
-        ),
-        _claim(
-            "C1-nominal-left", "1", "A nominal term makes eigenvalues' real parts more negative.",
-            measured.moves_left, _ONCE, "the mean move to the left, an example each",
-        ),
-        _claim(
-            "C1-nominal-real", "1", "A nominal term lets eigenvalues decay toward the real line.",
-            measured.nearer_real_line, _ONCE,
-            "the share of the mean |imaginary part| that goes, an example each",
-        ),
-        _claim(
-            "C1-decay", "1", "Weight decay pulls the eigenvalues of A toward 1.",
-            measured.pulled_to_one, _ONCE, "the fall of the mean |λ − 1|, an example each",
-        ),
-        _claim(
-            "C1-all", "1", "All three interventions map all eigenvalues into the unit circle.",
-            measured.all_inside, {"paper": "mean", "corrected": "share"},
-            "1 − ρ(A), an example each (corrected: the share of examples where it is so − 0.95)",
-        ),
-        _claim(
-            "C2-variance", "2",
-            "Inside the stable range a nominal term lowers the meta-gradient's variance for all T.",
-            measured.lowers_variance, {"paper": "whole", "corrected": "worst"},
-            "log10(variance at α = 0 / at α), the least over T of the mean over 0 < α < 2/λ_max "
-            "(corrected: the least over these α)",
-        ),
-        _claim(
-            "C2-variance-half", "2",
-            "In the lower half of the stable range it lowers the variance for all T.",
-            measured.lowers_variance, {"corrected": "half"},
-            "the same up to α = 1/λ_max",
-        ),
-        _claim(
-            "C2-enters", "2", "In meta-training with a nominal term A's eigenvalues enter the "
-            "unit circle.", measured.enters_circle, {"paper": "mean", "corrected": "worst"},
-            "1 − the larger |λ(A)| at the end, the mean over α > 0 (corrected: the worst α)",
-        ),
-        _claim(
-            "C2-smaller", "2", "With a nominal term the eigenvalues are smaller.",
-            measured.smaller_eigenvalues, {"paper": "end", "corrected": "mean"},
-            "the larger |λ(A)| without − with the largest α, at the end (corrected: the mean over "
-            "meta-training)",
-        ),
-        _claim(
-            "C2-sooner", "2", "A good α reaches near-optimal loss in far fewer meta-steps.",
-            measured.sooner, {"paper": "best", "corrected": "worst"},
-            "log10(meta-steps at α = 0 / at the best α) until within a tenth of the least loss "
-            "(corrected: the worst α > 0)",
-        ),
-        _claim(
-            "C2-thousand", "2", "A good α is near-optimal in under 1000 meta-steps.",
-            measured.under_a_thousand, {"paper": ""}, "log10(1000 / those meta-steps)",
-        ),
-    )  # fmt: skip
+_MORE = above(0.0)
+# Ends a tenth above where it was.
+_A_TENTH_MORE = 1.1
+# A loss that is not finite, or a smoothed loss above the first.
+_DIVERGED = "the share of runs that diverged (not finite, or smoothed above the first loss)"
+_SIZES_REVISED = "The comparison of sizes of β₃ was added after the first results of paper C."
 
 
 @dataclass(frozen=True)
@@ -139,6 +49,44 @@ _STAR = _Star("C", REFERENCE, "STAR", "3")
 _SMALL = _Star("CS", SMALL, ARMS[SMALL].words, "blackbox-scale")
 
 
+def _faster(task: str, arm: str, other: str, revised: str = "") -> dict[str, Reading]:
+    """The other arm's mean loss over meta-training less this one's."""
+    common: dict[str, Any] = {"criterion": _MORE, "revised": revised}
+    words = "the other's mean loss over meta-training less its own"
+    return readings(
+        measured.trains_faster, {"paper": "meta_loss"}, task, arm, other, **common,
+        quantity=f"{words}, as meta-training saw it",
+    ) | readings(
+        measured.trains_faster, {"corrected": "held_out"}, task, arm, other, **common,
+        quantity=f"{words}, on held-out runs",
+    )  # fmt: skip
+
+
+def _better(task: str, arm: str, other: str, revised: str = "") -> dict[str, Reading]:
+    """The other arm's held-out loss less this one's."""
+    common: dict[str, Any] = {"criterion": _MORE, "revised": revised}
+    words = "the other's held-out loss over the horizon less its own"
+    return readings(
+        measured.trains_better, {"paper": "last"}, task, arm, other, **common,
+        quantity=f"{words}, at the end of meta-training",
+    ) | readings(
+        measured.trains_better, {"corrected": "least"}, task, arm, other, **common,
+        quantity=f"{words}, each at its best",
+    )  # fmt: skip
+
+
+def _less_loss(place: int | None, task: str, arm: str, other: str) -> dict[str, Reading]:
+    """The other arm's normalised loss less this one's, at the horizon or a multiple of it."""
+    words = "the other's normalised loss there less its own"
+    return readings(
+        measured.less_loss, {"paper": "run"}, place, task, arm, other, over=RUN,
+        quantity=f"{words}, in the runs of the first meta-seed", criterion=_MORE,
+    ) | readings(
+        measured.less_loss, {"corrected": "seed"}, place, task, arm, other,
+        quantity=f"{words}, the mean over runs", criterion=_MORE,
+    )  # fmt: skip
+
+
 def _training_claims(task: str, star: _Star) -> tuple[Claim, ...]:
     others = {arm: ARMS[arm].words for arm in ("blackbox", "hyperparam")}
     if star is not _STAR:
@@ -146,19 +94,17 @@ def _training_claims(task: str, star: _Star) -> tuple[Claim, ...]:
         others |= {arm: ARMS[arm].words.removeprefix("STAR ") for arm in (LARGER, SMALLER)}
     claims = []
     for other, name in others.items():
+        revised = _SIZES_REVISED if other in (LARGER, SMALLER) else ""
         claims += [
-            _claim(
+            Claim(
                 f"{star.prefix}3-faster-{task}-{other}", star.figure,
                 f"{star.words} meta-trains faster than {name} ({_WORDS[task]}).",
-                measured.trains_faster, _CURVES, _AREA, task, star.arm, other,
+                _faster(task, star.arm, other, revised),
             ),
-            _claim(
+            Claim(
                 f"{star.prefix}3-better-{task}-{other}", star.figure,
                 f"Fully trained, {star.words} is better than {name} ({_WORDS[task]}).",
-                measured.trains_better, {"paper": "last", "corrected": "least"},
-                "the other's held-out loss over the horizon − STAR's, at the end (corrected: each "
-                "at its best)",
-                task, star.arm, other,
+                _better(task, star.arm, other, revised),
             ),
         ]  # fmt: skip
     return tuple(claims)
@@ -168,6 +114,18 @@ def _training_claims(task: str, star: _Star) -> tuple[Claim, ...]:
 _REACHES = {"near": (0, "10 times"), "far": (-1, "100 (laptop: 20) times")}
 
 
+def _lost(place: int, task: str, arm: str, *, diverges: bool) -> dict[str, Reading]:
+    """Runs past the horizon: most of them diverge, or hardly any and their loss does not rise."""
+    return readings(
+        measured.lost, {"paper": "run"}, place, task, arm, over=RUN, unit="share",
+        quantity=_DIVERGED, criterion=above(0.5) if diverges else below(0.1),
+    ) | readings(
+        measured.lost, {"corrected": "rise"}, place, task, arm, unit="factor", logarithmic=True,
+        quantity="the normalised loss there over that at the horizon",
+        criterion=above(_A_TENTH_MORE) if diverges else below(_A_TENTH_MORE),
+    )  # fmt: skip
+
+
 def _far_claims(task: str, star: _Star) -> tuple[Claim, ...]:
     claims = []
     for reach, (place, words) in _REACHES.items():
@@ -175,32 +133,26 @@ def _far_claims(task: str, star: _Star) -> tuple[Claim, ...]:
         if star is _STAR:
             stay["hyperparam"] = "Hyperparam"
             claims.append(
-                _claim(
+                Claim(
                     f"C3-blackbox-diverges-{task}-{reach}", "3",
                     f"Blackbox diverges within {words} its horizon ({_WORDS[task]}).",
-                    measured.diverges, _SHARES, _FAR.format("− 0.5", "− log10(1.1)"),
-                    place, task, "blackbox",
+                    _lost(place, task, "blackbox", diverges=True),
                 )
             )  # fmt: skip
         claims += [
             *(
-                _claim(
+                Claim(
                     f"{star.prefix}3-{arm}-stays-{task}-{reach}", star.figure,
                     f"{name} remains stable to {words} its horizon ({_WORDS[task]}).",
-                    measured.stays, _SHARES,
-                    "0.1 − " + _FAR.format("there", "; log10(1.1) − that"),
-                    place, task, arm,
+                    _lost(place, task, arm, diverges=False),
                 )
                 for arm, name in stay.items()
             ),
-            _claim(
+            Claim(
                 f"{star.prefix}3-less-loss-{task}-{reach}", star.figure,
                 f"At {words} its horizon {star.words} has less loss than Blackbox "
                 f"({_WORDS[task]}).",
-                measured.less_loss, {"paper": "run", "corrected": "seed"},
-                "Blackbox's normalised loss − STAR's, a run of the first meta-seed each "
-                "(corrected: a meta-seed each)",
-                place, task, star.arm, "blackbox",
+                _less_loss(place, task, star.arm, "blackbox"),
             ),
         ]  # fmt: skip
     return tuple(claims)
@@ -208,107 +160,114 @@ def _far_claims(task: str, star: _Star) -> tuple[Claim, ...]:
 
 def _ablation_claims(task: str) -> tuple[Claim, ...]:
     words = _WORDS[task]
-    units = {"paper": "run", "corrected": "seed"}
-    per = "a run of the first meta-seed each (corrected: a meta-seed each)"
     return (
-        _claim(
+        Claim(
             f"A1-outliers-{task}", "app-1",
             f"Small instabilities grow over long runs: seeds come apart ({words}).",
-            measured.spread_grows, _ONCE,
-            "log10(range of losses at the end / at the horizon), an arm each",
-            task, COMPARED["app-1"],
+            readings(
+                measured.spread_grows, _ONCE, task, COMPARED["app-1"], over="arm", chosen=True,
+                quantity="the range of losses at the end above that at the horizon",
+                unit="decades", criterion=_MORE,
+            ),
         ),
-        _claim(
+        Claim(
             f"A2-stabilizes-{task}", "app-2",
             f"Weight decay stabilises STAR past its horizon ({words}).",
-            measured.less_loss, units, f"loss at the end with decay 0 − with 0.5, {per}",
-            -1, task, REFERENCE, "star-0",
+            _less_loss(-1, task, REFERENCE, "star-0"),
         ),
-        _claim(
+        Claim(
             f"A2-damps-{task}", "app-2",
             f"A weight decay of 1 over-damps: it is worse at the horizon than 0.5 ({words}).",
-            measured.less_loss, units, f"loss at the horizon with decay 1 − with 0.5, {per}",
-            None, task, REFERENCE, "star-1",
+            _less_loss(None, task, REFERENCE, "star-1"),
         ),
-        _claim(
+        Claim(
             f"A3-meta-loss-{task}", "app-3",
             f"With preconditioning STAR reaches better meta-losses ({words}).",
-            measured.trains_better, {"paper": "last", "corrected": "least"},
-            "held-out loss without − with it, at the end (corrected: at its best)",
-            task, REFERENCE, "no-preconditioning",
+            _better(task, REFERENCE, "no-preconditioning"),
         ),
-        _claim(
+        Claim(
             f"A3-at-horizon-{task}", "app-3",
             f"With preconditioning the loss at the horizon is less ({words}).",
-            measured.less_loss, units, f"loss without − with it, {per}",
-            None, task, REFERENCE, "no-preconditioning",
+            _less_loss(None, task, REFERENCE, "no-preconditioning"),
         ),
-        _claim(
+        Claim(
             f"A4-slower-{task}", "app-4",
             f"Without the nominal term meta-training is slower ({words}).",
-            measured.trains_faster, _CURVES, _AREA, task, REFERENCE, "no-nominal",
+            _faster(task, REFERENCE, "no-nominal"),
         ),
-        _claim(
+        Claim(
             f"A4-worse-{task}", "app-4",
             f"Without the nominal term meta-training ends worse ({words}).",
-            measured.trains_better, {"paper": "last", "corrected": "least"},
-            "held-out loss without − with it, at the end (corrected: at its best)",
-            task, REFERENCE, "no-nominal",
+            _better(task, REFERENCE, "no-nominal"),
         ),
-        _claim(
+        Claim(
             f"A4-at-horizon-{task}", "app-4",
             f"With the nominal term the loss at the horizon is less ({words}).",
-            measured.less_loss, units, f"loss without − with it, {per}",
-            None, task, REFERENCE, "no-nominal",
+            _less_loss(None, task, REFERENCE, "no-nominal"),
         ),
     )  # fmt: skip
 
 
 def _unseen_claims(figure: str) -> tuple[Claim, ...]:
     which = "In figure 4" if figure == "4" else f"In figure App. {figure[-1]}"
-    blackbox = _claim(
+    blackbox = Claim(
         f"C{figure}-blackbox-diverges", figure, f"{which} Blackbox diverges.",
-        measured.unseen_diverges, _SHARES,
-        "the share of runs that diverged − 0.5, a task each (corrected: that end above their "
-        "start)",
-        figure, "blackbox",
+        readings(
+            measured.unseen_lost, {"paper": "diverged"}, figure, "blackbox", over=RUN,
+            quantity=_DIVERGED, unit="share", criterion=above(0.5),
+        )
+        | readings(
+            measured.unseen_lost, {"corrected": "rise"}, figure, "blackbox", over=RUN,
+            quantity="the share of runs that end above their start", unit="share",
+            criterion=above(0.5),
+        ),
     )  # fmt: skip
     return blackbox, *(
         claim for star in (_STAR, _SMALL) for claim in _star_on_unseen(figure, which, star)
     )
 
 
+def _apart(figure: str, arm: str, other: str, words: str, *, bound: float) -> dict[str, Reading]:
+    """The final loss less another's: on every task that was chosen, and over meta-seeds."""
+    quantity = f"its final loss less {words}'s, in units of what guessing costs"
+    return readings(
+        measured.unseen_difference, {"paper": "best"}, figure, arm, other, over="task", chosen=True,
+        quantity=f"{quantity}, of the best meta-seeds", criterion=below(bound),
+    ) | readings(
+        measured.unseen_difference, {"corrected": "mean"}, figure, arm, other,
+        quantity=f"{quantity}, the mean over tasks", criterion=below(bound),
+    )  # fmt: skip
+
+
 def _star_on_unseen(figure: str, which: str, star: _Star) -> tuple[Claim, ...]:
-    seeds = {"paper": "best", "corrected": "mean"}
-    units = (
-        "in units of what guessing costs, a task each (paper: the best meta-seed; corrected: the "
-        "mean over meta-seeds)"
-    )
     name = f"{star.prefix}{figure}"
     return (
-        _claim(
+        Claim(
             f"{name}-star-descends", figure, f"{which} {star.words} continues to descend.",
-            measured.unseen_descends, _SHARES,
-            "0.1 − the share of runs that diverged, a task each (corrected: log10(loss at the "
-            "start / at the end / 1.1))",
-            figure, star.arm,
+            readings(
+                measured.unseen_lost, {"paper": "diverged"}, figure, star.arm, over=RUN,
+                quantity=_DIVERGED, unit="share", criterion=below(0.1),
+            )
+            | readings(
+                measured.unseen_falls, {"corrected": ""}, figure, star.arm, unit="factor",
+                quantity="the loss at the start over that at the end, the geometric mean over "
+                "tasks",
+                logarithmic=True, criterion=above(_A_TENTH_MORE),
+            ),
         ),
         *(
-            _claim(
+            Claim(
                 f"{name}-star-{other}", figure,
                 f"{which} {star.words} outperforms {ARMS[other].words}.",
-                measured.unseen_better, seeds,
-                f"{ARMS[other].words}'s final loss − STAR's {units}",
-                figure, star.arm, other,
+                _apart(figure, star.arm, other, ARMS[other].words, bound=0.0),
             )
             for other in ("blackbox", "hyperparam")
         ),
         *(
-            _claim(
+            Claim(
                 f"{name}-near-{baseline}", figure,
                 f"{which} {star.words} comes near tuned {words}.",
-                measured.unseen_near, seeds, f"0.1 + {words}'s final loss − STAR's {units}",
-                figure, star.arm, baseline,
+                _apart(figure, star.arm, baseline, words, bound=0.1),
             )
             for baseline, words in (("adam", "Adam"), ("nadamw", "NAdamW"))
         ),
@@ -316,7 +275,7 @@ def _star_on_unseen(figure: str, which: str, star: _Star) -> tuple[Claim, ...]:
 
 
 CLAIMS: tuple[Claim, ...] = (
-    *_quadratic_claims(),
+    *QUADRATIC_CLAIMS,
     *(
         claim
         for task in TASKS
@@ -330,13 +289,14 @@ CLAIMS: tuple[Claim, ...] = (
         for claim in claims
     ),
     *(claim for figure in UNSEEN_FIGURES for claim in _unseen_claims(figure)),
-    _claim(
+    Claim(
         "C-joint-momentum",
         "joint-stability",
         "Momentum gives less restrictive upper stability margins than SGD.",
-        measured.more_curvature,
-        _ONCE,
-        "momentum's largest stable curvature / SGD's − 1 at the same rate, a β each",
-        MOMENTA,
+        readings(
+            measured.more_curvature, _ONCE, MOMENTA, over="momentum", chosen=True, unit="factor",
+            quantity="its largest stable curvature over SGD's at the same rate",
+            criterion=above(1.0),
+        ),
     ),
-)
+)  # fmt: skip

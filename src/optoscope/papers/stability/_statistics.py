@@ -1,4 +1,4 @@
-"""The statistics of paper C's claims: each is one number a repetition, from the parts' arrays.
+"""The quantities of paper C's claims: one number a repetition, from the parts' arrays.
 
 A repetition is a meta-seed unless the docstring says otherwise. What follows the protocol's
 quantity names tasks and arms. A task that a scale leaves out gives no repetition at all.
@@ -13,22 +13,22 @@ from optoscope.papers._parts import Arrays
 from optoscope.papers.stability._unseen import of_figure
 
 NONE = np.zeros(0)
-# "Near" is within a tenth.
-TENTH = float(np.log10(1.1))
 _ROUNDING = 1e-9
 _FLOOR = 1e-30
 
 
-def _log(values: np.ndarray) -> np.ndarray:
-    return np.log10(np.maximum(values, _FLOOR))
+def _log(values: np.ndarray | float) -> np.ndarray:
+    """Decades; not a number below zero, so that no verdict rests on it."""
+    floored = np.where(np.asarray(values) < 0, np.nan, np.maximum(values, _FLOOR))
+    return np.asarray(np.log10(floored))
 
 
 # Figures 1 and 2: the noisy quadratic model.
 
 
 def within_circle(kind: str, records: Records) -> np.ndarray:
-    """1e-3 less the share of a batch of random P that leave the circle, beyond rounding."""
-    return 1e-3 - records["bounds"][f"{kind}/share_unstable"]
+    """Whether each random P within the bounds leaves the unit circle, beyond rounding."""
+    return records["bounds"][f"{kind}/radius"].ravel() > 1 + _ROUNDING
 
 
 def _examples(intervention: str, records: Records) -> tuple[np.ndarray, np.ndarray]:
@@ -37,19 +37,19 @@ def _examples(intervention: str, records: Records) -> tuple[np.ndarray, np.ndarr
 
 
 def all_inside(quantity: str, records: Records) -> np.ndarray:
-    """1 − ρ(A) with all interventions ("mean"), or 1 if it is positive, less 0.95.
-
-    An example each.
-    """
-    margin = 1 - np.abs(_examples("all", records)[1]).max(axis=1)
-    return margin if quantity == "mean" else (margin >= 0) - 0.95
+    """ρ(A) with all interventions ("mean"), or whether it is at most 1; an example each."""
+    radius = np.abs(_examples("all", records)[1]).max(axis=1)
+    return radius if quantity == "mean" else radius <= 1
 
 
 def moves_left(quantity: str, records: Records) -> np.ndarray:
-    """How far the mean real part moves to the left under a nominal term; an example each."""
+    """Whether the mean real part moves to the left under a nominal term; an example each.
+
+    By how much is the same in all examples: the trace of the nominal term.
+    """
     del quantity
     before, after = _examples("nominal", records)
-    return np.real(before - after).mean(axis=1)
+    return np.real(before - after).mean(axis=1) > _ROUNDING
 
 
 def nearer_real_line(quantity: str, records: Records) -> np.ndarray:
@@ -90,12 +90,12 @@ def lowers_variance(reach: str, records: Records) -> np.ndarray:
 
 
 def enters_circle(quantity: str, records: Records) -> np.ndarray:
-    """1 − the largest |λ(A)| at the end of meta-training, a seed each.
+    """The largest |λ(A)| at the end of meta-training, a seed each.
 
     The mean over α > 0 ("mean"), or the worst of them ("worst").
     """
     largest = records["quadratic-meta-training"]["magnitudes"][1:, :, -1, 0]
-    return 1 - (largest.mean(axis=0) if quantity == "mean" else largest.max(axis=0))
+    return largest.mean(axis=0) if quantity == "mean" else largest.max(axis=0)
 
 
 def smaller_eigenvalues(quantity: str, records: Records) -> np.ndarray:
@@ -132,10 +132,9 @@ def sooner(quantity: str, records: Records) -> np.ndarray:
 
 
 def under_a_thousand(quantity: str, records: Records) -> np.ndarray:
-    """3 − log10 of the meta-steps that the best α takes to come near the optimum, a seed each."""
+    """The meta-steps that the best α takes to come near the optimum, a seed each."""
     del quantity
-    steps = steps_to_near_optimum(records["quadratic-meta-training"])[1:].min(axis=0)
-    return 3 - np.log10(np.maximum(steps, 1.0))
+    return np.maximum(steps_to_near_optimum(records["quadratic-meta-training"])[1:].min(axis=0), 1)
 
 
 # Figure 3 and its relatives: meta-training, and runs past its horizon.
@@ -186,40 +185,19 @@ def trains_better(quantity: str, task: str, first: str, second: str, records: Re
     return _difference(other, one)
 
 
-def share_diverged(place: int, task: str, arm: str, records: Records) -> np.ndarray:
-    """The share of runs that diverged by a multiple of the horizon."""
+def lost(quantity: str, place: int, task: str, arm: str, records: Records) -> np.ndarray:
+    """What becomes of runs past the horizon.
+
+    Whether each run of each meta-seed diverged by a multiple of the horizon ("run"), or each
+    meta-seed's mean normalised loss there over that at the horizon ("rise").
+    """
     part = records.get(f"far-{task}-{arm}")
-    return NONE if part is None else part["diverged"][..., place].mean(axis=1)
-
-
-def _rise(part: Arrays, place: int) -> np.ndarray:
-    """Decades from the loss at the horizon up to that at a multiple of it, (meta-seeds,)."""
+    if part is None:
+        return NONE
+    if quantity == "run":
+        return part["diverged"][..., place].ravel()
     later, sooner_ = part["at_multiples"][..., place].mean(axis=1), part["at_horizon"].mean(axis=1)
-    return _log(later) - _log(sooner_)
-
-
-def diverges(quantity: str, place: int, task: str, arm: str, records: Records) -> np.ndarray:
-    """Whether runs of an arm are lost past its horizon.
-
-    The share that diverged less a half ("share"); or by how many decades the normalised loss is
-    above that at the horizon, less a tenth ("rise").
-    """
-    if quantity == "share":
-        return share_diverged(place, task, arm, records) - 0.5
-    part = records.get(f"far-{task}-{arm}")
-    return NONE if part is None else _rise(part, place) - TENTH
-
-
-def stays(quantity: str, place: int, task: str, arm: str, records: Records) -> np.ndarray:
-    """Whether runs of an arm are as good past its horizon.
-
-    A tenth less the share that diverged ("share"); or a tenth less the decades that the
-    normalised loss rose by ("rise").
-    """
-    if quantity == "share":
-        return 0.1 - share_diverged(place, task, arm, records)
-    part = records.get(f"far-{task}-{arm}")
-    return NONE if part is None else TENTH - _rise(part, place)
+    return np.maximum(later, _FLOOR) / np.maximum(sooner_, _FLOOR)
 
 
 def less_loss(unit: str, place: int | None, task: str, first: str, second: str, records: Records):
@@ -250,7 +228,7 @@ def spread_grows(quantity: str, task: str, arms: Sequence[str], records: Records
     return np.asarray(found)
 
 
-# Figure 4, App. 5 and App. 6: unseen tasks. A repetition is a task.
+# Figure 4, App. 5 and App. 6: unseen tasks. The tasks were chosen.
 
 
 def _measured(figure: str, records: Records, *labels: str) -> list[Arrays]:
@@ -260,38 +238,41 @@ def _measured(figure: str, records: Records, *labels: str) -> list[Arrays]:
     return [part for part in found if all(f"{label}/final" in part for label in labels)]
 
 
-def _final(part: Arrays, label: str) -> float:
-    """The mean final loss in units of what guessing costs, each run at most 1.5."""
-    return float(np.minimum(part[f"{label}/final"] / float(part["guess"]), 1.5).mean())
+def _final(part: Arrays, label: str) -> np.ndarray:
+    """The final loss in units of what guessing costs, each run at most 1.5; a meta-seed each."""
+    return np.minimum(part[f"{label}/final"] / float(part["guess"]), 1.5).mean(axis=1)
 
 
-def unseen_diverges(quantity: str, figure: str, label: str, records: Records) -> np.ndarray:
-    """The share of runs that diverged less a half; or of those that end above their start."""
-    found = []
+def unseen_lost(quantity: str, figure: str, label: str, records: Records) -> np.ndarray:
+    """Whether each run on each task diverged ("diverged"), or ended above its start ("rise")."""
+    found = [NONE.astype(bool)]
     for part in _measured(figure, records, label):
-        lost = part[f"{label}/diverged"]
         if quantity == "rise":
-            lost = ~(part[f"{label}/final"] < part["initial"])
-        found.append(lost.mean() - 0.5)
-    return np.asarray(found)
-
-
-def unseen_descends(quantity: str, figure: str, label: str, records: Records) -> np.ndarray:
-    """A tenth less the share of runs that diverged; or decades that the loss falls, less 0.04."""
-    found = []
-    for part in _measured(figure, records, label):
-        if quantity == "share":
-            found.append(0.1 - part[f"{label}/diverged"].mean())
+            found.append((~(part[f"{label}/final"] < part["initial"])).ravel())
         else:
-            fallen = part["initial"].mean() / float(part["guess"])
-            found.append(np.log10(fallen / max(_final(part, label), _FLOOR)) - TENTH)
-    return np.asarray(found)
+            found.append(part[f"{label}/diverged"].ravel())
+    return np.concatenate(found)
 
 
-def unseen_better(quantity: str, figure: str, first: str, second: str, records: Records):
-    """How much less the final loss of the first is, in units of what guessing costs.
+def unseen_falls(quantity: str, figure: str, label: str, records: Records) -> np.ndarray:
+    """The loss at the start over that at the end, the geometric mean over tasks.
 
-    The best meta-seed of each ("best"), or the mean over meta-seeds.
+    A meta-seed each.
+    """
+    del quantity
+    found = [
+        np.log(part["initial"].mean() / float(part["guess"]))
+        - np.log(np.maximum(_final(part, label), _FLOOR))
+        for part in _measured(figure, records, label)
+    ]
+    return np.exp(np.mean(found, axis=0)) if found else NONE
+
+
+def unseen_difference(quantity: str, figure: str, first: str, second: str, records: Records):
+    """The final loss of the first minus that of the second, in units of what guessing costs.
+
+    The best meta-seed of each, a task each ("best"); or each meta-seed, the mean over tasks
+    ("mean").
     """
     found = []
     for part in _measured(figure, records, first, second):
@@ -300,21 +281,20 @@ def unseen_better(quantity: str, figure: str, first: str, second: str, records: 
                 np.minimum(part[f"{label}/final"].mean(axis=1) / float(part["guess"]), 1.5).min()
                 for label in (first, second)
             )
-            found.append(other - one)
+            found.append(one - other)
         else:
-            found.append(_final(part, second) - _final(part, first))
-    return np.asarray(found)
-
-
-def unseen_near(quantity: str, figure: str, label: str, baseline: str, records: Records):
-    """As `unseen_better`, with a tenth of what guessing costs allowed."""
-    return 0.1 + unseen_better(quantity, figure, label, baseline, records)
+            one, other = (_final(part, label) for label in (first, second))
+            # A tuned baseline is one optimizer, which every meta-seed is compared with.
+            found.append(one - other if len(other) == 1 else _difference(one, other))
+    if not found:
+        return NONE
+    return np.asarray(found) if quantity == "best" else np.mean(found, axis=0)
 
 
 def more_curvature(quantity: str, momenta: Sequence[float], records: Records) -> np.ndarray:
-    """By what factor less 1 momentum's largest stable curvature is above SGD's; a β each."""
+    """Momentum's largest stable curvature over SGD's; a β each."""
     del quantity
     part = records["stable-curvature"]
     edge = part["sgd/intervals"][0, 1]
     found = [part[f"momentum-{momentum:g}/intervals"][0, 1] for momentum in momenta]
-    return np.asarray(found) / edge - 1
+    return np.asarray(found) / edge

@@ -1,6 +1,9 @@
 """What paper A says, as data, and what is asked beyond it."""
 
-from optoscope.papers._claims import Claim, measures
+from typing import Any
+
+from optoscope._core.criteria import above, below, within_factor
+from optoscope.papers._claims import RUN, Claim, readings
 from optoscope.papers.symmetry_and_noise import _statistics as measured
 
 # The aggregate of the deviations that each protocol reads.
@@ -16,6 +19,9 @@ _WORDS = {
     "batch-norm": "scale symmetry on batch norm",
     "sigmoid": "translation symmetry on sigmoid",
 }
+# A ratio on a logarithmic scale that is to lie above 1.
+_MORE: dict[str, Any] = {"unit": "decades", "criterion": above(0.0)}
+_HALF_A_DECADE = round(10**0.5, 2)
 
 
 def _deviation_claims(figure: str, variant: str) -> tuple[Claim, ...]:
@@ -25,31 +31,41 @@ def _deviation_claims(figure: str, variant: str) -> tuple[Claim, ...]:
             f"A{figure}-faster-{variant}",
             figure,
             f"The learned optimizer trains faster than tuned SGD, Adam and Lion ({variant}).",
-            measures(measured.faster, _LOSS, variant),
-            "log10(the best baseline's mean training loss / the learned optimizer's)",
+            readings(
+                measured.faster, _LOSS, variant, **_MORE,
+                quantity="the best baseline's mean training loss above the learned optimizer's",
+            ),
         ),
         Claim(
             f"A{figure}-above-{variant}",
             figure,
             f"Learned updates break the {words} more than SGD's and Adam's.",
-            measures(measured.above_baselines, DEVIATIONS, variant),
-            "log10(learned mean deviation / the larger of SGD's and Adam's)",
+            readings(
+                measured.above_baselines, DEVIATIONS, variant, **_MORE,
+                quantity="the learned mean deviation above the larger of SGD's and Adam's",
+            ),
         ),
         Claim(
             f"A{figure}-early-{variant}",
             figure,
             f"The learned optimizer breaks the {words} most at the beginning.",
-            measures(measured.largest_early, DEVIATIONS, variant),
-            "log10(mean deviation in the first tenth / in the second half)",
+            readings(
+                measured.largest_early, DEVIATIONS, variant, **_MORE,
+                quantity="the mean deviation in the first tenth of the steps above that in the "
+                "second half",
+            ),
         ),
         Claim(
             f"A{figure}-lion-grows-{variant}",
             figure,
             f"Lion breaks the {words} more and more.",
-            measures(measured.lion_grows, DEVIATIONS, variant),
-            "log10(Lion's mean deviation in the second half / in the first tenth)",
+            readings(
+                measured.lion_grows, DEVIATIONS, variant, **_MORE, over=RUN,
+                quantity="Lion's mean deviation in the second half of the steps above that in the "
+                "first tenth",
+            ),
         ),
-    )
+    )  # fmt: skip
 
 
 def _penalty_claims(figure: str, variant: str) -> tuple[Claim, ...]:
@@ -60,10 +76,12 @@ def _penalty_claims(figure: str, variant: str) -> tuple[Claim, ...]:
             f"A{figure}-deviation-{part}",
             figure,
             f"The stronger the penalty, the less the {words} is broken.",
-            measures(measured.deviates_less_in_order, DEVIATIONS, part),
-            "the least log10 decrease of the mean deviation from one β to the next",
+            readings(
+                measured.deviates_less_in_order, DEVIATIONS, part, **_MORE,
+                quantity="the least decrease of the mean deviation from one β to the next",
+            ),
         ),
-    )
+    )  # fmt: skip
 
 
 def _performance_claims(figure: str, part: str, words: str) -> tuple[Claim, ...]:
@@ -72,52 +90,76 @@ def _performance_claims(figure: str, part: str, words: str) -> tuple[Claim, ...]
             f"A{figure}-slower-{part}",
             figure,
             f"A penalty slows training ({words}).",
-            measures(measured.slower_at_most, _LOSS, part),
-            "log10(mean loss under the strongest penalty / without one)",
+            readings(
+                measured.slower_at_most, _LOSS, part, **_MORE,
+                quantity="the mean loss under the strongest penalty above that without one",
+            ),
         ),
         Claim(
             f"A{figure}-order-{part}",
             figure,
             f"The stronger the penalty, the slower the training ({words}).",
-            measures(measured.slower_in_order, _LOSS, part),
-            "the least log10 increase of the mean loss from one β to the next",
+            readings(
+                measured.slower_in_order, _LOSS, part, **_MORE,
+                quantity="the least increase of the mean loss from one β to the next",
+            ),
         ),
-    )
+    )  # fmt: skip
 
 
 def _noise_claims(figure: str, variant: str) -> tuple[Claim, ...]:
     words = variant.replace("-", " ")
+    as_printed = {protocol: TAILS[protocol] for protocol in ("paper", "released")}
     claims = (
         Claim(
             f"A{figure}-gradients-{variant}",
             figure,
             f"Gradient noise is heavy-tailed ({words}).",
-            measures(measured.heavy_gradients, TAILS, variant),
-            "2 − α (corrected: the Gaussian surrogate's α − α)",
+            readings(
+                measured.heavy_gradients, as_printed, variant,
+                quantity="α of the gradients", criterion=below(2.0),
+            )
+            | readings(
+                measured.heavy_gradients, {"corrected": "corrected"}, variant,
+                quantity="α of Gaussian noise with the same scales, zeros and correlations, less "
+                "α of the gradients",
+                criterion=above(0.0),
+            ),
         ),
         Claim(
             f"A{figure}-attenuates-{variant}",
             figure,
             f"Learned updates are less heavy-tailed than the gradients ({words}).",
-            measures(measured.lighter_than_gradients, TAILS, variant),
-            "α of updates − α of gradients",
+            readings(
+                measured.lighter_than_gradients, TAILS, variant,
+                quantity="α of the updates less α of the gradients", criterion=above(0.0),
+            ),
         ),
         Claim(
             f"A{figure}-lighter-{variant}",
             figure,
             f"Learned updates are less heavy-tailed than Adam's and SGD's ({words}).",
-            measures(measured.lighter_than_baselines, TAILS, variant),
-            "α of learned updates − the larger of Adam's and SGD's",
+            readings(
+                measured.lighter_than_baselines, TAILS, variant,
+                quantity="α of the learned updates less the larger of Adam's and SGD's",
+                criterion=above(0.0),
+            ),
         ),
         Claim(
             f"A{figure}-spectrum-{variant}",
             figure,
             f"The top eigenvalue of the update covariance: SGD < Adam < Lion < learned ({words}).",
-            measures(measured.spectrum_in_order, SPECTRA, variant),
-            "the least log10 ratio of neighbours in that order "
-            "(corrected: eigenvalue over squared mean update)",
+            readings(
+                measured.spectrum_in_order, {"paper": "top"}, variant, **_MORE,
+                quantity="the least rise of the top eigenvalue between neighbours in that order",
+            )
+            | readings(
+                measured.spectrum_in_order, {"corrected": "relative_top"}, variant, **_MORE,
+                quantity="the least rise of the top eigenvalue over the squared mean update "
+                "between neighbours in that order",
+            ),
         ),
-    )
+    )  # fmt: skip
     if variant == "leaky-relu":
         return claims
     return (
@@ -126,17 +168,22 @@ def _noise_claims(figure: str, variant: str) -> tuple[Claim, ...]:
             f"A{figure}-late-loss-{variant}",
             figure,
             f"The learned optimizer's loss rises again late in long runs ({words}).",
-            measures(measured.loss_rises_late, _LOSS, variant),
-            "log10(mean loss in the last tenth / around the middle)",
+            readings(
+                measured.loss_rises_late, _LOSS, variant, **_MORE,
+                quantity="the mean loss in the last tenth above that around the middle",
+            ),
         ),
         Claim(
             f"A{figure}-late-alpha-{variant}",
             figure,
             f"α of learned updates falls as that loss rises ({words}).",
-            measures(measured.alpha_falls_late, TAILS, variant),
-            "mean α of the first half − of the second",
+            readings(
+                measured.alpha_falls_late, TAILS, variant,
+                quantity="mean α in the first half of the steps less that in the second",
+                criterion=above(0.0),
+            ),
         ),
-    )
+    )  # fmt: skip
 
 
 def _histogram_claims(figure: str, variant: str) -> tuple[Claim, ...]:
@@ -146,17 +193,24 @@ def _histogram_claims(figure: str, variant: str) -> tuple[Claim, ...]:
             f"A{figure}-first-{variant}",
             figure,
             f"The learned optimizer's first updates are its largest ({words}).",
-            measures(measured.first_updates_largest, _COUNTS, variant),
-            "mean log10|u| of the first update − the largest of the later ones drawn",
+            readings(
+                measured.first_updates_largest, _COUNTS, variant, **_MORE,
+                quantity="the mean size of the first update above the largest of the later ones "
+                "drawn",
+            ),
         ),
         Claim(
             f"A{figure}-adam-{variant}",
             figure,
             f"Later, learned updates are about as large as Adam's ({words}).",
-            measures(measured.later_near_adam, _COUNTS, variant),
-            "half a decade − the distance of the mean log10|u| at the last step drawn",
+            readings(
+                measured.later_near_adam, _COUNTS, variant, unit="factor", logarithmic=True,
+                quantity="the mean size of learned updates over that of Adam's at the last step "
+                "drawn",
+                criterion=within_factor(_HALF_A_DECADE),
+            ),
         ),
-    )
+    )  # fmt: skip
 
 
 # Where the penalised optimizers of figure 6 are run: (trained on, variant); the first is wide.
@@ -176,16 +230,22 @@ def _question_claims() -> tuple[Claim, ...]:
             "A-sweet-spot",
             "sweep-beta",
             "Some strength of the penalty trains faster than none.",
-            measures(measured.sweet_spot, _LOSS),
-            "log10(mean loss without penalty / with the β that is best on the other meta-seeds)",
+            readings(
+                measured.sweet_spot, _LOSS, **_MORE,
+                quantity="the mean loss without penalty above that with the β that is best on the "
+                "other meta-seeds",
+            ),
         ),
         *(
             Claim(
                 f"A-above-{name}",
                 f"sweep-{name}",
                 f"Learned updates break symmetry more than SGD's and Adam's at all {words}.",
-                measures(measured.above_baselines_throughout, DEVIATIONS, f"sweep-{name}"),
-                "the least log10(learned mean deviation / the larger of SGD's and Adam's)",
+                readings(
+                    measured.above_baselines_throughout, DEVIATIONS, f"sweep-{name}", **_MORE,
+                    quantity=f"the learned mean deviation above the larger of SGD's and Adam's, "
+                    f"the least over {words}",
+                ),
             )
             for name, words in sweeps.items()
         ),
@@ -193,17 +253,21 @@ def _question_claims() -> tuple[Claim, ...]:
             "A-above-rnn",
             "sweep-optimizer",
             "A learned GRU breaks the rescale symmetry more than SGD and Adam do.",
-            measures(measured.another_above_baselines, DEVIATIONS, "rnn"),
-            "log10(its mean deviation / the larger of SGD's and Adam's)",
+            readings(
+                measured.another_above_baselines, DEVIATIONS, "rnn", **_MORE,
+                quantity="its mean deviation above the larger of SGD's and Adam's",
+            ),
         ),
         Claim(
             "A-attenuates-rnn",
             "sweep-optimizer",
             "Updates of a learned GRU are less heavy-tailed than the gradients.",
-            measures(measured.another_lighter_than_gradients, TAILS, "rnn"),
-            "α of updates − α of gradients",
+            readings(
+                measured.another_lighter_than_gradients, TAILS, "rnn",
+                quantity="α of the updates less α of the gradients", criterion=above(0.0),
+            ),
         ),
-    )
+    )  # fmt: skip
 
 
 CLAIMS: tuple[Claim, ...] = (
@@ -225,15 +289,19 @@ CLAIMS: tuple[Claim, ...] = (
         "A7-deviation",
         "7",
         "The larger Lion's share λ in Lion–SGD, the more the translation symmetry is broken.",
-        measures(measured.rises_with_lion, DEVIATIONS),
-        "the least log10 increase of the mean deviation from one λ to the next",
+        readings(
+            measured.rises_with_lion, DEVIATIONS, **_MORE, over=RUN,
+            quantity="the least increase of the mean deviation from one λ to the next",
+        ),
     ),
     Claim(
         "A7-performance",
         "7",
         "The larger Lion's share λ in Lion–SGD, the faster the training.",
-        measures(measured.improves_with_lion, _LOSS),
-        "the least log10 decrease of the mean loss from one λ to the next",
+        readings(
+            measured.improves_with_lion, _LOSS, **_MORE, over=RUN,
+            quantity="the least decrease of the mean loss from one λ to the next",
+        ),
     ),
     *_noise_claims("8", "leaky-relu"),
     *_histogram_claims("9", "sigmoid"),
@@ -244,12 +312,13 @@ CLAIMS: tuple[Claim, ...] = (
         "A11-standardized",
         "11",
         "Standardised pixels lower α of gradient noise by about 0.4.",
-        measures(measured.standardized_is_heavier, TAILS),
-        "α with pixels in [0, 1] − α with standardised ones",
-        threshold=0.2,
+        readings(
+            measured.standardized_is_heavier, TAILS,
+            quantity="α with pixels in [0, 1] less α with standardised ones", criterion=above(0.2),
+        ),
     ),
     *_noise_claims("12", "batch-norm"),
     *_histogram_claims("13", "batch-norm"),
     *_histogram_claims("14", "leaky-relu"),
     *_question_claims(),
-)
+)  # fmt: skip

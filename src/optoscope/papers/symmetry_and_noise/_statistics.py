@@ -1,4 +1,4 @@
-"""The statistics of paper A's claims: each is one number a repetition, from the parts' arrays.
+"""The quantities of paper A's claims: one number a repetition, from the parts' arrays.
 
 The first argument is the quantity that a protocol reads; what follows names the part.
 """
@@ -14,8 +14,10 @@ from optoscope.papers._claims import Records
 _FLOOR = 1e-9
 
 
-def _log(values: np.ndarray) -> np.ndarray:
-    return np.log10(np.maximum(values, _FLOOR))
+def _log(values: np.ndarray | float) -> np.ndarray:
+    """Decades; not a number below zero, so that no verdict rests on it."""
+    floored = np.where(np.asarray(values) < 0, np.nan, np.maximum(values, _FLOOR))
+    return np.asarray(np.log10(floored))
 
 
 def _tenth(values: np.ndarray) -> np.ndarray:
@@ -101,14 +103,14 @@ def lighter_than_baselines(protocol: str, variant: str, records: Records) -> np.
 
 
 def heavy_gradients(protocol: str, variant: str, records: Records) -> np.ndarray:
-    """How far the gradients' α lies below a Gaussian's.
+    """The gradients' α, or how far it lies below a Gaussian's.
 
-    The paper's reading is 2 − α; the corrected one takes the same estimate of Gaussian noise
-    with the same scales, zeros and correlations in place of the 2.
+    The paper compares α with 2; the corrected reading is the difference to the same estimate of
+    Gaussian noise with the same scales, zeros and correlations.
     """
     alpha = _alpha(records, variant, "lstm/gradient", protocol)
     if protocol != "corrected":
-        return 2.0 - alpha
+        return alpha
     return _alpha(records, variant, "lstm/gradient", protocol, "surrogate_alpha") - alpha
 
 
@@ -163,11 +165,10 @@ def first_updates_largest(quantity: str, variant: str, records: Records) -> np.n
 
 
 def later_near_adam(quantity: str, variant: str, records: Records) -> np.ndarray:
-    """Half a decade minus the distance to Adam's mean size at the last step drawn."""
+    """The size of learned updates over that of Adam's at the last step drawn."""
     del quantity
     part = records[f"histograms-{variant}"]
-    distance = mean_log_size(part, "lstm")[:, -1] - mean_log_size(part, "adam")[:, -1]
-    return 0.5 - np.abs(distance)
+    return 10 ** (mean_log_size(part, "lstm")[:, -1] - mean_log_size(part, "adam")[:, -1])
 
 
 def sweet_spot(quantity: str, records: Records) -> np.ndarray:
