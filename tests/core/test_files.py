@@ -6,11 +6,18 @@ import stat
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optoscope._core.errors import FileFormatError, RunDirectoryError
-from optoscope._core.files import read_bytes, read_json, replacing, write_json, write_text
+from optoscope._core.files import (
+    read_bytes,
+    read_json,
+    read_lines,
+    replacing,
+    write_json,
+    write_text,
+)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
@@ -122,6 +129,7 @@ def test_a_full_disk_leaves_the_old_content(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@settings(deadline=None)
 @given(value=JSON)
 def test_json_round_trip(tmp_path_factory, value):
     path = tmp_path_factory.getbasetemp() / "round-trip.json"
@@ -165,7 +173,7 @@ def test_read_json_of_damaged_content_names_the_file(tmp_path, content):
 
 
 def test_read_json_of_a_folder(tmp_path):
-    with pytest.raises(RunDirectoryError, match="cannot be read as JSON"):
+    with pytest.raises(RunDirectoryError, match="cannot be read: it is a folder, not a file"):
         read_json(tmp_path)
 
 
@@ -197,3 +205,40 @@ def test_the_bytes_of_a_file_and_of_a_link(tmp_path):
     assert read_bytes(tmp_path / "link", most=10) == b"0123456789"
     with pytest.raises(RunDirectoryError, match="absent does not exist"):
         read_bytes(tmp_path / "absent", most=10)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"a": NaN}', "NaN is no number of JSON"),
+        ('{"a": -Infinity}', "-Infinity is no number"),
+        ('{"a": 1e400}', "1e400 is too large for a number"),
+        ("[" * 65 + "]" * 65, "nested too deep"),
+        ('{"a": ' * 65 + "1" + "}" * 65, "nested too deep"),
+        ('{"a": "\\ud800"}', "surrogates not allowed"),
+        ('{"\\udfff": 1}', "surrogates not allowed"),
+    ],
+)
+def test_json_that_could_not_be_used(tmp_path, content, message):
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(FileFormatError, match=rf"a\.json cannot be read as JSON: .*{message}"):
+        read_json(tmp_path / "a.json", FileFormatError)
+
+
+def test_json_of_a_fifo_and_of_a_file_with_a_hole(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    with (tmp_path / "hole").open("wb") as file:
+        file.truncate(2**31)
+    for read in (read_json, read_lines):
+        with pytest.raises(RunDirectoryError, match=r"it is a pipe, a socket or a device"):
+            read(tmp_path / "fifo")
+        with pytest.raises(RunDirectoryError, match=r"has 2,147,483,648 bytes"):
+            read(tmp_path / "hole")
+
+
+def test_lines_without_the_last_that_a_kill_cut_off(tmp_path):
+    (tmp_path / "a").write_text('{"a": 1}\n\n[2]\n{"a": ')
+    assert read_lines(tmp_path / "a") == [{"a": 1}, [2]]
+    (tmp_path / "a").write_text('{"a": \n{"a": 1}\n')
+    with pytest.raises(RunDirectoryError, match="a line 1 is not JSON"):
+        read_lines(tmp_path / "a")

@@ -163,6 +163,42 @@ def test_an_oversized_member_is_refused_before_it_is_read(folder, batches):
         load_small(folder)
 
 
+@pytest.mark.parametrize(
+    "kind", [tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE]
+)
+def test_a_long_name_takes_no_memory(folder, kind):
+    header = member("long", kind, size=1_200_000_000).tobuf(tarfile.GNU_FORMAT)
+    (folder / ARCHIVE).write_bytes(gzip.compress(header + bytes(1_000_000)))
+    with pytest.raises(DataError, match="an extended header of 1,200,000,000 bytes"):
+        load_small(folder, verify=False)
+
+
+def test_ordinary_extended_headers_are_passed_over(folder, batches):
+    with tarfile.open(folder / ARCHIVE, "w:gz", format=tarfile.PAX_FORMAT) as archive:
+        for name, content in batches.items():
+            info = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
+            info.size, info.pax_headers = len(content), {"comment": "é" * 300}
+            archive.addfile(info, io.BytesIO(content))
+    assert load_small(folder).train.num_examples > 0
+
+
+@pytest.mark.parametrize("where", ["before", "after"])
+def test_an_archive_of_zeros_ends_early(folder, where):
+    zeros = b"".join([gzip.compress(bytes(10_000_000), 1)] * 60)
+    if where == "before":
+        zeros = gzip.compress(member("zeros", size=600_000_000).tobuf()) + zeros
+    (folder / ARCHIVE).write_bytes(zeros)
+    with pytest.raises(DataError, match=r"is refused: it holds more than 368,760,000 bytes"):
+        load_small(folder, verify=False)
+
+
+@pytest.mark.parametrize("name", [ARCHIVE, "data_batch_1.bin"])
+def test_what_is_no_file_is_refused(folder, name):
+    os.mkfifo(folder / name)
+    with pytest.raises(DataError, match="it is a pipe, a socket or a device, not a file"):
+        load_small(folder, verify=False)
+
+
 def test_a_damaged_archive_is_refused(folder, batches):
     write_archive(folder, batches)
     path = folder / ARCHIVE

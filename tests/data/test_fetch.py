@@ -146,7 +146,7 @@ def test_a_forbidden_folder_is_reported(tmp_path, monkeypatch):
 @pytest.fixture
 def ordinary_user():
     """Root gives up its rights for the test; anyone else has none to give up."""
-    import pooch  # noqa: F401  (root's virtual environment may be closed to others)
+    import requests  # noqa: F401  (root's virtual environment may be closed to others)
 
     if not hasattr(os, "seteuid"):
         pytest.skip("permissions work differently here")

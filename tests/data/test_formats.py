@@ -1,6 +1,8 @@
 import contextlib
 import gzip
+import os
 import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -86,9 +88,37 @@ def test_a_corrupt_gzip_is_refused(tmp_path):
 
 def test_an_unreadable_file_is_named(tmp_path, monkeypatch):
     # Simulated: the tests may run as root, whom no permission stops.
-    def refuse(self):
+    def refuse(path):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr("optoscope.data._formats.open_regular", refuse)
     with pytest.raises(DataError, match=r"cannot read .*a: Permission denied.*OPTOSCOPE_DATA"):
         read_bytes(tmp_path / "a")
+
+
+@pytest.mark.parametrize("name", ["a", "a.gz"])
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_only_regular_files_are_read(tmp_path, name, make):
+    make(tmp_path / name)
+    with pytest.raises(DataError, match=r"cannot read .*: it is a .*, not a file"):
+        read_bytes(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["a", "a.gz"])
+def test_a_file_with_a_hole_is_not_read(tmp_path, name):
+    with (tmp_path / name).open("wb") as file:
+        file.truncate(2**31)
+    with pytest.raises(DataError, match="holds more than 100,000,000 bytes"):
+        read_bytes(tmp_path / name)
+
+
+def test_a_gzip_of_zeros_is_read_as_far_as_a_file_can_go(tmp_path):
+    path = tmp_path / "a.gz"
+    path.write_bytes(b"".join([gzip.compress(bytes(10_000_000))] * 200))
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="holds more than 1,000,000 bytes"):
+            read_bytes(path, most=1_000_000)
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -107,9 +108,17 @@ def test_a_workspace_survives_an_interruption_but_not_another_configuration(tmp_
     assert seen == [["part.json"], ["checkpoint", "part.json"], ["part.json"]]
 
 
-def slow(name: str, events: list, *needs: Part, programs: str = "") -> Part:
+def slow(
+    name: str,
+    events: list,
+    *needs: Part,
+    programs: str = "",
+    meeting: threading.Barrier | None = None,
+) -> Part:
     def compute(needed: Mapping[str, Arrays], _: Workspace) -> Arrays:
         events.append(("begins", name))
+        if meeting is not None:
+            meeting.wait(timeout=30)
         time.sleep(0.05)
         events.append(("ends", name))
         return {"sum": 1 + sum(arrays["sum"] for arrays in needed.values())}
@@ -119,7 +128,8 @@ def slow(name: str, events: list, *needs: Part, programs: str = "") -> Part:
 
 def test_several_at_once_give_the_same_and_wait_for_what_they_need(tmp_path: Path):
     events: list = []
-    a, b = slow("a", events), slow("b", events)
+    meeting = threading.Barrier(2)
+    a, b = (slow(name, events, meeting=meeting) for name in "ab")
     c = slow("c", events, a, b)
     found = Store(tmp_path).get_all([c, a, slow("d", events, c)], at_once=2)
     assert list(found) == ["c", "a", "d"]

@@ -1,16 +1,23 @@
 """Files are written beside and renamed: a reader sees the old content or the new, never half."""
 
 import errno
+import io
 import json
+import math
 import os
 import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from optoscope._core.errors import RunDirectoryError
+
+# A run's own files have a hundredth of it: what is larger is damaged, or means harm.
+_MOST_JSON_BYTES = 8_000_000
+MOST_LINES_BYTES = 64_000_000
+_MOST_DEPTH = 64
 
 
 @contextmanager
@@ -85,7 +92,7 @@ def read_bytes(path: Path, *, most: int, error: type[Exception] = RunDirectoryEr
     return content
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> io.BufferedReader:
     """Opens a regular file for reading; anything else is an OSError, at once."""
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     handle = os.open(path, flags)
@@ -102,9 +109,70 @@ def open_regular(path: Path) -> BinaryIO:
 
 def read_json(path: Path, error: type[Exception] = RunDirectoryError) -> Any:
     """Reads a JSON file; raises `error` with a message that names it."""
+    content = read_bytes(path, most=_MOST_JSON_BYTES, error=error)
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise error(f"{path} does not exist.") from None
-    except (OSError, ValueError, RecursionError) as problem:
+        return parse_json(content)
+    except ValueError as problem:
         raise error(f"{path} cannot be read as JSON: {problem}.") from None
+
+
+def parse_json(content: str | bytes) -> Any:
+    """The value of a JSON text, of moderate depth and with numbers that are finite.
+
+    Raises:
+        ValueError: it is no such text.
+    """
+    try:
+        text = content if isinstance(content, str) else content.decode("utf-8")
+        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    _check_depth_and_text(value)
+    return value
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is too large for a number")
+    return number
+
+
+def _check_depth_and_text(value: Any) -> None:
+    """What follows recurses into the value, and prints and writes its texts."""
+    waiting = [(value, 1)]
+    while waiting:
+        inner, depth = waiting.pop()
+        if depth > _MOST_DEPTH:
+            raise ValueError("it is nested too deep")
+        if isinstance(inner, str):
+            inner.encode("utf-8")  # half a surrogate pair can be written nowhere
+        elif isinstance(inner, dict):
+            waiting += [(one, depth + 1) for pair in inner.items() for one in pair]
+        elif isinstance(inner, list):
+            waiting += [(one, depth + 1) for one in inner]
+
+
+def read_lines(path: Path, error: type[Exception] = RunDirectoryError) -> list[Any]:
+    """The values of a file of JSON lines, without a last line that a kill has cut off."""
+    content = read_bytes(path, most=MOST_LINES_BYTES, error=error)
+    try:
+        lines = content.decode("utf-8").split("\n")
+    except UnicodeDecodeError as problem:
+        raise error(f"{path} cannot be read as text: {problem}.") from None
+    values = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            values.append(parse_json(line))
+        except ValueError as problem:
+            # A run killed while it wrote leaves a last line without its end; that is no damage.
+            if number == len(lines):
+                break
+            raise error(f"{path} line {number} is not JSON: {problem}.") from None
+    return values

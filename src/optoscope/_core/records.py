@@ -5,10 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from optoscope._core.files import replacing
+from optoscope._core.arrays import write_arrays
 
 
 def save_records(directory: Path, name: str, arrays: Mapping[str, np.ndarray]) -> None:
     """Writes `records/<name>.npz`, atomically."""
-    with replacing(directory / "records" / f"{name}.npz") as temporary:
-        np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
+    write_arrays(directory / "records" / f"{name}.npz", arrays)

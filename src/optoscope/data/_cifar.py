@@ -4,6 +4,7 @@ Nothing here unpickles, and nothing is extracted to disk.
 """
 
 import gzip
+import os
 import tarfile
 import zlib
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from optoscope._core.errors import DataError
+from optoscope._core.files import open_regular
 from optoscope.data._fetch import RemoteFile, find, obtain, verified
 from optoscope.data._formats import REPLACE, read_bytes, unreadable
 from optoscope.data._sources import RawImages, check_balance, check_labels, unproven_notes
@@ -24,6 +26,14 @@ _FOLDER = "cifar-10-batches-bin"
 _IMAGE_SHAPE = (3, 32, 32)
 _RECORD_BYTES = 1 + 3 * 32 * 32
 _BATCH_IMAGES = 10_000
+# Of plain batches and of the archive, decompressed; both have half of it.
+_BATCH_BYTES = 2 * _BATCH_IMAGES * _RECORD_BYTES
+_ARCHIVE_BYTES = 6 * _BATCH_BYTES
+_EXTENSIONS = (
+    tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK
+)  # fmt: skip
+_EXTENSION_BYTES = 65_536
+_CHUNK_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -71,7 +81,11 @@ class CifarImages:
             for place in (folder, folder / _FOLDER):
                 paths = [path for name in _NAMES if (path := find(place, name))]
                 if paths:
-                    return {path.name: read_bytes(path) for path in paths}, place, False
+                    return (
+                        {path.name: read_bytes(path, most=_BATCH_BYTES) for path in paths},
+                        place,
+                        False,
+                    )
         path = obtain(self.archive, folder, verify=verify)
         proven = verify and verified(self.archive, path)
         return _read_archive(path), path, proven
@@ -114,20 +128,25 @@ def _read_archive(path: Path) -> dict[str, bytes]:
     """
     batches: dict[str, bytes] = {}
     try:
-        with gzip.open(path, "rb") as stream:
-            with tarfile.open(fileobj=stream, mode="r:") as archive:
-                for member in archive:
-                    name = PurePosixPath(member.name).name
-                    _refuse_unsafe_member(member, path)
-                    if not member.isfile() or name not in _NAMES:
-                        continue
+        with open_regular(path) as file, gzip.open(file, "rb") as stream:
+            _refuse_large_archive(path, _ARCHIVE_BYTES - os.fstat(file.fileno()).st_size)
+            left = _ARCHIVE_BYTES
+            while (header := stream.read(tarfile.BLOCKSIZE)).strip(b"\0"):
+                member = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
+                blocks = _following_bytes(member)
+                left -= tarfile.BLOCKSIZE + blocks
+                _refuse_unsafe_member(member, path, left)
+                name = PurePosixPath(member.name).name
+                wanted = member.isreg() and name in _NAMES
+                if wanted:
                     _refuse_unexpected_batch(member, path, already=name in batches)
-                    content = archive.extractfile(member)
-                    assert content is not None  # never for a regular file
-                    batches[name] = content.read()
-            # tarfile stops at its own end mark; only the end of the gzip stream has the checksum.
-            while stream.read(1 << 20):
-                pass
+                content = _read_member(stream, blocks, keep=wanted)
+                if wanted:
+                    batches[name] = content[: member.size]
+            # Only the end of the gzip stream has the checksum.
+            while rest := stream.read(_CHUNK_BYTES):
+                left -= len(rest)
+                _refuse_large_archive(path, left)
     except (EOFError, tarfile.TarError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{path} is a damaged or truncated archive ({error}). {REPLACE}") from None
     except OSError as error:
@@ -135,7 +154,37 @@ def _read_archive(path: Path) -> dict[str, bytes]:
     return batches
 
 
-def _refuse_unsafe_member(member: tarfile.TarInfo, path: Path) -> None:
+def _following_bytes(member: tarfile.TarInfo) -> int:
+    """The bytes of the blocks between a member's header and the next."""
+    if member.size < 0:
+        raise tarfile.HeaderError(f"a member has {member.size} bytes")
+    if not (member.isreg() or member.type in _EXTENSIONS):
+        return 0
+    return -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+
+
+def _read_member(stream: gzip.GzipFile, length: int, *, keep: bool) -> bytes:
+    """The next bytes, or nothing in their place."""
+    parts = []
+    while length:
+        part = stream.read(min(length, _CHUNK_BYTES))
+        if not part:
+            raise EOFError("it ends inside a member")
+        length -= len(part)
+        if keep:
+            parts.append(part)
+    return b"".join(parts)
+
+
+def _refuse_large_archive(path: Path, left: int) -> None:
+    if left < 0:
+        raise DataError(
+            f"{path} is refused: it holds more than {_ARCHIVE_BYTES:,} bytes, and CIFAR-10 has "
+            f"half of that. {REPLACE}"
+        )
+
+
+def _refuse_unsafe_member(member: tarfile.TarInfo, path: Path, left: int) -> None:
     # Nothing is ever extracted, so such a member could do no harm; but an archive that has one is
     # not the dataset it claims to be.
     name = PurePosixPath(member.name)
@@ -144,10 +193,16 @@ def _refuse_unsafe_member(member: tarfile.TarInfo, path: Path) -> None:
         problem = "an absolute path"
     elif ".." in name.parts:
         problem = "a path that leaves the archive"
-    elif not (member.isfile() or member.isdir()):
+    elif member.type in _EXTENSIONS and member.size <= _EXTENSION_BYTES:
+        # Long names and times of what follows; a batch needs neither.
+        pass
+    elif member.type in _EXTENSIONS:
+        problem = f"an extended header of {member.size:,} bytes"
+    elif not (member.isreg() or member.isdir()):
         problem = "a link or a device"
     if problem:
         raise DataError(f"{path} is refused: its member {member.name!r} is {problem}. {REPLACE}")
+    _refuse_large_archive(path, left)
 
 
 def _refuse_unexpected_batch(member: tarfile.TarInfo, path: Path, *, already: bool) -> None:

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from optoscope._core.errors import DataError
-from optoscope.data._formats import read_bytes, unreadable
+from optoscope._core.files import open_regular
+from optoscope.data._download import download
+from optoscope.data._formats import MOST_BYTES, read_bytes, unreadable
 
-_TIMEOUT_SECONDS = 30
+_SLACK_BYTES = 100_000
 _logger = logging.getLogger("optoscope.data")
 
 
@@ -24,16 +26,23 @@ class RemoteFile:
         url: the canonical address; its last part is the canonical file name.
         md5: of the file as published (compressed, where it is).
         content_sha256: of the decompressed content.
+        size: bytes of the file as published.
     """
 
     url: str
     md5: str | None = None
     content_sha256: str | None = None
+    size: int | None = None
 
     @property
     def name(self) -> str:
         """The canonical file name."""
         return self.url.rsplit("/", 1)[1]
+
+    @property
+    def most_bytes(self) -> int:
+        """What a download of it may have; a mirror may compress less well."""
+        return MOST_BYTES if self.size is None else 2 * self.size + _SLACK_BYTES
 
 
 def data_directory(data_dir: str | os.PathLike[str] | None = None) -> Path:
@@ -107,15 +116,10 @@ def verified(file: RemoteFile, path: Path, content: bytes | None = None) -> bool
 
 
 def _fetch(file: RemoteFile, folder: Path, *, verify: bool) -> Path:
-    import pooch
-
     # A mirror has the layout of a data directory.
     mirror = os.environ.get("OPTOSCOPE_DATA_URL")
     url = f"{mirror.rstrip('/')}/{folder.name}/{file.name}" if mirror else file.url
     target = folder / file.name
-    download = pooch.HTTPDownloader(
-        progressbar=False, timeout=_TIMEOUT_SECONDS, headers={"Accept-Encoding": "identity"}
-    )
     _logger.info("fetching %s to %s", url, target)
     is_new = not folder.exists()
     try:
@@ -124,7 +128,7 @@ def _fetch(file: RemoteFile, folder: Path, *, verify: bool) -> Path:
         # a whole file by the same whole file, and what fails leaves nothing.
         with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as private:
             temporary = Path(private) / file.name
-            download(url, str(temporary), None)
+            download(url, temporary, most=file.most_bytes)
             if verify:
                 _check_download(file, temporary, url)
             temporary.replace(target)
@@ -136,7 +140,8 @@ def _fetch(file: RemoteFile, folder: Path, *, verify: bool) -> Path:
             raise
         raise DataError(
             f"{target} is missing, and fetching it from {url} failed: {_reason(error)}. Check the "
-            f"network and that {folder} can be written; or put the file there by hand; or name a "
+            f"network and that {folder} can be written; or put the file there by hand: get "
+            f"{file.url} where there is a network, and copy it to {target}; or name a "
             f"data directory that has {folder.name}/{file.name} with --data-dir or OPTOSCOPE_DATA."
         ) from error
     return target
@@ -163,7 +168,7 @@ def _has_md5(path: Path, expected: str | None) -> bool:
     if expected is None:
         return False
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             # md5 is what the publishers give; against accidents, not against attackers.
             result = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False))
     except OSError as error:

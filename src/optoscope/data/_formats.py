@@ -2,6 +2,7 @@
 
 import gzip
 import math
+import os
 import zlib
 from pathlib import Path
 
@@ -9,8 +10,11 @@ import numpy as np
 from jaxtyping import UInt8
 
 from optoscope._core.errors import DataError
+from optoscope._core.files import open_regular
 
 _IDX_UNSIGNED_BYTE = 0x08
+# The largest file of any dataset, decompressed, has half of it.
+MOST_BYTES = 100_000_000
 REPLACE = "Delete it and load again to fetch a fresh copy, or put an intact one in its place."
 
 
@@ -22,23 +26,40 @@ def unreadable(path: Path, error: OSError) -> DataError:
     )
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path, *, most: int = MOST_BYTES) -> bytes:
     """The content of a file, decompressed where its name ends in `.gz`.
 
+    Args:
+        path: a regular file.
+        most: bytes that it may have, before and after decompression.
+
     Raises:
-        DataError: the file cannot be read, or is a damaged or truncated gzip.
+        DataError: the file cannot be read, is a damaged or truncated gzip, or is too large.
     """
     try:
-        if path.suffix != ".gz":
-            return path.read_bytes()
-        with gzip.open(path, "rb") as stream:
-            return stream.read()
+        with open_regular(path) as file:
+            _refuse_large(path, os.fstat(file.fileno()).st_size, most)
+            if path.suffix != ".gz":
+                content = file.read(most + 1)
+            else:
+                with gzip.open(file, "rb") as stream:
+                    content = stream.read(most + 1)
     except EOFError:
         raise DataError(f"{path} is truncated: its gzip stream ends early. {REPLACE}") from None
     except (gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{path} is damaged or not a gzip file ({error}). {REPLACE}") from None
     except OSError as error:
         raise unreadable(path, error) from None
+    _refuse_large(path, len(content), most)
+    return content
+
+
+def _refuse_large(path: Path, size: int, most: int) -> None:
+    if size > most:
+        raise DataError(
+            f"{path} holds more than {most:,} bytes, which no file of this kind does: it is "
+            f"damaged or another kind of file. {REPLACE}"
+        )
 
 
 def parse_idx(content: bytes, path: Path, *, num_dimensions: int) -> UInt8[np.ndarray, "..."]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from optoscope._core.errors import OptoscopeError, RunDirectoryError
-from optoscope._core.files import write_text
+from optoscope._core.files import MOST_LINES_BYTES, parse_json, read_bytes, write_text
 
 
 class MetricsLog:
@@ -23,11 +23,12 @@ class MetricsLog:
         self.path = path
         kept = []
         if path.exists():
-            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            content = read_bytes(path, most=MOST_LINES_BYTES)
+            for line in content.decode("utf-8", errors="replace").splitlines():
                 try:
-                    if json.loads(line)["step"] <= step:
+                    if parse_json(line)["step"] <= step:
                         kept.append(line)
-                except (json.JSONDecodeError, KeyError, TypeError):
+                except (ValueError, KeyError, TypeError):
                     continue
         write_text(path, "".join(f"{line}\n" for line in kept))
 

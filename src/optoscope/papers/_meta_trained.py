@@ -1,7 +1,6 @@
 """A meta-trained optimizer as a part, and the optimizer back from the part's arrays."""
 
 import dataclasses
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +13,9 @@ import numpy as np
 from jaxtyping import Int, PRNGKeyArray
 
 from optoscope import meta, optimizers, tasks
-from optoscope._core.files import replacing
+from optoscope._core.arrays import read_arrays, write_arrays
+from optoscope._core.errors import RunDirectoryError
+from optoscope._core.files import read_lines
 from optoscope._core.keys import new_key, stream
 from optoscope.optimizers import OptimizerModule
 from optoscope.papers._parts import Arrays, Part, Workspace
@@ -189,22 +190,28 @@ def _snapshot(folder: Path, step: int) -> Path:
 
 def _keep(path: Path, optimizer: OptimizerModule, objective: float) -> None:
     arrays = weights(optimizer) | {"objective": np.asarray(objective)}
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
+    write_arrays(path, arrays)
 
 
 def _snapshots(folder: Path, steps: Sequence[int]) -> dict[str, np.ndarray]:
-    kept = []
-    for step in steps:
-        with np.load(_snapshot(folder, step), allow_pickle=False) as saved:
-            kept.append({key: saved[key] for key in saved.files})
+    kept = [read_arrays(_snapshot(folder, step)) for step in steps]
     stacked = {f"snapshots/{key}": np.stack([one[key] for one in kept]) for key in kept[0]}
     return stacked | {"snapshots/steps": np.asarray(steps)}
 
 
 def _curves(log: Path, at_start: float) -> dict[str, np.ndarray]:
     """Meta-training as the trainer's log tells it; the log survives interruptions."""
-    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    lines = read_lines(log)
+    try:
+        return _columns(lines, at_start)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RunDirectoryError(
+            f"{log} does not hold what meta-training writes ({type(error).__name__}: {error}). "
+            f"Delete {log.parent} to meta-train anew."
+        ) from None
+
+
+def _columns(lines: Sequence[Any], at_start: float) -> dict[str, np.ndarray]:
     judged = [line for line in lines if line.get("evaluation_loss") is not None]
     steps: Int[np.ndarray, " evaluations"] = np.asarray([0, *(line["step"] for line in judged)])
     held_out = [at_start, *(line["evaluation_loss"] for line in judged)]

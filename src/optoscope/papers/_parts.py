@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from optoscope._core.arrays import read_arrays
 from optoscope._core.errors import RunDirectoryError, RunInUseError
 from optoscope._core.files import read_json, write_json
 from optoscope._core.locks import locked
@@ -236,11 +237,9 @@ class Store:
         try:
             if read_json(records / f"{name}.json") != description:
                 return None
-            with np.load(records / f"{name}.npz", allow_pickle=False) as saved:
-                return {key: saved[key] for key in saved.files}
-        # Damage shows up as errors of the archive, of the compression or of the parser that reads
-        # an array's header; whatever it is, the part is computed again.
-        except Exception:
+            return read_arrays(records / f"{name}.npz")
+        # Whatever is wrong with it, the part is computed again.
+        except RunDirectoryError:
             return None
 
     def _compute(self, part: Part, description: dict[str, Any]) -> Arrays:

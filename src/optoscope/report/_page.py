@@ -12,11 +12,12 @@ from typing import Any
 
 import jinja2
 
+from optoscope._core.errors import OptoscopeError, RunDirectoryError
 from optoscope._core.files import write_text
 from optoscope.report._claim_words import chance, claim_basis, claim_number, claim_test
 from optoscope.report._claims import Claim
 from optoscope.report._curves import left_out
-from optoscope.report._figures import FIGURES, FigureText
+from optoscope.report._figures import FIGURES, FigureKind, FigureText
 from optoscope.report._mechanisms import in_words, mode_rows, worth_rows
 from optoscope.report._paper_a import PAPER_A
 from optoscope.report._paper_b import PAPER_B
@@ -68,12 +69,30 @@ def render(directory: str | Path, *, notes: Sequence[str] = ()) -> Path:
     pictures = []
     for kind in (*FIGURES, *PAPER_A, *PAPER_B, *PAPER_C):
         if kind.can_draw(run):
-            image, _ = save(kind.draw(run), run.directory / "figures" / kind.name)
+            image = _drawn(kind, run)
             claims = [_claim_row(c) for c in run.claims if c.figure.replace(" ", "-") == kind.name]
             pictures.append(_Picture(kind.name, kind.text_of(run), _data_uri(image), claims))
     page = run.directory / "index.html"
     write_text(page, _html(run, pictures, notes))
     return page
+
+
+def _drawn(kind: FigureKind, run: Run) -> Path:
+    """The picture's file; records that cannot be drawn are one message."""
+    try:
+        image, _ = save(kind.draw(run), run.directory / "figures" / kind.name)
+    except OptoscopeError:
+        raise
+    # What is damaged and yet a record (another rank, a column too short, numbers beyond all
+    # scales) trips up whatever draws it: there is no list of such errors.
+    except Exception as error:
+        reason = (str(error).strip() or "no reason given").splitlines()[0][:200]
+        raise RunDirectoryError(
+            f"the figure {kind.name} cannot be drawn from {run.directory / 'records'} "
+            f"({type(error).__name__}: {reason}). Its records are damaged, or of another version "
+            "of optoscope: write them again."
+        ) from error
+    return image
 
 
 def _html(run: Run, pictures: Sequence[_Picture], notes: Sequence[str]) -> str:

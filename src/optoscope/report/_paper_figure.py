@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
+from optoscope._core.arrays import read_arrays
 from optoscope.report._figures import FigureKind, FigureText
-from optoscope.report._reading import read_arrays
 from optoscope.report._records import Run
 
 Arrays = Mapping[str, np.ndarray]

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from optoscope._core.arrays import read_arrays
 from optoscope._core.drawings import ProbeText
 from optoscope._core.errors import FileFormatError, RunDirectoryError
-from optoscope._core.files import read_json
+from optoscope._core.files import read_json, read_lines
 from optoscope._core.inference import Estimate
 from optoscope.report._checks import (
     as_estimate,
@@ -24,7 +25,7 @@ from optoscope.report._checks import (
 from optoscope.report._claims import Claim, claims_from_json
 from optoscope.report._explanation import Explanation
 from optoscope.report._probe_figures import panels, probe_texts
-from optoscope.report._reading import optional, parsed, read_arrays, read_lines
+from optoscope.report._reading import optional, parsed
 
 RESULTS_FORMAT = "optoscope/results"
 RESULTS_VERSION = 2
