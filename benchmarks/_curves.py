@@ -171,9 +171,9 @@ def _draw_curve(axes: Any, curve: Curve, look: Any) -> None:
     fit = fitted(curve.sizes, curve.medians)
     if fit.bend is not None:
         at = curve.sizes.index(fit.bend)
-        axes.plot(fit.bend, middle[at], "o", ms=13, mfc="none", mec=look.colour, mew=1.2)
+        axes.plot(fit.bend, middle[at], "o", ms=13, mfc="none", mec=look.color, mew=1.2)
     axes.errorbar(
-        curve.sizes, middle, (low, high), marker="o", ms=4.5, capsize=2.5, color=look.colour,
+        curve.sizes, middle, (low, high), marker="o", ms=4.5, capsize=2.5, color=look.color,
         linewidth=look.width, elinewidth=1.0, linestyle=look.dashes,
         label=f"{curve.label}\nslope {fit}",
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 A meta-step is the gradient of the mean loss of 32 least-squares problems in five parameters over
 200 steps of a 32-unit GRU, second-order terms kept, and Adam with clipping. The plain program is
-what one writes by hand for just this: vectorised over problems, rematerialised per step, one
+what one writes by hand for just this: vectorized over problems, rematerialized per step, one
 compiled meta-step a call. `--meta-train` then meta-trains with paper B's settings and compares
 with the best of 2500 momentum settings on the same held-out problems.
 """

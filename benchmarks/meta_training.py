@@ -1,6 +1,6 @@
 """Meta-training as in paper A against a plain JAX program: one run is 200 steps, 10 meta-updates.
 
-The plain program is what one writes first: a scan of rematerialised steps, `value_and_grad`, Adam,
+The plain program is what one writes first: a scan of rematerialized steps, `value_and_grad`, Adam,
 one compiled meta-update a call. Both do the same arithmetic on the same shapes.
 Ends with the price of four problems side by side, which must be less than four times one.
 """

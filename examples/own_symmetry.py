@@ -1,4 +1,4 @@
-"""A symmetry of your own model: declared in three lines, checked, measured, penalised."""
+"""A symmetry of your own model: declared in three lines, checked, measured, penalized."""
 
 import jax
 import jax.numpy as jnp
@@ -39,7 +39,7 @@ for name, optimizer in {"sgd": optimizers.sgd(0.1), "adam": optimizers.adam(0.03
     found = run.records["symmetry"]["query-key"].cosine.mean(axis=0)
     print(f"{name}: cosine with the symmetry at steps 0, 25, 50, 75:", found.round(4))
 
-# The same object penalises a learned optimizer's deviations in meta-training.
+# The same object penalizes a learned optimizer's deviations in meta-training.
 objective = meta.Objective(
     "sum", penalties=(symmetry.SymmetryPenalty.for_task(task, "query-key", beta=0.1),)
 )

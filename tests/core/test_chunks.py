@@ -17,7 +17,7 @@ def test_side_by_side_stays_between_one_and_all(num_items):
 
 
 @pytest.mark.parametrize("chunk_size", [1, 2, 3, 5, 7])
-def test_chunks_of_anything_are_the_vectorised_map(chunk_size):
+def test_chunks_of_anything_are_the_vectorized_map(chunk_size):
     keys = jax.random.split(jax.random.key(0), 5)
     items = {"key": keys, "x": jnp.arange(10.0).reshape(5, 2), "empty": jnp.zeros((5, 0))}
 

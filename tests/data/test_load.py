@@ -273,13 +273,13 @@ def test_real_mnist():
     labels = np.concatenate([dataset.train.labels, dataset.validation.labels])
     counts = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     assert np.bincount(labels).tolist() == counts
-    # The mean and deviation of MNIST's training pixels that everyone standardises with.
+    # The mean and deviation of MNIST's training pixels that everyone standardizes with.
     pixels = np.concatenate([dataset.train.inputs, dataset.validation.inputs])
     np.testing.assert_allclose(pixels.mean(dtype=np.float64), 0.1307, atol=5e-5)
     np.testing.assert_allclose(pixels.std(dtype=np.float64), 0.3081, atol=5e-5)
 
 
-def test_real_mnist_resized_and_standardised():
+def test_real_mnist_resized_and_standardized():
     dataset = data.load(real("mnist"), size=14, standardize=True, validation_size=0)
     assert dataset.train.inputs.shape == (60_000, 14, 14, 1)
     assert dataset.validation.inputs.shape == (0, 14, 14, 1)

@@ -55,5 +55,5 @@ def test_statistics_do_not_depend_on_the_chunks():
 def test_a_constant_channel_has_no_scale():
     pixels = np.random.RandomState(0).rand(7, 3, 3, 2).astype(np.float32)
     pixels[..., 1] = 0.1
-    with pytest.raises(DataError, match="cannot standardise"):
+    with pytest.raises(DataError, match="cannot standardize"):
         channel_statistics(pixels)

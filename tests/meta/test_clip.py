@@ -72,7 +72,7 @@ def test_what_flows_back_and_is_not_finite_is_dropped(value):
     np.testing.assert_array_equal(backwards(jnp.array([1.0, value]), 2.0), [0.0, 0.0])
 
 
-def test_vectorised_each_is_shortened_by_itself():
+def test_vectorized_each_is_shortened_by_itself():
     short = jax.vmap(lambda row: backwards(row, 1.0))(jnp.array([[30.0, 40.0], [0.3, 0.4]]))
     np.testing.assert_allclose(short, [[0.6, 0.8], [0.3, 0.4]], rtol=1e-6)
 

@@ -186,7 +186,7 @@ def test_json_that_does_not_describe_an_optimizer(saved, text):
         ("lstm", {"hidden_size": 10**12}),
         ("lstm", {"key": 1}),
         ("lstm", {"name": "sgd"}),
-        ("lstm", {"colour": 1}),
+        ("lstm", {"color": 1}),
         ("sgd", {"learning_rate": "fast"}),
         ("sgd", {"learning_rate": [1, [2]]}),
         ("aggmo", {"betas": []}),

@@ -107,7 +107,7 @@ def test_options_that_cannot_be():
 
 
 def test_a_trained_network_can_descend():
-    """With d = the normalised gradient it is signed descent in scale: a quadratic is solved."""
+    """With d = the normalized gradient it is signed descent in scale: a quadratic is solved."""
     optimizer = MLPOptimizer.create(jax.random.key(0), step_scale=0.02)
     network = jax.tree.map(jnp.zeros_like, optimizer.network)
     weights = jnp.zeros((39, 4)).at[2, 0].set(1.0).at[2, 1].set(-1.0)

@@ -77,7 +77,7 @@ def test_what_needs_no_meta_training(tmp_path: Path):
     assert again.computed == ()
     assert again.claims == result.claims
     with np.load(tmp_path / "records" / "illustration.npz") as part:
-        # Gradient descent keeps to the symmetry, Adam turns off the line to the centre.
+        # Gradient descent keeps to the symmetry, Adam turns off the line to the center.
         np.testing.assert_allclose(part["sgd/deviation"], 0, atol=1e-7)
         assert np.abs(part["adam/deviation"]).max() > 1e-3
 

@@ -86,16 +86,16 @@ def test_all_words_are_at_least_nine_points(full_run):
         assert min(sizes) >= 9
 
 
-def test_one_optimizer_has_one_colour_in_all_figures(full_run):
+def test_one_optimizer_has_one_color_in_all_figures(full_run):
     run = report.read_run(full_run)
-    colours = set()
+    colors = set()
     for kind in report.FIGURES:
         figure = kind.draw(run)
         figure.draw_without_rendering()
         for text in figure.findobj(Text):
             if text.get_visible() and text.get_text().split("\n")[0] == "adam":
-                colours.add(text.get_color())
-    assert len(colours) == 1
+                colors.add(text.get_color())
+    assert len(colors) == 1
 
 
 def test_probes_draw_what_they_say_with_what_to_compare_it_with():

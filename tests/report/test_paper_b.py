@@ -15,7 +15,7 @@ from optoscope.report._paper_b._search import _cells, _heat_map
 from optoscope.report._paper_marks import limits
 from optoscope.report._style import Look
 from support.paper_b_records import SEEDS, part
-from support.paper_figures import assert_drawn_and_labelled, copies, words
+from support.paper_figures import assert_drawn_and_labeled, copies, words
 
 FIGURES = {kind.name.removeprefix("figure-"): kind for kind in PAPER_B}
 LEADING_SEEDS = ("states-", "fixed-points-", "clipping-", "schedule-", "adaptation-", "groups-",
@@ -61,8 +61,8 @@ def test_the_registry_names_and_describes_every_figure():
 
 
 @pytest.mark.parametrize("key", FIGURES)
-def test_every_figure_is_drawn_and_labelled(key, parts):
-    assert_drawn_and_labelled(FIGURES[key], records_of(key, parts), LABELS[key])
+def test_every_figure_is_drawn_and_labeled(key, parts):
+    assert_drawn_and_labeled(FIGURES[key], records_of(key, parts), LABELS[key])
 
 
 @pytest.mark.parametrize("key", ["2", "7", "14", "17"])

@@ -12,7 +12,7 @@ from optoscope.report._paper_c import PAPER_C
 from optoscope.report._paper_c._marks import ALWAYS, LOOKS, Runs, draw_runs, loss_axis
 from optoscope.report._paper_c._unseen import FIGURE_4, UNSEEN
 from optoscope.report._records import read_run
-from support.paper_figures import assert_drawn_and_labelled, copies, words
+from support.paper_figures import assert_drawn_and_labeled, copies, words
 
 FIGURES = {kind.name.removeprefix("figure-"): kind for kind in PAPER_C}
 ARMS = ("hyperparam", "blackbox", "star-0", "star-0.1", "star-0.5", "star-1", "blackbox-0.5",
@@ -185,7 +185,7 @@ def part(name, *, small=False):
 
 # Words that a reader needs to know what is on the axes.
 _COMPARED = ("Meta-training, MLP", "Far past the horizon, MLP", "meta-step", "inner step",
-             "horizon", "mean normalised loss", "STAR, weight decay 0.5")  # fmt: skip
+             "horizon", "mean normalized loss", "STAR, weight decay 0.5")  # fmt: skip
 _UNSEEN = ("inner step", "loss, smoothed", "Adam, tuned", "NAdamW, tuned", "Hyperparam", "STAR",
            "guessing", "118,282 parameters", "Blackbox: 2 of 15 diverged")  # fmt: skip
 LABELS = {
@@ -245,8 +245,8 @@ def test_the_figures_are_drawn_from_the_parts_of_the_paper():
 
 
 @pytest.mark.parametrize("key", FIGURES)
-def test_every_figure_is_drawn_and_labelled(key, parts):
-    assert_drawn_and_labelled(FIGURES[key], records_of(key, parts), LABELS[key])
+def test_every_figure_is_drawn_and_labeled(key, parts):
+    assert_drawn_and_labeled(FIGURES[key], records_of(key, parts), LABELS[key])
 
 
 @pytest.mark.parametrize("key", ["4", "app-3"])
@@ -356,7 +356,7 @@ def test_meta_training_is_a_mean_over_seeds_with_its_standard_error(parts):
     held_out = records["training-mlp-star-0.5"]["held_out"]
     look = LOOKS["star-0.5"]
     thick = [line for line in panel.lines if line.get_linewidth() == look.width]
-    (line,) = [line for line in thick if line.get_color() == look.colour]
+    (line,) = [line for line in thick if line.get_color() == look.color]
     np.testing.assert_allclose(line.get_ydata(), held_out.mean(axis=0))
     band = panel.collections[3].get_paths()[0].vertices
     error = np.std(held_out[:, 0], ddof=1) / len(held_out) ** 0.5

@@ -93,7 +93,7 @@ def test_curvatures_show_what_cannot_be_said():
             f"{name}/informative": np.array(informative),
         }
     text = words(curvature_figure(arrays, {"sgd": "gradient descent", "lion": "Lion"}))
-    assert text.count("linearisation says nothing") == 1
+    assert text.count("linearization says nothing") == 1
     assert "a run ends in a limit cycle" in text
 
 

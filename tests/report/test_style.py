@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from optoscope.report._style import apart, looks, plain, save, style
 
 
-def test_colours_do_not_depend_on_the_order_or_on_the_other_records():
+def test_colors_do_not_depend_on_the_order_or_on_the_other_records():
     every = looks(["lstm", "zeta", "adam", "lion"], ["lstm"])
     assert looks(["lion", "adam", "lstm", "zeta"], ["lstm"]) == every
     assert looks(["adam"])["adam"] == every["adam"]
@@ -17,7 +17,7 @@ def test_colours_do_not_depend_on_the_order_or_on_the_other_records():
 
 def test_no_two_of_many_optimizers_look_the_same():
     names = [f"optimizer{i}" for i in range(20)]
-    drawn = {(look.colour, look.dashes) for look in looks(names).values()}
+    drawn = {(look.color, look.dashes) for look in looks(names).values()}
     assert len(drawn) == 20
 
 

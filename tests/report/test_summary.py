@@ -7,7 +7,7 @@ from rich.console import Console
 from optoscope import report
 from optoscope._core.errors import FileFormatError
 from optoscope.report import Estimate
-from optoscope.report._summary import format_interval, format_number, summarise
+from optoscope.report._summary import format_interval, format_number, summarize
 from support.run_files import interval, make_results
 
 
@@ -26,7 +26,7 @@ def compared(mean, low, high, runs=10):
 
 
 def test_cells():
-    summary = summarise(make_results())
+    summary = summarize(make_results())
     assert [heading.replace("\n", " ") for heading in summary.headings] == [
         "optimizer", "tuned values", "mean loss over 100 steps", "mean loss over 200 steps",
         "final loss", "test accuracy, %",
@@ -41,7 +41,7 @@ def test_cells():
 
 
 def test_the_best_of_each_column_is_marked():
-    marked = [[cell.best for cell in row.cells] for row in summarise(make_results()).rows]
+    marked = [[cell.best for cell in row.cells] for row in summarize(make_results()).rows]
     assert marked == [
         [True, True, True, False], [False] * 4, [False, False, False, True], [False] * 4,
     ]  # fmt: skip
@@ -56,7 +56,7 @@ def test_missing_numbers_are_words():
     }
     results["optimizers"]["lion"]["final_loss"] = interval(0.12)
     results["optimizers"]["lion"]["mean_loss"].pop("200")
-    summary = summarise(results)
+    summary = summarize(results)
     assert [str(c) for c in summary.rows[2].cells][2:] == ["diverged", "–"]
     assert [str(c) for c in summary.rows[3].cells][1:3] == ["–", "0.120"]
     assert summary.notes == (

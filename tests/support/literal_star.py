@@ -51,7 +51,7 @@ def accumulate(state, g, decays):
 
 
 def inputs(state, g, p):
-    """The array of shape (39, *shape), normalised."""
+    """The array of shape (39, *shape), normalized."""
     m, v = state["m"], state["v"]
     root = (v + 1e-6) ** -0.5
     if g.ndim < 2:

@@ -168,9 +168,9 @@ def states(name):
 
 
 def _pca(points):
-    centre = points.mean(axis=0)
-    _, sizes, rows = np.linalg.svd(points - centre, full_matrices=False)
-    return centre, rows[:3], (sizes**2 / np.sum(sizes**2))[:3]
+    center = points.mean(axis=0)
+    _, sizes, rows = np.linalg.svd(points - center, full_matrices=False)
+    return center, rows[:3], (sizes**2 / np.sum(sizes**2))[:3]
 
 
 def fixed_points(name):
@@ -229,8 +229,8 @@ def fixed_points(name):
 def clipping(name):
     grid, every = _grid(name), _toys(name)
     edges = np.linspace(grid[1, 0], grid[1, -1], 41)
-    centres = (edges[1:] + edges[:-1]) / 2 / SCALES[name]
-    counts = np.stack([np.round(3e4 * np.exp(-3 * np.abs(centres)))] * SEEDS)
+    centers = (edges[1:] + edges[:-1]) / 2 / SCALES[name]
+    counts = np.stack([np.round(3e4 * np.exp(-3 * np.abs(centers)))] * SEEDS)
     return {
         "grid": grid,
         "initial_updates": np.stack([t.updates(t.initial, g) for t, g in

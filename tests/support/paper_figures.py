@@ -23,7 +23,7 @@ def words(figure: Figure) -> str:
     return "\n".join(t.get_text() for t in figure.findobj(Text) if t.get_visible())
 
 
-def assert_drawn_and_labelled(
+def assert_drawn_and_labeled(
     kind: PaperFigure, records: Mapping[str, Arrays], labels: Iterable[str]
 ) -> None:
     """It is drawn without a warning, says what a reader needs, and can be read from afar."""

@@ -71,11 +71,11 @@ def test_there_is_nothing_to_classify(task):
     assert task.accuracy(task.init(KEY)) is None
 
 
-def test_standardised_pixels_are_no_probabilities():
-    standardised = data.load("digits", standardize=True)
+def test_standardized_pixels_are_no_probabilities():
+    standardized = data.load("digits", standardize=True)
     with pytest.raises(InvalidValueError, match=r"pixels go from -.*Leave out standardize"):
-        tasks.autoencoder(standardised, loss="cross_entropy")
-    assert tasks.autoencoder(standardised).metadata["guessing_loss"] > 0.5
+        tasks.autoencoder(standardized, loss="cross_entropy")
+    assert tasks.autoencoder(standardized).metadata["guessing_loss"] > 0.5
 
 
 def test_wrong_settings(digits):

@@ -6,16 +6,16 @@ from optoscope import tasks
 
 
 class Bowl(tasks.Task):
-    centre: jax.Array
+    center: jax.Array
 
     def init(self, key):
-        return jax.random.normal(key, self.centre.shape)
+        return jax.random.normal(key, self.center.shape)
 
     def sample_batch(self, key):
         return None
 
     def loss(self, params, batch):
-        return jnp.sum((params - self.centre) ** 2)
+        return jnp.sum((params - self.center) ** 2)
 
 
 def test_fixed_draws_the_same_task_for_every_key():

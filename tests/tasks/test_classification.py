@@ -5,7 +5,7 @@ import pytest
 
 from optoscope import data, tasks
 from optoscope._core.errors import InvalidValueError, UnknownNameError
-from optoscope.tasks import MLP, Classification, LabelledBatch
+from optoscope.tasks import MLP, Classification, LabeledBatch
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,7 @@ def digits():
 def tagged(batch_size: int = 64, sizes=(50, 20, 30)) -> Classification:
     """A task whose every image says where it comes from: input 0 is the split, input 1 the row."""
     splits = {
-        name: LabelledBatch(
+        name: LabeledBatch(
             jnp.stack([jnp.full(count, float(index)), jnp.arange(float(count))], axis=1),
             jnp.arange(count) % 3,
         )

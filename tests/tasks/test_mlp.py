@@ -19,7 +19,7 @@ NAIVE_ACTIVATIONS = {
 
 
 def naive_norm(values, kind):
-    """Paper A's normalisation, one statistic at a time; `values` is (batch, units)."""
+    """Paper A's normalization, one statistic at a time; `values` is (batch, units)."""
     values = np.array(values)
     result = np.zeros_like(values)
     for example, unit in itertools.product(*map(range, values.shape)):

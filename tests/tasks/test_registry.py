@@ -27,8 +27,8 @@ def test_an_unknown_name_suggests(wrong, right):
 
 @pytest.mark.parametrize("name", tasks.names())
 def test_an_unknown_option_lists_what_there_is(name):
-    with pytest.raises(InvalidValueError, match=f"task '{name}' has no option 'colour'; it takes "):
-        tasks.get(name, colour=1)
+    with pytest.raises(InvalidValueError, match=f"task '{name}' has no option 'color'; it takes "):
+        tasks.get(name, color=1)
 
 
 @pytest.mark.parametrize("name", tasks.names())

@@ -22,8 +22,8 @@ def test_the_points_are_two_half_circles_with_noise():
     points, labels = np.asarray(clean.points), np.asarray(clean.labels)
     assert labels.mean() == 0.5
     np.testing.assert_allclose(np.linalg.norm(points[labels == 0], axis=1), 1, rtol=1e-5)
-    centred = points[labels == 1] - [1, 0.5]
-    np.testing.assert_allclose(np.linalg.norm(centred, axis=1), 1, rtol=1e-5)
+    centered = points[labels == 1] - [1, 0.5]
+    np.testing.assert_allclose(np.linalg.norm(centered, axis=1), 1, rtol=1e-5)
     # The same points in the same order, moved by normal noise.
     difference = np.asarray(noisy.points) - points
     assert abs(difference.std() / 0.1 - 1) < 4 / np.sqrt(2 * difference.size)

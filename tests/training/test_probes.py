@@ -8,7 +8,7 @@ from optoscope.training import StepRecord
 
 TASK = tasks.Classification(
     tasks.MLP((2, 3, 2), "tanh", "layer"),
-    {"train": tasks.LabelledBatch(jnp.ones((4, 2)), jnp.arange(4) % 2)},
+    {"train": tasks.LabeledBatch(jnp.ones((4, 2)), jnp.arange(4) % 2)},
     batch_size=4,
 )
 RECORD = StepRecord(

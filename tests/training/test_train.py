@@ -16,7 +16,7 @@ TRACES = []
 
 
 class Noisy(tasks.Task):
-    """A bowl whose batch is its centre, drawn anew each step; it counts how often it is traced."""
+    """A bowl whose batch is its center, drawn anew each step; it counts how often it is traced."""
 
     scale: jax.Array
 
@@ -178,7 +178,7 @@ def test_probes_see_what_a_loop_sees_at_the_steps_they_name(intervals, num_steps
 @pytest.mark.parametrize("name", training.PROBES.names())
 def test_a_registered_probe_leaves_the_run_alone(name):
     task = tasks.MLP((2, 3, 2), "tanh", "layer")
-    split = tasks.LabelledBatch(jax.random.normal(KEY, (20, 2)), jnp.arange(20) % 2)
+    split = tasks.LabeledBatch(jax.random.normal(KEY, (20, 2)), jnp.arange(20) % 2)
     problem = tasks.Classification(task, {"train": split}, 4)
     optimizer = optimizers.get("lstm", hidden_size=2)
     bare = train(problem, optimizer, 7, key=KEY, num_runs=2)

@@ -51,7 +51,7 @@ class Estimate:
         return math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high
 
     def as_json(self) -> dict[str, float | int | str | None]:
-        """JSON-serialisable; what is not finite becomes None."""
+        """JSON-serializable; what is not finite becomes None."""
         numbers = {"value": self.value, "low": self.low, "high": self.high}
         finite = {name: x if math.isfinite(x) else None for name, x in numbers.items()}
         return {**finite, "count": self.count, "method": self.method}

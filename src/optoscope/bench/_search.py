@@ -1,4 +1,4 @@
-"""Search for hyper-parameters: all candidates in one vectorised program, chunk by chunk."""
+"""Search for hyper-parameters: all candidates in one vectorized program, chunk by chunk."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence

@@ -5,10 +5,10 @@ from jaxtyping import Array, Float32, Int32
 
 
 class Split(eqx.Module):
-    """Labelled images of one split.
+    """Labeled images of one split.
 
     Attributes:
-        inputs: images; pixels in [0, 1] unless standardised.
+        inputs: images; pixels in [0, 1] unless standardized.
         labels: classes, from 0 to `num_classes - 1`.
     """
 

@@ -1,4 +1,4 @@
-"""Images to float32 pixels: scaling, area averaging, standardisation."""
+"""Images to float32 pixels: scaling, area averaging, standardization."""
 
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
@@ -55,7 +55,7 @@ def channel_statistics(
     # A constant channel's mean is exact only up to rounding.
     if np.any(variance < 1e-14):
         raise DataError(
-            "cannot standardise: all training pixels of a channel have the same value. Leave out "
+            "cannot standardize: all training pixels of a channel have the same value. Leave out "
             "standardize, or take a larger training split."
         )
     return np.asarray(mean), np.sqrt(variance)

@@ -75,7 +75,7 @@ def unroll(
     backward_clip: float | None = None,
     stop_at: int | None = None,
 ) -> Unrolled:
-    """Unrolls `num_steps` inner steps, each rematerialised when it is differentiated.
+    """Unrolls `num_steps` inner steps, each rematerialized when it is differentiated.
 
     Args:
         task: the problem.
@@ -99,7 +99,7 @@ def unroll(
         return after, (record.loss, objective.penalty(record))
 
     # All random numbers at once: in the loop they would be many small operations, taken again
-    # where a step is rematerialised.
+    # where a step is rematerialized.
     draws = draw_batches(task, batch_key, num_steps)
     inner, (losses, penalties) = jax.lax.scan(step, inner, draws)
     return Unrolled(inner, losses, penalties)

@@ -35,7 +35,7 @@ class FullBackprop(Estimator):
     every step (everything else of a step is computed again). See `TruncatedBackprop` for less
     memory and a bias, the evolution strategies for smooth meta-losses.
 
-    Tasks whose states fit side by side are one vectorised program. A task whose meta-loss or
+    Tasks whose states fit side by side are one vectorized program. A task whose meta-loss or
     meta-gradient is not finite is left out of the mean and counted in `aux["non_finite"]`.
 
     Source: paper B, appendix D.2: horizon 200, mean of 32 tasks, gradient through the gradient.

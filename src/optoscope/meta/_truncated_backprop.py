@@ -29,7 +29,7 @@ class TruncatedBackprop(Estimator):
 
     Parameters and optimizer state carry over between unrolls, detached; after the horizon a
     task starts afresh with a new problem, new initial parameters and the optimizer's initial
-    state. Steps are rematerialised, so memory grows with one step's state per unrolled step.
+    state. Steps are rematerialized, so memory grows with one step's state per unrolled step.
 
     A task whose meta-loss or meta-gradient is not finite is left out of the mean, restarted, and
     counted in `aux["non_finite"]`.

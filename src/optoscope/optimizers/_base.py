@@ -62,7 +62,7 @@ class OptimizerModule(eqx.Module):
         )
 
     def configuration(self) -> dict[str, Any]:
-        """The keyword arguments that make an optimizer of this shape; JSON-serialisable."""
+        """The keyword arguments that make an optimizer of this shape; JSON-serializable."""
         return {}
 
 

@@ -45,7 +45,7 @@ class Products(eqx.Module):
 
 
 class Inputs(eqx.Module):
-    """The inputs of one tensor at one step, before their normalisation.
+    """The inputs of one tensor at one step, before their normalization.
 
     Args:
         whole: the features of the tensor's own shape.

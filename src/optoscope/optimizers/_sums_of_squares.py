@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-# A loop that adds up so many terms of up to five products is unrolled and vectorised by the
+# A loop that adds up so many terms of up to five products is unrolled and vectorized by the
 # compiler; one of more is not.
 _TERMS = 10
 # Products a loop once the tensors are folded: their number is rarely one more than a multiple of
@@ -18,7 +18,7 @@ _PRODUCTS = 4
 _SMALL = 256
 # Up to so many coordinates a loop more costs more than reading a tensor beside others.
 _BESIDE_OTHERS = 2**14
-# Shorter runs of neighbours do not fill the processor's vectors.
+# Shorter runs of neighbors do not fill the processor's vectors.
 _SHORT = 16
 
 
@@ -64,7 +64,7 @@ def sums_of_squares(
     """The sum of every product's squares, loop by loop and group by group, then of the rest.
 
     A reduction of several operands is compiled to one loop that reads every tensor once, where
-    separate sums are as many loops. It adds up a few neighbours at a time, which vectorises;
+    separate sums are as many loops. It adds up a few neighbors at a time, which vectorizes;
     factors that repeat along the axis that it folds are multiplied after it, where less is left.
 
     Args:
@@ -151,7 +151,7 @@ def _sums(loops: Sequence[Sequence[Squares]]) -> Float[Array, " products"]:
 
 
 def _fold(shape: tuple[int, ...]) -> tuple[int, int]:
-    """The axis to fold, and how many neighbours to add up.
+    """The axis to fold, and how many neighbors to add up.
 
     Example:
         >>> _fold((1000, 1000)), _fold((3, 3, 60, 40)), _fold((3, 1009))
@@ -192,7 +192,7 @@ def _part(
 
 def _fold_products(groups: Sequence[Squares], axis: int, terms: int) -> tuple[Array, ...]:
     """Every product, with `terms` coordinates of the axis added up to one, in one loop."""
-    # Neighbours are read together, unless they would be all that is contiguous.
+    # Neighbors are read together, unless they would be all that is contiguous.
     short = math.prod(groups[0][0].shape[axis + 1 :]) < _SHORT
 
     def cut(leaf: Array) -> Array:

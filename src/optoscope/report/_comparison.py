@@ -19,7 +19,7 @@ def comparison(results: Results, *, look: Looks | None = None) -> Figure:
 
     Args:
         results: the content of `results.json`.
-        look: colours by name; chosen from the names when not given.
+        look: colors by name; chosen from the names when not given.
 
     Returns:
         The figure, with the best optimizer of the first panel in the top row.
@@ -106,9 +106,9 @@ def _draw_dots(
                       bbox={"facecolor": "white", "edgecolor": "none", "pad": 2})  # fmt: skip
             continue
         if value.has_ends:
-            axes.plot([value.low, value.high], [row, row], color=mark.colour,
+            axes.plot([value.low, value.high], [row, row], color=mark.color,
                       linewidth=2 * mark.width, alpha=0.5, solid_capstyle="butt")  # fmt: skip
-        axes.plot([value.value], [row], "o", color=mark.colour, zorder=5,
+        axes.plot([value.value], [row], "o", color=mark.color, zorder=5,
                   markersize=9 if mark.learned else 7.5, markeredgecolor="white")  # fmt: skip
         axes.annotate(_label(value.value), (value.value, row), xytext=(0, 7),
                       textcoords="offset points", ha="center", va="bottom", fontsize=9.5,

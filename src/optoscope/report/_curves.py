@@ -26,8 +26,8 @@ def loss_curves(
 
     Args:
         losses: for each optimizer the loss of every run at every step.
-        learned: names of the learned optimizers, which are emphasised.
-        look: colours by name; chosen from the names when not given.
+        learned: names of the learned optimizers, which are emphasized.
+        look: colors by name; chosen from the names when not given.
 
     Returns:
         The figure.
@@ -57,8 +57,8 @@ def early_losses(
 
     Args:
         losses: for each optimizer the loss of every run at every step.
-        learned: names of the learned optimizers, which are emphasised.
-        look: colours by name; chosen from the names when not given.
+        learned: names of the learned optimizers, which are emphasized.
+        look: colors by name; chosen from the names when not given.
         steps: how many steps to show.
 
     Returns:
@@ -104,18 +104,18 @@ def _draw_losses(
             # An infinite quartile is drawn up to the edge, not left out.
             upper = np.where(np.isinf(curve.high), 10 * abs(high), curve.high)
             axes.fill_between(
-                step, curve.low, upper, color=mark.colour, alpha=0.16, linewidth=0,
+                step, curve.low, upper, color=mark.color, alpha=0.16, linewidth=0,
                 zorder=mark.order - 2,
             )  # fmt: skip
         axes.plot(
-            step, curve.middle, color=mark.colour, linestyle=mark.dashes, linewidth=mark.width,
+            step, curve.middle, color=mark.color, linestyle=mark.dashes, linewidth=mark.width,
             zorder=mark.order,
         )  # fmt: skip
         finite = np.flatnonzero(np.isfinite(curve.middle))
         ends[name] = _end_of(step, curve.middle, low, high) if finite.size else (1.0, high)
         if finite.size and finite[-1] + 1 < step.size:
             # A line that merely stops could be read as a shorter run.
-            axes.plot(*ends[name], "x", color=mark.colour, markersize=9, markeredgewidth=2.2,
+            axes.plot(*ends[name], "x", color=mark.color, markersize=9, markeredgewidth=2.2,
                       zorder=mark.order + 1)  # fmt: skip
         if curve.diverged:
             notes[name] = f"{curve.diverged} of {curve.runs} diverged"
@@ -171,7 +171,7 @@ def meta_training(metrics: MetaTraining) -> Figure:
     step, raw = metrics.step, metrics.meta_loss
     window = 2 * (step.size // 40) + 1
     evaluated = np.isfinite(metrics.evaluation_loss)
-    colour, evaluation_colour = "#D55E00", "#0072B2"
+    color, evaluation_color = "#D55E00", "#0072B2"
     curve = smooth(raw, window)
     spreads = {
         name: spread(values[None])
@@ -185,16 +185,16 @@ def meta_training(metrics: MetaTraining) -> Figure:
         if is_log:
             logarithmic(axes, "y", low, high)
         axes.set_ylim(low, high)
-        axes.plot(step, raw, color=colour, alpha=0.3, linewidth=1.0)
-        axes.plot(step, curve, color=colour, linewidth=2.6, zorder=4)
-        look = {"meta-loss": Look(colour, "-", True)}
+        axes.plot(step, raw, color=color, alpha=0.3, linewidth=1.0)
+        axes.plot(step, curve, color=color, linewidth=2.6, zorder=4)
+        look = {"meta-loss": Look(color, "-", True)}
         seen = np.flatnonzero(np.isfinite(curve))
         ends = {"meta-loss": _end_of(step, curve, low, high) if seen.size else (0.0, high)}
         if evaluated.any():
             at, values = step[evaluated], metrics.evaluation_loss[evaluated]
-            axes.plot(at, values, "o-", color=evaluation_colour, linewidth=1.6, markersize=5.5,
+            axes.plot(at, values, "o-", color=evaluation_color, linewidth=1.6, markersize=5.5,
                       markeredgecolor="white", markeredgewidth=0.7, zorder=5)  # fmt: skip
-            look["evaluation"] = Look(evaluation_colour, "-", False)
+            look["evaluation"] = Look(evaluation_color, "-", False)
             ends["evaluation"] = _end_of(at, values, low, high)
         axes.set_xlim(0, float(step[-1]) * 1.01 + 1e-9)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, steps=[1, 2, 2.5, 5, 10]))

@@ -125,7 +125,7 @@ FIGURES: tuple[FigureKind, ...] = (
             "All optimizers start from the same parameters and see the same minibatches, so the "
             "curves begin together and the first gap between them is the optimizers' doing.",
             "What happens later: an optimizer that is fastest here can be overtaken. It is the "
-            "loss on training data, not how well the network generalises.",
+            "loss on training data, not how well the network generalizes.",
         ),
     ),
     FigureKind(

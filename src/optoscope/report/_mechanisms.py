@@ -112,7 +112,7 @@ def mechanisms(explanation: Explanation) -> Figure:
 
     """
     rows = named(explanation)
-    colour = looks(["learned"], ["learned"])["learned"].colour
+    color = looks(["learned"], ["learned"])["learned"].color
     with style():
         figure = Figure(figsize=(8.4, 1.6 + 0.45 * len(rows)), layout="constrained")
         axes = figure.subplots()
@@ -122,9 +122,9 @@ def mechanisms(explanation: Explanation) -> Figure:
             shown = 100 * max(worth.share, -1.0)
             ends = _ends_of_share(explanation, worth)
             if ends is not None and worth.share >= -1:
-                axes.plot([100 * end for end in ends], [place, place], color=colour, linewidth=2)
+                axes.plot([100 * end for end in ends], [place, place], color=color, linewidth=2)
             axes.plot(
-                shown, place, marker="o" if worth.share >= -1 else "<", color=colour, markersize=8
+                shown, place, marker="o" if worth.share >= -1 else "<", color=color, markersize=8
             )
         axes.axvline(0, color=MUTED, linewidth=1, linestyle=":")
         axes.axvline(100, color=MUTED, linewidth=1, linestyle=":")

@@ -24,7 +24,7 @@ from optoscope.report._paper_b import PAPER_B
 from optoscope.report._paper_c import PAPER_C
 from optoscope.report._records import Run, read_run
 from optoscope.report._style import save
-from optoscope.report._summary import endurance, sentence, summarise
+from optoscope.report._summary import endurance, sentence, summarize
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def _html(run: Run, pictures: Sequence[_Picture], notes: Sequence[str]) -> str:
         headline=sentence(results) if results else found,
         facts=_facts(run),
         notes=[*(endurance(results) if results else ()), *map(str, notes)],
-        summary=summarise(results) if results else None,
+        summary=summarize(results) if results else None,
         explanation=explanation,
         worth=worth_rows(explanation) if explanation else (),
         modes=mode_rows(explanation) if explanation else (),

@@ -1,4 +1,4 @@
-"""What figures of papers share: legends, bands, colours, limits, the unit circle."""
+"""What figures of papers share: legends, bands, colors, limits, the unit circle."""
 
 from collections.abc import Mapping, Sequence
 
@@ -27,7 +27,7 @@ def band(
     axes: Axes,
     values: Float[np.ndarray, "curves steps"],
     *,
-    colour: str,
+    color: str,
     label: str,
     width: float = 1.7,
     order: float = 3.0,
@@ -35,9 +35,9 @@ def band(
     """The median over curves, with the middle half of them as a band."""
     step = np.arange(1, values.shape[1] + 1)
     low, middle, high = np.nanquantile(values, (0.25, 0.5, 0.75), axis=0)
-    axes.plot(step, middle, color=colour, linewidth=width, label=label, zorder=order)
+    axes.plot(step, middle, color=color, linewidth=width, label=label, zorder=order)
     if len(values) > 1:
-        axes.fill_between(step, low, high, color=colour, alpha=0.15, linewidth=0, zorder=order - 2)
+        axes.fill_between(step, low, high, color=color, alpha=0.15, linewidth=0, zorder=order - 2)
 
 
 def log_axis(axes: Axes) -> None:
@@ -65,7 +65,7 @@ def flat(values: np.ndarray) -> np.ndarray:
 
 
 def strengths(values: np.ndarray | Sequence[float]) -> list[str]:
-    """A colour for each, from dark blue to yellow."""
+    """A color for each, from dark blue to yellow."""
     return [to_hex(colormaps["plasma"](shade)) for shade in np.linspace(0.05, 0.85, len(values))]
 
 
@@ -98,17 +98,17 @@ def unit_circle(axes: Axes) -> None:
     axes.plot(np.cos(angle), np.sin(angle), color=MUTED, linewidth=1, zorder=1)
 
 
-def colour_bar(
+def color_bar(
     figure: FigureBase,
     axes: Axes | Sequence[Axes],
     norm: Normalize,
-    colours: Colormap,
+    colors: Colormap,
     label: str,
     *,
     ends: Mapping[float, str] | None = None,
 ) -> None:
-    """A bar at the right that says what colours mean; `ends` are words instead of numbers."""
-    bar = figure.colorbar(ScalarMappable(norm, colours), ax=axes, label=label, aspect=30, pad=0.02)
+    """A bar at the right that says what colors mean; `ends` are words instead of numbers."""
+    bar = figure.colorbar(ScalarMappable(norm, colors), ax=axes, label=label, aspect=30, pad=0.02)
     if ends:
         bar.set_ticks(list(ends), labels=list(ends.values()))
     bar.outline.set_visible(False)  # type: ignore[operator]

@@ -117,7 +117,7 @@ def probe_figures(probes: Arrays, texts: Mapping[str, ProbeText], *, look: Looks
     Args:
         probes: the arrays of `records/probes.npz`.
         texts: of each probe how it is drawn.
-        look: colours by the optimizers' names.
+        look: colors by the optimizers' names.
     """
     chosen = panels(probes, texts)
     left_out = len(chosen) - _MOST_PANELS
@@ -166,18 +166,18 @@ def _draw_curves(axes: Axes, probes: Arrays, panel: Panel, look: Looks) -> None:
         values = np.moveaxis(np.where(np.isfinite(values), values, np.nan), 1, 0)
         values = values.reshape(len(steps), -1)
         low, middle, high = np.nanquantile(values, (0.25, 0.5, 0.75), axis=1)
-        axes.plot(steps, middle, mark.dashes, color=mark.colour, linewidth=mark.width, label=name)
-        axes.fill_between(steps, low, high, color=mark.colour, alpha=0.15, linewidth=0)
+        axes.plot(steps, middle, mark.dashes, color=mark.color, linewidth=mark.width, label=name)
+        axes.fill_between(steps, low, high, color=mark.color, alpha=0.15, linewidth=0)
         if drawing.kind == "spread":
             for outer in np.nanquantile(values, _OUTER, axis=1):
-                axes.plot(steps, outer, color=mark.colour, linewidth=0.6, alpha=0.6)
+                axes.plot(steps, outer, color=mark.color, linewidth=0.6, alpha=0.6)
         positive |= bool(np.nanmax(middle, initial=0) > 0)
         reference = (
             None if drawing.reference is None else panel.array(probes, name, drawing.reference)
         )
         if reference is not None:
             level = np.nanmedian(reference, axis=0)
-            axes.plot(steps, level, ":", color=mark.colour, linewidth=1.2)
+            axes.plot(steps, level, ":", color=mark.color, linewidth=1.2)
     if drawing.logarithmic and positive:
         axes.set_yscale("log")
 
@@ -194,7 +194,7 @@ def _draw_histogram(axes: Axes, probes: Arrays, panel: Panel, optimizer: str, lo
     bins = counts.shape[-1]
     counts = np.moveaxis(counts, 1, 0).reshape(len(steps), -1, bins).sum(axis=1)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    # Every measurement reaches half of the way to its neighbours.
+    # Every measurement reaches half of the way to its neighbors.
     gaps = np.diff(steps) / 2 if len(steps) > 1 else np.ones(1)
     ends = [steps[0] - gaps[0], *(steps[:-1] + gaps[: len(steps) - 1]), steps[-1] + gaps[-1]]
     # As dark as the usual measurement's fullest bin: one of a single bin must not make all pale.

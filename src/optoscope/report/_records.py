@@ -174,7 +174,7 @@ class Run:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of all optimizers in any record, so that each keeps one colour everywhere."""
+        """Names of all optimizers in any record, so that each keeps one color everywhere."""
         known = self.results.optimizers if self.results else {}
         probed = [key.partition("/")[0] for key in self.probes]
         return tuple(dict.fromkeys([*known, *self.losses, *self.search, *probed]))

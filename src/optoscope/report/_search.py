@@ -22,8 +22,8 @@ def search(
     Args:
         records: every configuration tried and its score; those without a learning rate are
             left out.
-        learned: names of the learned optimizers, which are emphasised.
-        look: colours by name; chosen from the names when not given.
+        learned: names of the learned optimizers, which are emphasized.
+        look: colors by name; chosen from the names when not given.
 
     Returns:
         The figure. The line is the lower envelope over all further hyper-parameters.
@@ -84,7 +84,7 @@ def _draw_failures(axes: Axes, rates: np.ndarray, scores: np.ndarray, mark: Look
     """Crosses above the axes, a row for each optimizer so that none hides another."""
     failed = np.unique(rates[~_shown(axes, scores)])
     height = 0.98 - 0.028 * row
-    axes.plot(failed, np.full(failed.size, height), "x", color=mark.colour, markersize=4.5,
+    axes.plot(failed, np.full(failed.size, height), "x", color=mark.color, markersize=4.5,
               transform=axes.get_xaxis_transform())  # fmt: skip
 
 
@@ -104,20 +104,20 @@ def _draw_search(
 ) -> tuple[tuple[float, float], str]:
     """Draws one optimizer's search; returns where its label points, and what the label adds."""
     shown = _shown(axes, scores)
-    axes.plot(rates[shown], scores[shown], "o", color=mark.colour, alpha=0.3, markersize=4,
+    axes.plot(rates[shown], scores[shown], "o", color=mark.color, alpha=0.3, markersize=4,
               markeredgewidth=0)  # fmt: skip
     envelope = lower_envelope(rates, np.where(shown, scores, np.inf))
     if not envelope.value.size:
         return (axes.get_xlim()[1], axes.get_ylim()[1]), "nothing finite"
-    axes.plot(envelope.value, envelope.score, color=mark.colour, linewidth=2.0,
+    axes.plot(envelope.value, envelope.score, color=mark.color, linewidth=2.0,
               linestyle=mark.dashes, zorder=mark.order)  # fmt: skip
     edges = (float(rates[rates > 0].min()), float(rates.max()))
     for end in (0, -1):
         if _at_edge(envelope.value[end], edges)[end]:
-            axes.plot(envelope.value[end], envelope.score[end], "|", color=mark.colour,
+            axes.plot(envelope.value[end], envelope.score[end], "|", color=mark.color,
                       markersize=17, markeredgewidth=2.4, zorder=mark.order)  # fmt: skip
     best = int(np.argmin(envelope.score))
-    axes.plot(envelope.value[best], envelope.score[best], "*", color=mark.colour, markersize=17,
+    axes.plot(envelope.value[best], envelope.score[best], "*", color=mark.color, markersize=17,
               markeredgecolor="white", markeredgewidth=1, zorder=mark.order + 2)  # fmt: skip
     note = f"best at {envelope.value[best]:.3g}"
     if any(_at_edge(envelope.value[best], edges)):

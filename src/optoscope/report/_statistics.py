@@ -62,10 +62,10 @@ def _quantile(ranked: np.ndarray, share: float) -> np.ndarray:
 def smooth(
     values: Float[np.ndarray, "*rows steps"], window: int
 ) -> Float[np.ndarray, "*rows steps"]:
-    """A centred running mean along the last axis.
+    """A centered running mean along the last axis.
 
     At the ends the window is cut, not padded. Values that are not finite are left out of their
-    neighbours' means and stay NaN themselves, so a smoothed curve has the gaps of the raw one.
+    neighbors' means and stay NaN themselves, so a smoothed curve has the gaps of the raw one.
 
     Args:
         values: the curves.
@@ -109,9 +109,9 @@ def lower_envelope(
     *,
     max_points: int = 25,
 ) -> Envelope:
-    """The lowest score at each positive value, minimised over all other hyper-parameters.
+    """The lowest score at each positive value, minimized over all other hyper-parameters.
 
-    With more than `max_points` different values (a random search) neighbours on a logarithmic
+    With more than `max_points` different values (a random search) neighbors on a logarithmic
     scale are put together and the best of each group stands for it.
 
     >>> lower_envelope(np.array([1.0, 1.0, 10.0]), np.array([3.0, 2.0, np.inf])).score

@@ -1,4 +1,4 @@
-"""One look for every figure: colours by optimizer, fonts, axes, labels, and saving."""
+"""One look for every figure: colors by optimizer, fonts, axes, labels, and saving."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,10 +18,10 @@ DOTS_PER_INCH = 150
 INK = "#222222"
 MUTED = "#666666"
 
-# Colours that stay apart for red-green and blue-yellow blind readers and in grey. Warm ones are
+# Colors that stay apart for red-green and blue-yellow blind readers and in gray. Warm ones are
 # for learned optimizers, cool ones for baselines, so the two kinds differ before a label is read.
-_LEARNED_COLOURS = ("#D55E00", "#CC79A7", "#E69F00")
-_KNOWN_COLOURS = {
+_LEARNED_COLORS = ("#D55E00", "#CC79A7", "#E69F00")
+_KNOWN_COLORS = {
     "adam": "#0072B2",
     "momentum": "#009E73",
     "lion": "#56B4E9",
@@ -30,7 +30,7 @@ _KNOWN_COLOURS = {
     "nadamw": "#999933",
     "aggmo": "#882255",
 }
-_OTHER_COLOURS = tuple(_KNOWN_COLOURS.values())
+_OTHER_COLORS = tuple(_KNOWN_COLORS.values())
 _DASHES = ("-", "--", "-.", ":")
 
 _SETTINGS: dict[Any, Any] = {
@@ -68,21 +68,21 @@ _SETTINGS: dict[Any, Any] = {
 class Look:
     """How one optimizer is drawn, the same in every figure."""
 
-    colour: str
+    color: str
     dashes: str
     learned: bool
 
     @property
     def ink(self) -> str:
-        """The colour for words: pale colours are darkened, for a line may be paler than text."""
-        red, green, blue = to_rgb(self.colour)
+        """The color for words: pale colors are darkened, for a line may be paler than text."""
+        red, green, blue = to_rgb(self.color)
         lightness = 0.2126 * red + 0.7152 * green + 0.0722 * blue
         shade = min(1.0, 0.52 / lightness) if lightness else 1.0
         return to_hex((red * shade, green * shade, blue * shade))
 
     @property
     def width(self) -> float:
-        """Line width in points: learned optimizers are emphasised."""
+        """Line width in points: learned optimizers are emphasized."""
         return 2.8 if self.learned else 1.7
 
     @property
@@ -100,7 +100,7 @@ Looks = Mapping[str, Look]
 
 
 def looks(names: Iterable[str], learned: Iterable[str] = ()) -> dict[str, Look]:
-    """Gives every optimizer its colour.
+    """Gives every optimizer its color.
 
     Well-known baselines have the same one in every run; the others take what is free, in the
     order of their names, so that the order of the records does not matter.
@@ -110,18 +110,18 @@ def looks(names: Iterable[str], learned: Iterable[str] = ()) -> dict[str, Look]:
     chosen: dict[str, Look] = {}
     taken: list[str] = []
     for name in names:
-        if name in _KNOWN_COLOURS and name not in learned:
-            chosen[name] = Look(_KNOWN_COLOURS[name], "-", False)
-            taken.append(_KNOWN_COLOURS[name])
+        if name in _KNOWN_COLORS and name not in learned:
+            chosen[name] = Look(_KNOWN_COLORS[name], "-", False)
+            taken.append(_KNOWN_COLORS[name])
     for name in names:
         if name in chosen:
             continue
-        palette = _LEARNED_COLOURS if name in learned else _OTHER_COLOURS
-        # The least used colour, and with each new round another dash pattern.
-        colour = min(palette, key=taken.count)
-        dashes = _DASHES[taken.count(colour) % len(_DASHES)]
-        chosen[name] = Look(colour, dashes, name in learned)
-        taken.append(colour)
+        palette = _LEARNED_COLORS if name in learned else _OTHER_COLORS
+        # The least used color, and with each new round another dash pattern.
+        color = min(palette, key=taken.count)
+        dashes = _DASHES[taken.count(color) % len(_DASHES)]
+        chosen[name] = Look(color, dashes, name in learned)
+        taken.append(color)
     return chosen
 
 
@@ -172,7 +172,7 @@ def logarithmic(axes: Axes, which: str, low: float, high: float) -> None:
 
 
 def apart(positions: Sequence[float], gap: float) -> list[float]:
-    """Moves positions in [0, 1] apart until neighbours are `gap` apart, in their given order.
+    """Moves positions in [0, 1] apart until neighbors are `gap` apart, in their given order.
 
     >>> apart([0.5, 0.5], 0.25)
     [0.375, 0.625]
@@ -183,19 +183,19 @@ def apart(positions: Sequence[float], gap: float) -> list[float]:
     # Blocks of touching labels, each sitting at the mean of what its members ask for.
     blocks: list[tuple[float, list[int]]] = []
     for index in order:
-        centre, members = min(max(positions[index], 0.0), 1.0), [index]
-        while blocks and centre - blocks[-1][0] < gap * (len(members) + len(blocks[-1][1])) / 2:
-            other_centre, other = blocks.pop()
+        center, members = min(max(positions[index], 0.0), 1.0), [index]
+        while blocks and center - blocks[-1][0] < gap * (len(members) + len(blocks[-1][1])) / 2:
+            other_center, other = blocks.pop()
             total = len(other) + len(members)
-            centre = (other_centre * len(other) + centre * len(members)) / total
+            center = (other_center * len(other) + center * len(members)) / total
             members = other + members
             half = gap * (total - 1) / 2
-            centre = min(max(centre, half), 1 - half)
-        blocks.append((centre, members))
+            center = min(max(center, half), 1 - half)
+        blocks.append((center, members))
     moved = [0.0] * count
-    for centre, members in blocks:
+    for center, members in blocks:
         for rank, index in enumerate(members):
-            moved[index] = centre + gap * (rank - (len(members) - 1) / 2)
+            moved[index] = center + gap * (rank - (len(members) - 1) / 2)
     return moved
 
 
@@ -205,12 +205,12 @@ def label_ends(
     look: Mapping[str, Look],
     notes: Mapping[str, str],
 ) -> None:
-    """Writes each curve's name in its colour right of the axes, beside where the curve ends.
+    """Writes each curve's name in its color right of the axes, beside where the curve ends.
 
     Args:
         axes: the axes, with their final limits.
         ends: where each curve ends, in data coordinates.
-        look: the colours.
+        look: the colors.
         notes: what to add in brackets to a name, such as how many runs diverged.
 
     """
@@ -222,7 +222,7 @@ def label_ends(
         text = plain(name) + (f"\n({notes[name]})" if notes.get(name) else "")
         arrow = {
             "arrowstyle": "-",
-            "color": look[name].colour,
+            "color": look[name].color,
             "alpha": 0.5,
             "linewidth": 0.9,
             "shrinkA": 1,
@@ -240,7 +240,7 @@ def label_ends(
             fontsize=10.5,
             linespacing=1.05,
             annotation_clip=False,
-            # A leader from far away would be taken for a curve; the colour has to do there.
+            # A leader from far away would be taken for a curve; the color has to do there.
             arrowprops=arrow if places[name][0] > 0.85 else None,
         )
 

@@ -84,7 +84,7 @@ def _percent(value: float) -> str:
     return f"{100 * value:.1f}"
 
 
-def summarise(results: Results | Mapping[str, Any]) -> Summary:
+def summarize(results: Results | Mapping[str, Any]) -> Summary:
     """Puts results into rows and cells, the best of each column marked.
 
     Args:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from optoscope.report._records import Results
-from optoscope.report._summary import summarise
+from optoscope.report._summary import summarize
 
 if TYPE_CHECKING:
     from optoscope.report._terminal import ResultsTable
@@ -27,4 +27,4 @@ def table(results: Results | Mapping[str, Any]) -> "ResultsTable":
     # Rich is only needed by who prints.
     from optoscope.report._terminal import ResultsTable
 
-    return ResultsTable(summarise(results))
+    return ResultsTable(summarize(results))

@@ -4,7 +4,7 @@ from optoscope.tasks._autoencoder import Autoencoder, autoencoder
 from optoscope.tasks._base import Task, TaskDistribution, as_distribution, fixed
 from optoscope.tasks._classification import (
     Classification,
-    LabelledBatch,
+    LabeledBatch,
     cnn_classification,
     mlp_classification,
     residual_classification,
@@ -42,7 +42,7 @@ __all__ = [
     "Classification",
     "ESGradient",
     "FunctionTask",
-    "LabelledBatch",
+    "LabeledBatch",
     "LanguageModel",
     "LeastSquares",
     "RandomLeastSquares",

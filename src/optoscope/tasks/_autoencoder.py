@@ -46,7 +46,7 @@ class Autoencoder(Task):
         splits: flat images by split name.
         batch_size: images a batch.
         loss_name: "squared_error" or "cross_entropy".
-        guess_loss: the loss of the best constant answer, for normalising.
+        guess_loss: the loss of the best constant answer, for normalizing.
         name: how reports call the task.
     """
 
@@ -124,7 +124,7 @@ def autoencoder(
         name: how reports call the task.
 
     Raises:
-        InvalidValueError: standardised pixels with the cross-entropy, or wrong sizes.
+        InvalidValueError: standardized pixels with the cross-entropy, or wrong sizes.
         UnknownNameError: an unknown loss, activation, norm or initialization.
 
     Example:

@@ -90,7 +90,7 @@ class Task(eqx.Module):
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What a person wants to know of the task; JSON-serialisable."""
+        """What a person wants to know of the task; JSON-serializable."""
         return {"class": type(self).__name__}
 
 
@@ -103,7 +103,7 @@ class TaskDistribution(eqx.Module):
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What a person wants to know of the distribution; JSON-serialisable."""
+        """What a person wants to know of the distribution; JSON-serializable."""
         return {"class": type(self).__name__}
 
 

@@ -23,7 +23,7 @@ from optoscope.tasks._residual import ResidualNetwork
 from optoscope.tasks._symmetries import Symmetry
 
 
-class LabelledBatch(eqx.Module):
+class LabeledBatch(eqx.Module):
     """Flat inputs with their class labels."""
 
     inputs: Float[Array, "batch inputs"]
@@ -43,7 +43,7 @@ class Classification(Task):
     """
 
     network: MLP | CNN | ResidualNetwork
-    splits: dict[str, LabelledBatch]
+    splits: dict[str, LabeledBatch]
     batch_size: int = eqx.field(static=True)
     name: str = eqx.field(static=True, default="classification")
 
@@ -56,7 +56,7 @@ class Classification(Task):
         """Draws the network's initial parameters."""
         return self.network.init(key)
 
-    def sample_batch(self, key: PRNGKeyArray) -> LabelledBatch:
+    def sample_batch(self, key: PRNGKeyArray) -> LabeledBatch:
         """Draws `batch_size` training images with replacement."""
         return self.gather(self.draw(key))
 
@@ -65,12 +65,12 @@ class Classification(Task):
         count = self.splits["train"].labels.shape[0]
         return jax.random.randint(key, (self.batch_size,), 0, count)
 
-    def gather(self, draw: Int[Array, " batch"]) -> LabelledBatch:
+    def gather(self, draw: Int[Array, " batch"]) -> LabeledBatch:
         """Those images with their labels."""
         train = self.splits["train"]
-        return LabelledBatch(train.inputs[draw], train.labels[draw])
+        return LabeledBatch(train.inputs[draw], train.labels[draw])
 
-    def loss(self, params: MLPParams, batch: LabelledBatch) -> Float[Array, ""]:
+    def loss(self, params: MLPParams, batch: LabeledBatch) -> Float[Array, ""]:
         """The mean cross-entropy, in nats."""
         logits = self.network(params, batch.inputs)
         return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels))
@@ -120,11 +120,11 @@ class Classification(Task):
         }
 
 
-def flat_splits(dataset: Dataset) -> dict[str, LabelledBatch]:
+def flat_splits(dataset: Dataset) -> dict[str, LabeledBatch]:
     """The splits of `dataset` by name, every image a vector: row by row, channels last."""
     num_inputs = math.prod(dataset.input_shape)
     return {
-        split: LabelledBatch(data.inputs.reshape(data.inputs.shape[0], num_inputs), data.labels)
+        split: LabeledBatch(data.inputs.reshape(data.inputs.shape[0], num_inputs), data.labels)
         for split, data in (
             ("train", dataset.train),
             ("validation", dataset.validation),

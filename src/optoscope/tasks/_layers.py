@@ -47,7 +47,7 @@ def draw_embedding(key: PRNGKeyArray, num_entries: int, width: int) -> Layer:
 
 
 def fresh_norm(num_units: int) -> Layer:
-    """`{"scale": ones, "shift": zeros}`: a normalisation that starts as the identity."""
+    """`{"scale": ones, "shift": zeros}`: a normalization that starts as the identity."""
     return {"scale": jnp.ones(num_units), "shift": jnp.zeros(num_units)}
 
 

@@ -19,19 +19,19 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 }
 MLPParams = dict[str, dict[str, Array]]
 
-# The axis of a (batch, units) array over which each kind of normalisation takes its statistics.
+# The axis of a (batch, units) array over which each kind of normalization takes its statistics.
 NORM_AXES = {"batch": 0, "layer": 1}
 
 
 class MLP(eqx.Module):
-    """A multi-layer perceptron of any widths, with an optional normalisation before activation.
+    """A multi-layer perceptron of any widths, with an optional normalization before activation.
 
     Hidden layer l computes `activation(norm(x W_l + b_l))`, the last layer `x W + b`. A norm is
     followed by a learned scale and shift (`scale`, `shift`). Batch norm takes the statistics of
     the batch it is given, in training and in evaluation.
 
     Source: paper A, section 4 (784-20-10 with sigmoid, leaky ReLU of slope 0.01, or batch
-    normalisation followed by ReLU); paper C's MLP is 784-128-128-10 with ReLU and
+    normalization followed by ReLU); paper C's MLP is 784-128-128-10 with ReLU and
     initialization "truncated_normal".
 
     Args:

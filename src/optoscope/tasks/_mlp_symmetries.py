@@ -54,7 +54,7 @@ def mlp_symmetries(network: MLP) -> dict[str, Symmetry]:
       generator a neuron, its incoming weights and bias. Layer norm divides all neurons of a
       layer by one standard deviation, and scaling a single one is *not* a symmetry: one
       generator a layer, all its weights and biases.
-    - "norm_translation", with a norm: what its centring removes. Batch norm subtracts a neuron's
+    - "norm_translation", with a norm: what its centering removes. Batch norm subtracts a neuron's
       own mean: one generator a neuron, its bias alone. Layer norm subtracts the mean over
       neurons: as for the softmax, one generator for each input of the layer and one for its
       bias.

@@ -96,7 +96,7 @@ def reparametrized(
 
     Math: ℓ'(φ') = ℓ(s·φ'), φ'₀ = φ₀/s, ∇ℓ'(φ') = s·∇ℓ(s·φ').
 
-    Source: Metz et al. (2022), reparametrised weights, here with one scale for all tensors.
+    Source: Metz et al. (2022), reparametrized weights, here with one scale for all tensors.
     Symmetries are not declared for it.
 
     Args:

@@ -53,7 +53,7 @@ class Symmetry(eqx.Module):
     def contract(
         self, vector: PyTree[Float[Array, "..."]], params: PyTree[Float[Array, "..."]]
     ) -> Float[Array, " generators"]:
-        """⟨vector, ξ_k(params)⟩ for each k; no generator is materialised.
+        """⟨vector, ξ_k(params)⟩ for each k; no generator is materialized.
 
         Args:
             vector: a gradient or an update, in the structure of the parameters.

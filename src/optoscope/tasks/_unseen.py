@@ -1,4 +1,4 @@
-"""Sixteen tasks that no optimizer was meta-trained on: what generalisation is measured with.
+"""Sixteen tasks that no optimizer was meta-trained on: what generalization is measured with.
 
 Paper C names the families, four of the tasks and the number; which sixteen, and every size but
 those of the four, is this library's choice. They are neither hard nor large: what they have in
@@ -224,7 +224,7 @@ UNSEEN_TASKS: dict[str, UnseenTask] = {
 UNSEEN: tuple[str, ...] = tuple(UNSEEN_TASKS)
 """The names of the sixteen unseen tasks, in a fixed order; see `build_unseen`.
 
-Paper C measures generalisation on sixteen tasks and names four of them; the choice of sixteen is
+Paper C measures generalization on sixteen tasks and names four of them; the choice of sixteen is
 this library's.
 """
 

@@ -120,7 +120,7 @@ def run_once(
         return losses, inner, {}
 
     block = math.gcd(*(probe.every for probe in probes.values()))
-    # The step is counted outside the vectorised state, so that `cond` stays a branch under vmap.
+    # The step is counted outside the vectorized state, so that `cond` stays a branch under vmap.
 
     def measured_block(inner: InnerState, first: Array) -> tuple[InnerState, Any]:
         inner, record = step(inner, None)

@@ -1,4 +1,4 @@
-"""Linearisations, their modes and their stability on a curvature, against closed forms."""
+"""Linearizations, their modes and their stability on a curvature, against closed forms."""
 
 import numpy as np
 import pytest

@@ -12,8 +12,8 @@ from optoscope.analysis.noise import CovarianceProbe, update_covariance
 
 
 def explicit(updates):
-    centred = updates - updates.mean(axis=0)
-    return np.linalg.eigvalsh(centred.T @ centred / len(updates))[::-1]
+    centered = updates - updates.mean(axis=0)
+    return np.linalg.eigvalsh(centered.T @ centered / len(updates))[::-1]
 
 
 @pytest.mark.parametrize("shape", [(5, 12), (12, 5), (2, 1)])

@@ -12,7 +12,7 @@ from jax.flatten_util import ravel_pytree
 from optoscope import optimizers, tasks, training
 from optoscope._core.errors import InvalidValueError, UnknownNameError
 from optoscope.analysis.noise import TailIndexProbe, noise_samples, tail_index
-from optoscope.tasks import Classification, LabelledBatch
+from optoscope.tasks import Classification, LabeledBatch
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def task():
     """50 training images in batches of 16: three whole ones and one of 2."""
     digits = tasks.get("digits-mlp-leaky-relu", batch_size=16, hidden=(4,))
     train = digits.splits["train"]
-    few = LabelledBatch(train.inputs[:50], train.labels[:50])
+    few = LabeledBatch(train.inputs[:50], train.labels[:50])
     return dataclasses.replace(digits, splits={**digits.splits, "train": few})
 
 
@@ -47,7 +47,7 @@ def epoch(task, key):
     train = task.splits["train"]
     order = jax.random.permutation(key, 50)
     return [
-        LabelledBatch(train.inputs[index], train.labels[index])
+        LabeledBatch(train.inputs[index], train.labels[index])
         for index in np.split(np.asarray(order), [16, 32, 48])
     ]
 

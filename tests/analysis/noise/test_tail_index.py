@@ -189,7 +189,7 @@ def test_alpha_against_group_size_is_the_tail_index_at_each_size():
         ({"samples": np.ones((1, 3))}, "at least 4"),
         ({"samples": np.ones((1, 13)), "protocol": "released"}, "no divisor"),
         ({"group_size": 7, "protocol": "paper"}, "does not divide"),
-        ({"standardize": True, "protocol": "released"}, "does not standardise"),
+        ({"standardize": True, "protocol": "released"}, "does not standardize"),
     ],
 )
 def test_what_cannot_be_estimated_is_refused(change, words):

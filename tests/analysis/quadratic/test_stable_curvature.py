@@ -70,7 +70,7 @@ def test_adam_with_its_preconditioner_held():
     labels = coordinate_map(optimizer).labels
     vector = np.array([next(x for key, x in state.items() if key in label) for label in labels])
     found = stable_curvature(optimizer, state=vector, run_curvatures=[1.0], num_steps=100)
-    # The step that is linearised has let v decay once.
+    # The step that is linearized has let v decay once.
     edge = 2 * (1 + b1) / (1 - b1) * (0.999 * v) ** 0.5 / rate
     assert found.intervals[0][1] == pytest.approx(edge, rel=1e-5)
     assert "is held" in found.caveats[0]

@@ -88,7 +88,7 @@ def test_meta_training_lowers_the_loss_and_the_nominal_term_is_ahead(trained):
     assert np.isnan(trained.sampled_loss[..., 0]).all()
 
 
-def test_weight_decay_pulls_the_eigenvalues_towards_one():
+def test_weight_decay_pulls_the_eigenvalues_toward_one():
     """App. B: the decay is a multiple of the learning rate and acts on P alone."""
     settings = {"horizon": 5, "learning_rate": 1e-2, "num_particles": 2}
     options = {"key": jax.random.key(1), "nominals": [0.2], "num_meta_steps": 300,

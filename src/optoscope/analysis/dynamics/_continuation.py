@@ -15,7 +15,7 @@ from optoscope.analysis.dynamics._solver import find_roots, iterate_forward
 
 _NEWTON_STEPS = 8
 _FIRST_STEP, _LEAST_STEP, _LARGEST_STEP = 0.02, 1e-6, 0.3
-# Neighbouring tangents closer than this cosine: otherwise the step was too long for the bend.
+# Neighboring tangents closer than this cosine: otherwise the step was too long for the bend.
 _STRAIGHT = 0.95
 _TOLERANCE = 1e-10
 
@@ -152,7 +152,7 @@ class _Follower:
         return None if crossed is None else (result[0], new_tangent, crossed)
 
     def depart(self, place: np.ndarray, direction: float) -> np.ndarray | None:
-        """The tangent with which to leave a place towards larger or smaller gradients."""
+        """The tangent with which to leave a place toward larger or smaller gradients."""
         upright = np.eye(len(place))[-1]
         result = self.correct(place, upright, np.inf)
         return None if result is None else self.tangent(result[1], direction * upright)

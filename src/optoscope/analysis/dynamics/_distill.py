@@ -121,7 +121,7 @@ def _settled(coordinates: CoordinateMap, states: np.ndarray) -> FixedPoints:
     found = fixed_points(coordinates, flat[chosen])
     if len(found) == 0:
         raise InvalidValueError(
-            "no fixed point was found from the visited states, so there is nothing to linearise "
+            "no fixed point was found from the visited states, so there is nothing to linearize "
             "around; this optimizer cannot be distilled to momentum."
         )
     return found

@@ -210,9 +210,9 @@ def fixed_points(
     Points closer than their error bounds are one point, so a slow direction does not come back
     as a row of points; an eigenvalue of 1 does, as samples of a "line" at least 1e-3 apart.
 
-    Math: minimises ½‖F(h, g) − h‖².
+    Math: minimizes ½‖F(h, g) − h‖².
 
-    Source: paper B, section 4.2; Sussillo and Barak (2013). Both minimise by gradient descent and
+    Source: paper B, section 4.2; Sussillo and Barak (2013). Both minimize by gradient descent and
     keep what is small; here every point is a root to rounding, with a bound on its error.
 
     Args:

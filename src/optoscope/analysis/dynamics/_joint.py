@@ -1,4 +1,4 @@
-"""A linearised optimizer together with the curvature it descends."""
+"""A linearized optimizer together with the curvature it descends."""
 
 import numpy as np
 from jaxtyping import Float

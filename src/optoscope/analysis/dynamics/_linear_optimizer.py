@@ -1,4 +1,4 @@
-"""Linear optimizers that run on tasks: one mode, several, or a whole linearised map."""
+"""Linear optimizers that run on tasks: one mode, several, or a whole linearized map."""
 
 import jax
 import jax.numpy as jnp
@@ -75,7 +75,7 @@ def aggregated_momentum(modes: Modes, *, keep: int | None = None) -> LinearOptim
     Source: paper B, equation 6, with α_j as `Modes` defines it; Lucas et al. (2018).
 
     Args:
-        modes: of a linearised optimizer, sorted by share.
+        modes: of a linearized optimizer, sorted by share.
         keep: how many to keep; all if not given.
 
     Raises:

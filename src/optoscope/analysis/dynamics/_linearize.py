@@ -109,7 +109,7 @@ def linearize(
     check_number("gradient", gradient)
     if state.shape != (coordinates.size,):
         raise InvalidValueError(
-            f"a state of shape {state.shape} cannot be linearised at; "
+            f"a state of shape {state.shape} cannot be linearized at; "
             f"give one vector of {coordinates.size} entries."
         )
     (new, update), jacobian, input_jacobian, update_jacobian, slope = _derivatives(
@@ -119,7 +119,7 @@ def linearize(
     if not all(np.isfinite(array).all() for array in derivatives):
         raise InvalidValueError(
             f"the optimizer has no derivative at g = {gradient:g} and this state (the square root "
-            "of a second moment of zero, perhaps). Linearise at a state that a run has visited, or "
+            "of a second moment of zero, perhaps). Linearize at a state that a run has visited, or "
             "at the fixed point of a gradient other than 0."
         )
     if coordinates.readout is not None:

@@ -1,4 +1,4 @@
-"""Eigenmodes of a linearised optimizer: timescales and learning rates."""
+"""Eigenmodes of a linearized optimizer: timescales and learning rates."""
 
 import dataclasses
 
@@ -13,7 +13,7 @@ _WELL_CONDITIONED = 1e8
 
 @dataclasses.dataclass(frozen=True)
 class Modes:
-    """The eigenmodes of a linearised optimizer, the one with the largest share first.
+    """The eigenmodes of a linearized optimizer, the one with the largest share first.
 
     Mode j is a momentum: v ← β_j v + g, update −α_j v. Conjugate pairs stand side by side.
 
@@ -25,7 +25,7 @@ class Modes:
         condition: the condition number of `right` with columns of unit norm. Infinite or beyond
             1e8, J is (nearly) defective: timescales hold, learning rates do not.
         direct: the learning rate of what has no memory; 0 where updates are read from the state.
-        gradient: the gradient g* that the map was linearised at.
+        gradient: the gradient g* that the map was linearized at.
         update: the update there.
     """
 
@@ -118,7 +118,7 @@ def modes_of(
         ([0.9, 0.5], [0.1, 0.2])
     """
     if not all(np.isfinite(array).all() for array in (jacobian, input_jacobian, readout)):
-        raise InvalidValueError("a linearisation with entries that are not finite has no modes.")
+        raise InvalidValueError("a linearization with entries that are not finite has no modes.")
     # Real matrices come back as real arrays where all eigenvalues are.
     timescales, right = (
         array.astype(np.complex128) for array in np.linalg.eig(np.asarray(jacobian, np.float64))

@@ -94,7 +94,7 @@ def _examine(scalar_map: ScalarMap, states: Array, scale: Array) -> tuple[Array,
         values, slopes = jax.vmap(delta)(grid), jax.vmap(slope)(grid)
 
         def remaining_jump(function: Callable[[Array], Array], at_grid: Array) -> Array:
-            """The largest jump between neighbours that halving the interval does not remove."""
+            """The largest jump between neighbors that halving the interval does not remove."""
             jumps = jnp.abs(jnp.diff(at_grid))
             first = jnp.nanargmax(jnp.where(jnp.isfinite(jumps), jumps, -1.0))
 
@@ -162,7 +162,7 @@ def effective_learning_rate(
     if 0 in batch:
         raise InvalidValueError(f"states of shape {state.shape}: give at least one.")
     states = state.reshape(int(np.prod(batch)), coordinates.size)
-    at_zero, centre, values, slopes, jump, kink = _examine(
+    at_zero, center, values, slopes, jump, kink = _examine(
         coordinates.scalar_map, states, float(scale)
     )
     derivatives = 0.0 - at_zero
@@ -173,7 +173,7 @@ def effective_learning_rate(
     discontinuous = (jump > _LEAST_JUMP * spread) & (spread > noise)
     steepest = np.nanmax(np.abs(np.where(np.isfinite(slopes), slopes, np.nan)), axis=1)
     kinked = kink > np.maximum(_LEAST_KINK * steepest, 1e-9 * np.abs(secants))
-    linear_range = _linear_range(grid, values, centre, derivatives)
+    linear_range = _linear_range(grid, values, center, derivatives)
     used_secant = ~np.isfinite(derivatives) | discontinuous | (linear_range < _STEEP * scale)
     rates = np.where(used_secant, secants, derivatives)
     per_state = (rates, derivatives, secants, used_secant, discontinuous, kinked, linear_range)
@@ -181,12 +181,12 @@ def effective_learning_rate(
 
 
 def _linear_range(
-    grid: np.ndarray, values: np.ndarray, centre: np.ndarray, derivatives: np.ndarray
+    grid: np.ndarray, values: np.ndarray, center: np.ndarray, derivatives: np.ndarray
 ) -> Float[np.ndarray, " states"]:
     """The largest |g| up to which both one-sided secants are within a tenth of the slope."""
     # The rounding of an update read against its distance from Δ(0) is no bend.
     rounding = 1e-14 * np.abs(values).max(axis=1, keepdims=True)
-    error = np.abs(values - centre[:, None] + derivatives[:, None] * grid)
+    error = np.abs(values - center[:, None] + derivatives[:, None] * grid)
     straight = error <= 0.1 * np.abs(derivatives[:, None] * grid) + rounding
     half = len(_SIZES)
     both = straight[:, half:] & straight[:, half - 1 :: -1]

@@ -41,11 +41,11 @@ class UpdateCovariance:
 
 
 def _gram(updates: np.ndarray) -> tuple[np.ndarray, float]:
-    """The centred Gram matrix over L, and ‖ū‖²; float64, a block of columns at a time."""
+    """The centered Gram matrix over L, and ‖ū‖²; float64, a block of columns at a time."""
     num_batches, num_coordinates = updates.shape
     gram, squared_mean = np.zeros((num_batches, num_batches)), 0.0
     for start in range(0, num_coordinates, _COLUMNS):
-        # Centred before any product: a common offset must not cost the digits of the spread.
+        # Centered before any product: a common offset must not cost the digits of the spread.
         block = updates[:, start : start + _COLUMNS].astype(np.float64)
         mean = block.mean(axis=0)
         block -= mean
@@ -59,7 +59,7 @@ def _gram(updates: np.ndarray) -> tuple[np.ndarray, float]:
 def _power_iteration(
     gram: np.ndarray, max_iterations: int, tolerance: float
 ) -> tuple[float, np.ndarray]:
-    # Not the constant vector: a centred Gram matrix sends it to zero.
+    # Not the constant vector: a centered Gram matrix sends it to zero.
     vector = np.cos(np.arange(1.0, len(gram) + 1))
     value = 0.0
     for _ in range(max_iterations):
@@ -92,7 +92,7 @@ def update_covariance(
     eigenvalues by a symmetric solver, unless asked otherwise.
 
     Args:
-        updates: one row a mini-batch, not centred.
+        updates: one row a mini-batch, not centered.
         method: "eigh", or "power" for the paper's power iteration.
         max_iterations: of the power iteration.
         tolerance: the relative residual at which it stops.

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from optoscope.analysis.noise._covariance import update_covariance
-from optoscope.analysis.noise._samples import QUANTITIES, BatchRows, FreshBatchProbe, centred
+from optoscope.analysis.noise._samples import QUANTITIES, BatchRows, FreshBatchProbe, centered
 from optoscope.analysis.noise._tail_index import TAIL_PROTOCOLS, tail_index_from_seed
 from optoscope.training import StepRecord
 
@@ -62,7 +62,7 @@ def _on_host(found: BatchRows, seed: Any, *, covariance_batches: int) -> dict[st
     inert, seed = np.asarray(found.inert), np.asarray(seed)
     for quantity, rows in found.rows.items():
         with np.errstate(invalid="ignore", over="ignore"):
-            noise = centred(np.asarray(rows), None, inert)
+            noise = centered(np.asarray(rows), None, inert)
         if not (np.isfinite(noise).all() and noise.any()):
             continue
         for protocol in TAIL_PROTOCOLS:

@@ -16,7 +16,7 @@ from optoscope._core.keys import as_key, new_key
 from optoscope._core.programs import Program
 from optoscope._core.trees import num_bytes
 from optoscope.optimizers import Optimizer
-from optoscope.tasks import Classification, LabelledBatch, Task
+from optoscope.tasks import Classification, LabeledBatch, Task
 from optoscope.training import (
     InnerState,
     Probe,
@@ -34,7 +34,7 @@ FULL_BATCHES = ("mean", "full", "none")
 # Paper A, section 3.3.
 DEFAULT_NUM_BATCHES = 93
 # Updates of a coordinate whose gradient never varies may still differ in their last digits,
-# by the place of their batch in a vectorised product; relative to the updates' own size.
+# by the place of their batch in a vectorized product; relative to the updates' own size.
 _ROUNDING = 1e-5
 
 
@@ -131,7 +131,7 @@ def _epoch_rows(
     num_whole = min(num_whole, num_batches)
 
     def of_index(index: Array) -> Any:
-        return rows_of(LabelledBatch(train.inputs[index], train.labels[index]))
+        return rows_of(LabeledBatch(train.inputs[index], train.labels[index]))
 
     parts = []
     if num_whole:
@@ -143,7 +143,7 @@ def _epoch_rows(
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
 
 
-def centred(
+def centered(
     rows: np.ndarray, full: np.ndarray | None, inert: np.ndarray
 ) -> Float64[np.ndarray, "batches coordinates"]:
     """Rows less the full batch's, or less their own mean, in float64; NumPy alone.
@@ -194,7 +194,7 @@ def noise_samples(
     Math: U_k = g_k − g (equation 20) or u_k − u (equation 22). What "full batch" means is a
     choice. "mean": the mean of the rows, as in the released program; for updates this is *not*
     the optimizer's update for the full gradient. "full": the gradient on the whole training
-    split as one batch, and the optimizer's update for it. With batch normalisation the two
+    split as one batch, and the optimizer's update for it. With batch normalization the two
     gradients differ as well, since statistics are those of the batch. "none": nothing is
     subtracted, as `update_covariance` wants it.
 
@@ -253,7 +253,7 @@ def noise_samples(
     if full_batch == "none":
         return rows.astype(np.float64)
     full = None if found.full is None else np.asarray(found.full[quantity])
-    return centred(rows, full, np.asarray(found.inert))
+    return centered(rows, full, np.asarray(found.inert))
 
 
 class FreshBatchProbe(Probe):

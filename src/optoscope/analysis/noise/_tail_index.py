@@ -85,9 +85,9 @@ def gaussian_surrogate(
 ) -> Float64[np.ndarray, "batches coordinates"]:
     """Gaussian noise with the means, scales, zeros and correlations of `samples`.
 
-    The centred batch rows are mixed by a standard Gaussian matrix over the root of their number
+    The centered batch rows are mixed by a standard Gaussian matrix over the root of their number
     less one; given the samples, the new rows are independent Gaussians with their sample
-    covariance. The result is centred and given the samples' means, so that whatever was
+    covariance. The result is centered and given the samples' means, so that whatever was
     subtracted from the samples to make them noise has been subtracted here as well.
     """
     num_batches, num_coordinates = samples.shape
@@ -106,7 +106,7 @@ def _standardized(samples: np.ndarray) -> np.ndarray:
     """Every coordinate over the geometric mean of its non-zero sizes.
 
     Not over its standard deviation: that has no limit for α < 2, and dividing by it would pull
-    α towards 2. The geometric mean is finite for every stable law.
+    α toward 2. The geometric mean is finite for every stable law.
     """
     size = np.abs(samples)
     nonzero = size > 0
@@ -132,7 +132,7 @@ def _flatten(
 def _prepare(
     samples: Any, protocol: str, standardize: bool | None, seed: np.ndarray | None
 ) -> _Prepared:
-    """Checks, drops, standardises, flattens and permutes; NumPy alone, so callbacks can use it."""
+    """Checks, drops, standardizes, flattens and permutes; NumPy alone, so callbacks can use it."""
     if protocol not in TAIL_PROTOCOLS:
         raise UnknownNameError("protocol", protocol, TAIL_PROTOCOLS)
     if protocol == "corrected" and seed is None:
@@ -158,7 +158,7 @@ def _prepare(
     if standardize is None:
         standardize = protocol == "corrected" and len(values) >= MINIMUM_BATCHES_TO_STANDARDIZE
     if protocol == "released" and standardize:
-        raise InvalidValueError("the released protocol does not standardise; use 'corrected'.")
+        raise InvalidValueError("the released protocol does not standardize; use 'corrected'.")
     generator = None if seed is None else np.random.default_rng(np.asarray(seed, np.uint32))
     vector = _flatten(values, protocol, standardize, generator)
     surrogate = None
@@ -261,9 +261,9 @@ def tail_index(
 
     Use it on `noise_samples`. α by itself shows nothing: unequal scales, correlation or dead
     coordinates pull it far below 2 on Gaussian noise as well; read `verdict`, which compares
-    with the surrogate. The verdict has power only where coordinates are standardised (from 20
-    batches on): the surrogate takes over each coordinate's scale, and among unstandardised
-    heavy-tailed coordinates those scales alone are heavy-tailed with the same α. Centring over
+    with the surrogate. The verdict has power only where coordinates are standardized (from 20
+    batches on): the surrogate takes over each coordinate's scale, and among unstandardized
+    heavy-tailed coordinates those scales alone are heavy-tailed with the same α. Centering over
     few batches spreads an outlier over its coordinate and raises α; use a hundred or more.
 
     Math: for N numbers in groups of m with sums Y, 1/α = (mean log|Y| − mean log|X|)/log m, with
@@ -280,7 +280,7 @@ def tail_index(
     - "corrected": float64; coordinates that are zero throughout (and other exact zeros) are
       dropped; each coordinate is divided by the geometric mean of its sizes; then *all*
       (batch, coordinate) entries are permuted as one, since only that removes correlation
-      between the coordinates of a batch for good: of centred samples, the pairs that share a
+      between the coordinates of a batch for good: of centered samples, the pairs that share a
       batch and those that do not cancel. m is the root of N, rounded down; the last N mod m
       entries are left out of the groups.
 
@@ -337,7 +337,7 @@ def alpha_against_group_size(
 ) -> GroupSizeCurve:
     """The tail index for several group sizes, on one permutation and one surrogate.
 
-    A stable law gives the same α at every m. A curve that climbs towards 2 as m grows is noise
+    A stable law gives the same α at every m. A curve that climbs toward 2 as m grows is noise
     with a finite variance, whatever α the default m gives.
 
     Args:

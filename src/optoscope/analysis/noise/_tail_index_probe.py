@@ -15,7 +15,7 @@ from optoscope.analysis.noise._samples import (
     QUANTITIES,
     BatchRows,
     FreshBatchProbe,
-    centred,
+    centered,
 )
 from optoscope.analysis.noise._tail_index import TAIL_PROTOCOLS, tail_index_from_seed
 from optoscope.training import StepRecord
@@ -103,7 +103,7 @@ def _recorded_on_host(
     for name, rows in found.rows.items():
         full = None if found.full is None else np.asarray(found.full[name])
         with np.errstate(invalid="ignore", over="ignore"):
-            noise = centred(np.asarray(rows), full, inert)
+            noise = centered(np.asarray(rows), full, inert)
         if np.isfinite(noise).all() and noise.any():
             result = tail_index_from_seed(
                 noise, np.asarray(seed), group_size=None, protocol=protocol, standardize=standardize

@@ -73,7 +73,7 @@ def curvature_runs(
 ) -> CurvatureRuns:
     """Runs an optimizer on ½λφ² for each λ and says what it did.
 
-    `training.train` in float32, without noise. A judgement of what was seen: a run that is
+    `training.train` in float32, without noise. A judgment of what was seen: a run that is
     slow, or that bursts more rarely than a quarter of its length, can be misjudged; look at
     `positions`.
 

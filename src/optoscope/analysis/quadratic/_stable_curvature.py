@@ -30,19 +30,19 @@ _LINEAR = 0.1
 
 @dataclass(frozen=True)
 class StableCurvature:
-    """Where an optimizer is stable by its linearisation, and what runs did.
+    """Where an optimizer is stable by its linearization, and what runs did.
 
     Args:
         intervals: the curvatures [from, to] on which ρ ≤ 1, inside the range that was looked
             at; a lower end of 0 or an upper end of infinity stands for the end of that range.
             Empty if there are none, and if not `informative`.
-        informative: whether the linearisation says anything: not for an optimizer that has no
+        informative: whether the linearization says anything: not for an optimizer that has no
             derivative at the state, or whose updates it does not predict at any size.
         curvatures: λ, where ρ was computed.
         spectral_radii: ρ of the joint matrix of (φ, h) there; NaN without a derivative.
         linear_up_to: the largest size of gradients (of those tried, 1e-8 to 100) for which the
-            linearisation predicts the updates to 10%; infinite if all, 0 if none.
-        caveats: what the linearisation does not say of this optimizer, in words.
+            linearization predicts the updates to 10%; infinite if all, 0 if none.
+        caveats: what the linearization does not say of this optimizer, in words.
         runs: what it did at some curvatures.
     """
 
@@ -113,7 +113,7 @@ def _responses(
 def _linear_up_to(
     scalar_map: ScalarMap, state: np.ndarray, jacobian: np.ndarray, inputs: np.ndarray
 ) -> float:
-    """The size up to which updates are what the linearisation says.
+    """The size up to which updates are what the linearization says.
 
     Only states that gradients can bring about are tried: a second moment is never negative.
     """
@@ -192,7 +192,7 @@ def stable_curvature(
 ) -> StableCurvature:
     """The curvatures on which any optimizer is stable, beside what runs on them do.
 
-    On ½λφ² an optimizer with hidden state h is a map of (φ, h). It is linearised at rest: φ = 0
+    On ½λφ² an optimizer with hidden state h is a map of (φ, h). It is linearized at rest: φ = 0
     and the state that many zero gradients lead to. For a linear optimizer that decides: SGD is
     stable for λ ≤ 2/α, heavy ball for αλ ≤ 2(1 + β). For others it decides about small
     gradients only, and `caveats`, `linear_up_to` and the runs say how small, and whether it
@@ -210,9 +210,9 @@ def stable_curvature(
     Args:
         optimizer: any component-wise pair of `init` and `update`.
         curvature_range: the curvatures to look at, both positive.
-        state: h where to linearise, as `analysis.dynamics.coordinate_map(optimizer).labels`
+        state: h where to linearize, as `analysis.dynamics.coordinate_map(optimizer).labels`
             order it; the settled one if not given.
-        counters: at which integer counters are held for the linearisation; the default is far
+        counters: at which integer counters are held for the linearization; the default is far
             beyond bias corrections. Runs count from 0.
         run_curvatures: where to run; around the edges of the intervals if not given.
         num_steps: of a run.
@@ -254,7 +254,7 @@ def stable_curvature(
 def _resting_state(
     coordinates: CoordinateMap, state: Any | None
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The state to linearise at, and what is not at rest about it."""
+    """The state to linearize at, and what is not at rest about it."""
     if state is not None:
         rest = np.asarray(state, np.float64)
         if rest.shape != (coordinates.size,):
@@ -285,20 +285,20 @@ def _caveats(linear_up_to: float, jacobian: np.ndarray, inputs: np.ndarray) -> t
     if not (np.isfinite(jacobian).all() and np.isfinite(inputs).all()):
         return (
             "it has no derivative at rest (the root of a second moment of zero, perhaps): the "
-            "linearisation says nothing. Give a state with a second moment above zero.",
+            "linearization says nothing. Give a state with a second moment above zero.",
         )
     if not (jacobian[0, 1:].any() or inputs[0]):
         return (
             "the derivative of its update is zero (a sign, perhaps): ρ is at least 1 whatever "
-            "the curvature, and the linearisation says nothing. Near the minimum such an "
+            "the curvature, and the linearization says nothing. Near the minimum such an "
             "optimizer keeps stepping by its learning rate.",
         )
     if linear_up_to == 0:
         return (
-            "the linearisation does not describe gradients of any size tried (from 1e-8 on): it "
+            "the linearization does not describe gradients of any size tried (from 1e-8 on): it "
             "says nothing of what runs do.",
         )
     return (
-        f"the linearisation describes gradients up to {linear_up_to:g} only; the interval is "
+        f"the linearization describes gradients up to {linear_up_to:g} only; the interval is "
         "about those, and a larger instability can end in a limit cycle.",
     )

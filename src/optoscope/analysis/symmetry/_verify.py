@@ -101,10 +101,10 @@ def relative_deviations(
         return jnp.sum(jnp.stack(jax.tree.leaves(products)))
 
     terms = jax.lax.map(absolute, jnp.arange(sums.shape[0]))
-    cancelled = jnp.abs(sums) / jnp.where(terms > 0, terms, 1.0)
+    canceled = jnp.abs(sums) / jnp.where(terms > 0, terms, 1.0)
     scale = global_norm(grads) * symmetry.norms(params)
     vanished = terms / jnp.where(scale > 0, scale, 1.0)
-    return jnp.minimum(cancelled, vanished)
+    return jnp.minimum(canceled, vanished)
 
 
 def _draw(task: Task, key: PRNGKeyArray) -> PyTree[Array]:

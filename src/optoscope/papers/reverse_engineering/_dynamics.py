@@ -108,11 +108,11 @@ def convergence_point(
 
     Without one, the state that the runs' ends settle into.
     """
-    centre = np.median(last, axis=0)
+    center = np.median(last, axis=0)
     attracting = found.points[[kind != "saddle" for kind in found.kinds]]
     if len(attracting) == 0:
-        return settled(coordinates, centre, _SETTLING), False
-    nearest = np.argmin(np.linalg.norm(attracting - centre, axis=1))
+        return settled(coordinates, center, _SETTLING), False
+    nearest = np.argmin(np.linalg.norm(attracting - center, axis=1))
     return attracting[nearest], True
 
 

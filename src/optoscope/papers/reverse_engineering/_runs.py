@@ -116,7 +116,7 @@ def _losses(
 def _linear_ones(
     learned: Sequence[OptimizerModule], found: Arrays
 ) -> dict[str, Sequence[Optimizer | None]]:
-    """What is left of learned optimizers when they are linearised where they converge."""
+    """What is left of learned optimizers when they are linearized where they converge."""
     made: dict[str, list[Optimizer | None]] = {"one-mode": [], "two-modes": [], "linearized": []}
     for optimizer, point in zip(learned, found["convergence"], strict=True):
         coordinates = dynamics.coordinate_map(optimizer)

@@ -42,7 +42,7 @@ class Scale(_recipe.Scale):
         starts: states from which fixed points are searched.
         points: fixed points kept.
         gradients: gradients of the S-curve, on each arm.
-        manifold_steps: of the iteration towards approximate fixed points.
+        manifold_steps: of the iteration toward approximate fixed points.
     """
 
     searches: Mapping[str, Search] = field(default_factory=dict)

@@ -37,7 +37,7 @@ class Range:
         return (1 - values if self.decay else values).astype(np.float32)
 
     def beyond(self, best: float, num: int) -> "Range | None":
-        """The neighbouring range to search too where the best value is at an edge."""
+        """The neighboring range to search too where the best value is at an edge."""
         values = self.values(num)
         if np.isclose(best, values[0], rtol=1e-6, atol=0):
             return dataclasses.replace(self, low=self.low / 10, high=self.low)

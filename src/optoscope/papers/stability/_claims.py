@@ -76,8 +76,8 @@ def _better(task: str, arm: str, other: str, revised: str = "") -> dict[str, Rea
 
 
 def _less_loss(place: int | None, task: str, arm: str, other: str) -> dict[str, Reading]:
-    """The other arm's normalised loss less this one's, at the horizon or a multiple of it."""
-    words = "the other's normalised loss there less its own"
+    """The other arm's normalized loss less this one's, at the horizon or a multiple of it."""
+    words = "the other's normalized loss there less its own"
     return readings(
         measured.less_loss, {"paper": "run"}, place, task, arm, other, over=RUN,
         quantity=f"{words}, in the runs of the first meta-seed", criterion=_MORE,
@@ -121,7 +121,7 @@ def _lost(place: int, task: str, arm: str, *, diverges: bool) -> dict[str, Readi
         quantity=_DIVERGED, criterion=above(0.5) if diverges else below(0.1),
     ) | readings(
         measured.lost, {"corrected": "rise"}, place, task, arm, unit="factor", logarithmic=True,
-        quantity="the normalised loss there over that at the horizon",
+        quantity="the normalized loss there over that at the horizon",
         criterion=above(_A_TENTH_MORE) if diverges else below(_A_TENTH_MORE),
     )  # fmt: skip
 
@@ -172,7 +172,7 @@ def _ablation_claims(task: str) -> tuple[Claim, ...]:
         ),
         Claim(
             f"A2-stabilizes-{task}", "app-2",
-            f"Weight decay stabilises STAR past its horizon ({words}).",
+            f"Weight decay stabilizes STAR past its horizon ({words}).",
             _less_loss(-1, task, REFERENCE, "star-0"),
         ),
         Claim(

@@ -83,7 +83,7 @@ def far(setting: Setting, name: str, arm: str) -> Part:
     """The kept optimizers of an arm far past their horizon, all on the same runs.
 
     Arrays with leading axes (meta-seeds, runs): `smoothed` at `steps`; `initial`, the first
-    loss; `at_horizon` and `at_multiples`, the mean normalised loss of the last tenth of a
+    loss; `at_horizon` and `at_multiples`, the mean normalized loss of the last tenth of a
     horizon before the horizon and before each of `multiples` of it; `diverged` by then, and
     `worst`, the largest smoothed loss in between; `lost_at`, the first step that is not finite.
     """

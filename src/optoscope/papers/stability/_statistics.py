@@ -189,7 +189,7 @@ def lost(quantity: str, place: int, task: str, arm: str, records: Records) -> np
     """What becomes of runs past the horizon.
 
     Whether each run of each meta-seed diverged by a multiple of the horizon ("run"), or each
-    meta-seed's mean normalised loss there over that at the horizon ("rise").
+    meta-seed's mean normalized loss there over that at the horizon ("rise").
     """
     part = records.get(f"far-{task}-{arm}")
     if part is None:
@@ -201,7 +201,7 @@ def lost(quantity: str, place: int, task: str, arm: str, records: Records) -> np
 
 
 def less_loss(unit: str, place: int | None, task: str, first: str, second: str, records: Records):
-    """How much less the normalised loss of the first arm is, at the horizon or a multiple.
+    """How much less the normalized loss of the first arm is, at the horizon or a multiple.
 
     Paired by meta-seed ("seed"), or by run, of the first meta-seed alone ("run").
     """

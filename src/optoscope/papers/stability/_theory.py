@@ -197,7 +197,7 @@ def quadratic_meta_training(setting: Setting) -> Part:
 def stable_curvature(setting: Setting) -> Part:
     """Joint stability of parameter and state, as `stable_curvature_arrays`.
 
-    Of SGD, momentum, Adam and the first meta-seed of the main arms. These last normalise their
+    Of SGD, momentum, Adam and the first meta-seed of the main arms. These last normalize their
     inputs over a tensor; here a tensor is the one parameter, as in the runs beside.
     """
     name = setting.trained_on[0]

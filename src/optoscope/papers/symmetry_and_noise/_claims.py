@@ -151,12 +151,12 @@ def _noise_claims(figure: str, variant: str) -> tuple[Claim, ...]:
             f"The top eigenvalue of the update covariance: SGD < Adam < Lion < learned ({words}).",
             readings(
                 measured.spectrum_in_order, {"paper": "top"}, variant, **_MORE,
-                quantity="the least rise of the top eigenvalue between neighbours in that order",
+                quantity="the least rise of the top eigenvalue between neighbors in that order",
             )
             | readings(
                 measured.spectrum_in_order, {"corrected": "relative_top"}, variant, **_MORE,
                 quantity="the least rise of the top eigenvalue over the squared mean update "
-                "between neighbours in that order",
+                "between neighbors in that order",
             ),
         ),
     )  # fmt: skip
@@ -213,7 +213,7 @@ def _histogram_claims(figure: str, variant: str) -> tuple[Claim, ...]:
     )  # fmt: skip
 
 
-# Where the penalised optimizers of figure 6 are run: (trained on, variant); the first is wide.
+# Where the penalized optimizers of figure 6 are run: (trained on, variant); the first is wide.
 TRANSFERS = (("leaky-relu", "sigmoid"), ("leaky-relu", "batch-norm"), ("sigmoid", "batch-norm"))
 
 
@@ -311,10 +311,10 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "A11-standardized",
         "11",
-        "Standardised pixels lower α of gradient noise by about 0.4.",
+        "Standardized pixels lower α of gradient noise by about 0.4.",
         readings(
             measured.standardized_is_heavier, TAILS,
-            quantity="α with pixels in [0, 1] less α with standardised ones", criterion=above(0.2),
+            quantity="α with pixels in [0, 1] less α with standardized ones", criterion=above(0.2),
         ),
     ),
     *_noise_claims("12", "batch-norm"),

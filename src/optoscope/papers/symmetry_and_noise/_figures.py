@@ -91,7 +91,7 @@ _ALL = (
            )),
     Figure("5", "Training under the penalty",
            lambda setting: (_penalty(setting, "leaky-relu"), _penalty(setting, "batch-norm"))),
-    Figure("6", "Penalised optimizers on unseen architectures", _transfers),
+    Figure("6", "Penalized optimizers on unseen architectures", _transfers),
     Figure("7", "Between Lion and SGD", lambda setting: (runs.lion_sgd(setting),)),
     Figure("8", "Noise and covariance on leaky ReLU",
            lambda setting: (runs.noise(setting, "leaky-relu"),)),

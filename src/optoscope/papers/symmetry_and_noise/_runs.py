@@ -330,7 +330,7 @@ def noise(
     Args:
         setting: scale and seed.
         variant: the network.
-        standardize: whether pixels are standardised.
+        standardize: whether pixels are standardized.
         kind: one kind of optimizer by itself, in place of `CONTESTANTS`.
     """
     scale = setting.scale

@@ -115,7 +115,7 @@ def heavy_gradients(protocol: str, variant: str, records: Records) -> np.ndarray
 
 
 def spectrum_in_order(quantity: str, variant: str, records: Records) -> np.ndarray:
-    """The least ratio of neighbours in SGD < Adam < Lion < learned, in decades."""
+    """The least ratio of neighbors in SGD < Adam < Lion < learned, in decades."""
     part = records[f"noise-{variant}"]
     order = ("momentum", "adam", "lion", "lstm")
     logs = [np.nanmean(np.log10(part[f"{name}/covariance/{quantity}"]), axis=1) for name in order]
@@ -142,7 +142,7 @@ def alpha_falls_late(protocol: str, variant: str, records: Records) -> np.ndarra
 
 
 def standardized_is_heavier(protocol: str, records: Records) -> np.ndarray:
-    """By how much standardised pixels lower the mean α of the gradients."""
+    """By how much standardized pixels lower the mean α of the gradients."""
     before, after = (
         np.nanmean(records[part][f"lstm/gradient/{protocol}/alpha"], axis=1)
         for part in ("noise-sigmoid", "noise-sigmoid-standardized")

@@ -31,7 +31,7 @@ from optoscope.report._paper_figure import PaperFigure, paper_figure
 
 
 def _noise_parts(variant: str) -> tuple[str, ...]:
-    """Standardised pixels are looked at on the sigmoid network alone."""
+    """Standardized pixels are looked at on the sigmoid network alone."""
     both = (f"noise-{variant}", f"noise-{variant}-standardized")
     return both if variant == "sigmoid" else both[:1]
 

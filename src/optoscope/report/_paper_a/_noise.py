@@ -20,7 +20,7 @@ def _measured(
         label = SHOWN[name] if labels else None
         for index, values in enumerate(part[f"{name}/{key}"]):
             axes.plot(
-                steps, values, dashes, color=mark.colour, linewidth=1.6, marker="o", markersize=3,
+                steps, values, dashes, color=mark.color, linewidth=1.6, marker="o", markersize=3,
                 label=label if index == 0 else None,
             )  # fmt: skip
     axes.set_xlabel("inner step")
@@ -55,7 +55,7 @@ def noise(variant: str, words: str) -> Callable[[Records], Figure]:
                 axes.set_yscale("log")
                 axes.set_ylabel(name)
             words_of_lines = "solid: the run; dotted: Gaussian noise of equal covariance"
-            words_of_lines += "; dashed: standardised pixels" if standardized else ""
+            words_of_lines += "; dashed: standardized pixels" if standardized else ""
             figure.suptitle(f"{words} ({words_of_lines})", fontsize=12, x=0.01, ha="left")
             legend(figure, grid[0][2])
         return figure
@@ -95,10 +95,10 @@ def _histogram(axes: Axes, part: Arrays, looks: Looks, index: int) -> None:
         edges, total = part[f"{name}/edges"][0], max(counts.sum() + underflow, 1)
         mark = looks[name]
         axes.stairs(
-            counts / total, edges, color=mark.colour, linewidth=mark.width, label=SHOWN[name]
+            counts / total, edges, color=mark.color, linewidth=mark.width, label=SHOWN[name]
         )
         # What is too small for the bins is a bar of its own, left of them.
-        axes.plot([edges[0] / 3], [underflow / total], "<", color=mark.colour, markersize=6)
+        axes.plot([edges[0] / 3], [underflow / total], "<", color=mark.color, markersize=6)
     axes.set_xscale("log")
 
 
@@ -113,9 +113,9 @@ def group_size(records: Records) -> Figure:
                 for name, mark in looks.items():
                     curve = f"{name}/{quantity}/{protocol}"
                     sizes = part[f"{curve}/group_sizes"]
-                    axes.plot(sizes, part[f"{curve}/alpha"], color=mark.colour, marker="o",
+                    axes.plot(sizes, part[f"{curve}/alpha"], color=mark.color, marker="o",
                               markersize=3, label=f"{SHOWN[name]}: the noise")  # fmt: skip
-                    axes.plot(sizes, part[f"{curve}/surrogate_alpha"], ":", color=mark.colour,
+                    axes.plot(sizes, part[f"{curve}/surrogate_alpha"], ":", color=mark.color,
                               label=f"{SHOWN[name]}: Gaussian")  # fmt: skip
                 axes.axhline(2, color=INK, linewidth=0.8)
                 axes.set_xscale("log")

@@ -46,7 +46,7 @@ def _against_values(axes: Axes, arrays: Arrays, key: str) -> None:
         if middle.max() < 1e-6:  # zero up to rounding, as momentum is for a translation
             continue
         axes.errorbar(
-            places, middle, spread, color=looks[name].colour, linewidth=looks[name].width,
+            places, middle, spread, color=looks[name].color, linewidth=looks[name].width,
             marker="o", markersize=4, capsize=2, label=SHOWN[name],
         )  # fmt: skip
     axes.set_xticks(places, [str(value) for value in arrays["values"]])
@@ -63,16 +63,16 @@ def another_optimizer(records: Records) -> Figure:
         figure = Figure(figsize=(12.6, 8.0), layout="constrained")
         grid = figure.subplots(2, 3)
         for name in names:
-            colour, width = looks[name].colour, looks[name].width
+            color, width = looks[name].color, looks[name].width
             for axes, key in zip(grid[0], ("losses", "sum_abs", "cosine"), strict=True):
                 curves = runs[f"{name}/{key}"]
                 middle = np.median(curves.reshape(-1, curves.shape[-1]), axis=0)
-                axes.plot(np.arange(1, len(middle) + 1), middle, color=colour, linewidth=width,
+                axes.plot(np.arange(1, len(middle) + 1), middle, color=color, linewidth=width,
                           label=SHOWN[name])  # fmt: skip
             keys = ("update/corrected/alpha", "gradient/corrected/alpha", "covariance/top")
             for axes, key in zip(grid[1], keys, strict=True):
                 steps, values = noise[f"{name}/steps"][0], noise[f"{name}/{key}"]
-                axes.plot(steps, np.nanmedian(values, axis=0), color=colour, linewidth=width,
+                axes.plot(steps, np.nanmedian(values, axis=0), color=color, linewidth=width,
                           marker="o", markersize=3)  # fmt: skip
         words = ("training loss", "Σ|⟨u, ξ⟩|  (paper)", "cosine  (corrected)")
         words += ("α of update noise", "α of gradient noise", "top eigenvalue")

@@ -17,9 +17,7 @@ def _deviation_panel(axes: Axes, part: Arrays, aggregate: str) -> None:
     for name in NAMES:
         mark = looks[name]
         values = flat(part[f"{name}/{aggregate}"])
-        band(
-            axes, values, colour=mark.colour, label=SHOWN[name], width=mark.width, order=mark.order
-        )
+        band(axes, values, color=mark.color, label=SHOWN[name], width=mark.width, order=mark.order)
     if aggregate == "cosine":
         level = float(part["lstm/isotropic"].flat[0])
         axes.axhline(level, color=INK, linestyle=":", linewidth=1.2, label="random direction")
@@ -46,8 +44,8 @@ def deviations(variants: Mapping[str, str]) -> Callable[[Records], Figure]:
 
 def _penalty_losses(axes: Axes, part: Arrays) -> None:
     betas = part["betas"]
-    for beta, colour, losses in zip(betas, strengths(betas), part["losses"], strict=True):
-        band(axes, flat(losses), colour=colour, label=f"β = {beta:g}")
+    for beta, color, losses in zip(betas, strengths(betas), part["losses"], strict=True):
+        band(axes, flat(losses), color=color, label=f"β = {beta:g}")
     axes.set_xlabel("inner step")
     axes.set_ylabel("training loss")
     start = float(np.median(part["losses"][..., 0]))
@@ -59,8 +57,8 @@ def _penalty_row(row: Sequence[Axes], part: Arrays, words: str) -> None:
     title(row[0], words, "line: median of runs and meta-seeds; band: middle half")
     betas = part["betas"]
     for axes, aggregate in zip(row[1:], AGGREGATES, strict=True):
-        for beta, colour, values in zip(betas, strengths(betas), part[aggregate], strict=True):
-            band(axes, flat(values), colour=colour, label=f"β = {beta:g}")
+        for beta, color, values in zip(betas, strengths(betas), part[aggregate], strict=True):
+            band(axes, flat(values), color=color, label=f"β = {beta:g}")
         if aggregate == "cosine":
             axes.axhline(float(part["isotropic"].flat[0]), color=INK, linestyle=":", linewidth=1.2)
         log_axis(axes)
@@ -151,9 +149,9 @@ def lion_sgd(records: Records) -> Figure:
         figure = Figure(figsize=(12.6, 4.4), layout="constrained")
         grid = figure.subplots(1, 3)
         for axes, (key, words) in zip(grid, panels.items(), strict=True):
-            colours = strengths(weights)[::-1]
-            for weight, colour, values in zip(weights, colours, part[key], strict=True):
-                band(axes, values, colour=colour, label=f"λ = {weight:g}")
+            colors = strengths(weights)[::-1]
+            for weight, color, values in zip(weights, colors, part[key], strict=True):
+                band(axes, values, color=color, label=f"λ = {weight:g}")
             if key != "losses":
                 log_axis(axes)
             axes.set_xlabel("inner step")
@@ -168,7 +166,7 @@ def lion_sgd(records: Records) -> Figure:
 def illustration(records: Records) -> Figure:
     part = records["illustration"]
     names = ("sgd", "adam", "lion")
-    colours = looks(names)
+    colors = looks(names)
     with style():
         figure = Figure(figsize=(9.6, 4.6), layout="constrained")
         plane, along = figure.subplots(1, 2)
@@ -177,9 +175,9 @@ def illustration(records: Records) -> Figure:
         plane.contour(*fine, fine[0] ** 2 + fine[1] ** 2, levels=8, colors="#DDDDDD")
         plane.quiver(x, y, -y, x, color="#BBBBBB", width=0.003)
         for name in names:
-            position, mark = part[f"{name}/position"], colours[name]
-            plane.plot(*position.T, color=mark.colour, marker=".", label=SHOWN[name])
-            along.plot(part[f"{name}/deviation"], color=mark.colour, label=SHOWN[name])
+            position, mark = part[f"{name}/position"], colors[name]
+            plane.plot(*position.T, color=mark.color, marker=".", label=SHOWN[name])
+            along.plot(part[f"{name}/deviation"], color=mark.color, label=SHOWN[name])
         plane.set_aspect("equal")
         plane.set_xlabel("x")
         plane.set_ylabel("y")

@@ -10,7 +10,7 @@ _COSINE = (
 
 ILLUSTRATION_TEXT = FigureText(
     "Figures 2 and 3: what a symmetry is",
-    "Grey arrows are the field ξ along which x² + y² does not change. Gradient descent moves at "
+    "Gray arrows are the field ξ along which x² + y² does not change. Gradient descent moves at "
     "right angles to them, so its deviation is zero; an optimizer that treats each coordinate by "
     "itself turns off that line.",
     "Anything about neural networks: there are only two coordinates here.",
@@ -26,7 +26,7 @@ PENALTY_TEXT = FigureText(
     "Left: training loss of optimizers meta-trained with a penalty of strength β on their "
     "deviations, on the architecture of meta-training. Middle and right: what the penalty does to "
     "the deviations. " + _COSINE,
-    "Why a penalised optimizer is slower: the paper's penalty also punishes large steps, which "
+    "Why a penalized optimizer is slower: the paper's penalty also punishes large steps, which "
     "have large deviations whatever their direction.",
 )
 TRANSFER_TEXT = FigureText(
@@ -61,7 +61,7 @@ ANOTHER_TEXT = FigureText(
 GROUP_SIZE_TEXT = FigureText(
     "Open question: the size of the groups",
     "The estimator compares single samples with sums of m. Noise that is α-stable gives the same "
-    "α at every m, a flat line; noise of finite variance climbs towards 2 as m grows, whatever it "
+    "α at every m, a flat line; noise of finite variance climbs toward 2 as m grows, whatever it "
     "shows at the m of the paper (near the root of the number of samples). Dotted: the same "
     "estimate for Gaussian noise with equal scales, zeros and correlations.",
     "Other moments of training: this is one state half-way through the compared steps.",
@@ -74,7 +74,7 @@ def sweep_text(title: str, what: str) -> FigureText:
         f"Open question: {title.lower()}",
         f"Mean loss and mean deviations over the run against {what}. The baselines are tuned anew "
         "for each value, the learned optimizer is the one meta-trained on the standard leaky ReLU "
-        "network, so to the sides it generalises. " + _COSINE,
+        "network, so to the sides it generalizes. " + _COSINE,
         "What meta-training at each value would give. An optimizer without a line deviates by "
         "rounding only.",
     )

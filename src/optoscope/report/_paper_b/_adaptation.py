@@ -11,7 +11,7 @@ from optoscope.report._paper_b._marks import (
     WIDTH,
     best_of,
     by_task,
-    coloured,
+    colored,
     landmark_legend,
     landmarks,
     project,
@@ -23,7 +23,7 @@ from optoscope.report._paper_b._marks import (
 )
 from optoscope.report._paper_b._schedules import tuned_rate
 from optoscope.report._paper_figure import Arrays, Records
-from optoscope.report._paper_marks import colour_bar, legend, limits
+from optoscope.report._paper_marks import color_bar, legend, limits
 from optoscope.report._style import MUTED, style
 
 _ARMS = ((1, "g* > 0", "-", None), (-1, "g* < 0", "--", "white"))
@@ -47,14 +47,14 @@ def adaptation(records: Records) -> Figure:
         row_label(rates, "effective learning rate")
         bar = Normalize(-1, 1)
         words, ends = "held gradient g*", {-1.0: "−", 0.0: "0", 1.0: "+"}
-        colour_bar(figure, list(curves.values()), bar, SIGNED, words, ends=ends)
-        colour_bar(figure, list(updates.values()), bar, SIGNED, words, ends=ends)
+        color_bar(figure, list(curves.values()), bar, SIGNED, words, ends=ends)
+        color_bar(figure, list(updates.values()), bar, SIGNED, words, ends=ends)
         legend(figure, rates["regression"])
     return figure
 
 
 def _gradient_norm(gradients: np.ndarray) -> Normalize:
-    """Colours by the logarithm of |g*|, for arms are log-spaced."""
+    """Colors by the logarithm of |g*|, for arms are log-spaced."""
     sizes = np.abs(gradients[np.isfinite(gradients) & (gradients != 0)])
     if not sizes.size:
         return Normalize(-1, 1)
@@ -66,11 +66,11 @@ def _s_curve(axes: Axes, part: Arrays, fixed: Arrays, norm: Normalize) -> None:
     places = project(fixed, part["points"][seed])[:, :2]
     landmarks(axes, fixed, points=False)
     axes.plot(*places.T, color="#CCCCCC", linewidth=1, zorder=2)
-    colours = np.array(coloured(part["gradients"], norm, SIGNED))
+    colors = np.array(colored(part["gradients"], norm, SIGNED))
     stable = part["stable"][seed].astype(bool)
-    axes.scatter(*places[stable].T, s=34, c=colours[stable], zorder=4)
+    axes.scatter(*places[stable].T, s=34, c=colors[stable], zorder=4)
     axes.scatter(
-        *places[~stable].T, s=34, facecolors="white", edgecolors=list(colours[~stable]),
+        *places[~stable].T, s=34, facecolors="white", edgecolors=list(colors[~stable]),
         linewidths=1.4, zorder=4,
     )  # fmt: skip
     several = part["met"][seed] > 1
@@ -89,19 +89,17 @@ def _along_arm(axes: Axes, part: Arrays, norm: Normalize) -> None:
     gradients = part["gradients"][part["arm_index"].astype(int)]
     grid, curves = part["grid"][seed], part["arm_updates"][seed]
     middle = int(np.argmin(np.abs(grid)))
-    update_functions(
-        axes, grid, curves - curves[:, middle, None], coloured(gradients, norm, SIGNED)
-    )
+    update_functions(axes, grid, curves - curves[:, middle, None], colored(gradients, norm, SIGNED))
 
 
 def _slopes(axes: Axes, part: Arrays, norm: Normalize) -> None:
     gradients, rates = part["gradients"], part["rates"][best_of(part)]
     for sign, words, dashes, face in _ARMS:
         arm = sign * gradients > 0
-        colour = coloured(np.array([sign * np.abs(gradients).max()]), norm, SIGNED)[0]
+        color = colored(np.array([sign * np.abs(gradients).max()]), norm, SIGNED)[0]
         # Arms that are mirror images lie on each other: both have to be seen.
-        axes.plot(np.abs(gradients[arm]), rates[arm], dashes, marker="o", color=colour,
-                  markerfacecolor=face or colour, markersize=4.5 if face else 6.5,
+        axes.plot(np.abs(gradients[arm]), rates[arm], dashes, marker="o", color=color,
+                  markerfacecolor=face or color, markersize=4.5 if face else 6.5,
                   linewidth=1.8, label=words)  # fmt: skip
     axes.set_xscale("log")
     axes.set_xlabel("size of the gradient |g*|")
@@ -113,7 +111,7 @@ def manifold(records: Records) -> Figure:
     seed = best_of(part)
     rates = part["rates"][seed]
     norm = Normalize(*limits(rates, margin=0.0, least=0.01 * abs(float(np.mean(rates)))))
-    colours = np.array(coloured(rates, norm, LEVEL))
+    colors = np.array(colored(rates, norm, LEVEL))
     # Of points that are all one, rounding is nothing to look at.
     visited = np.sqrt(part["places"][seed].var() / max(float(part["spread"][seed]), 1e-300))
     with style():
@@ -121,7 +119,7 @@ def manifold(records: Records) -> Figure:
         (where, functions), (along, speed) = figure.subplots(2, 2)
         landmarks(where, fixed)
         places = project(fixed, part["points"][seed])[:, :2]
-        where.scatter(*places.T, c=colours, s=34, zorder=4)
+        where.scatter(*places.T, c=colors, s=34, zorder=4)
         known = project(fixed, fixed["initial"][seed])[:2]
         where.set_xlim(*limits(places[:, 0], known[:1], margin=0.1))
         where.set_ylim(*limits(places[:, 1], known[1:], margin=0.1))
@@ -129,7 +127,7 @@ def manifold(records: Records) -> Figure:
         where.set_title("(a) States where runs came to rest", fontsize=12)
         shown = np.unique(np.linspace(0, len(rates) - 1, min(12, len(rates))).astype(int))
         update_functions(
-            functions, part["grid"][seed], part["updates"][seed][shown], list(colours[shown])
+            functions, part["grid"][seed], part["updates"][seed][shown], list(colors[shown])
         )
         functions.set_ylabel("update Δ")
         functions.set_title("(b) Update functions there", fontsize=12)
@@ -137,7 +135,7 @@ def manifold(records: Records) -> Figure:
             (along, rates, "effective learning rate"),
             (speed, part["speeds"][seed], "speed ‖F(h, 0) − h‖"),
         ):
-            axes.scatter(part["places"][seed], values, c=colours, s=34)
+            axes.scatter(part["places"][seed], values, c=colors, s=34)
             axes.set_xlabel("place along the points' first direction")
             axes.set_xlim(*limits(part["places"][seed], margin=0.1, least=0.02 * visited))
             axes.locator_params("x", nbins=5)
@@ -149,6 +147,6 @@ def manifold(records: Records) -> Figure:
         along.set_title(f"(c) {line}", fontsize=10.5)
         spread = f"they spread over {100 * part['spread'][seed]:.2g}% of the visited variance"
         speed.set_title(f"(d) {spread}", fontsize=10.5)
-        colour_bar(figure, [where, functions], norm, LEVEL, "effective learning rate")
+        color_bar(figure, [where, functions], norm, LEVEL, "effective learning rate")
         landmark_legend(figure)
     return figure

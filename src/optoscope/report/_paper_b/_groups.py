@@ -29,8 +29,8 @@ def _looks(part: Arrays) -> Mapping[str, Look]:
     found = {}
     for name, kind, layer in zip(part["names"], part["types"], part["layers"], strict=True):
         palette, dashes = _PALETTES.get(str(kind), ("Greys", ":"))
-        colour = to_hex(colormaps[palette](0.42 + 0.53 * layer / last))
-        found[str(name)] = Look(colour, dashes, learned=False)
+        color = to_hex(colormaps[palette](0.42 + 0.53 * layer / last))
+        found[str(name)] = Look(color, dashes, learned=False)
     return found
 
 
@@ -48,7 +48,7 @@ def groups(records: Records) -> Figure:
         for index, (name, mark) in enumerate(looks.items()):
             path = project(fixed, part["states"][seed, index])[:, :2]
             seen.extend(path)
-            style_of = {"color": mark.colour, "linestyle": mark.dashes, "linewidth": 2.0}
+            style_of = {"color": mark.color, "linestyle": mark.dashes, "linewidth": 2.0}
             where.plot(*path.T, marker="o", markersize=2.5, label=plain(name), **style_of)
             along.plot(part["steps"], part["rates"][seed, index], **style_of)
         where.set_xlim(*limits(np.stack(seen)[:, 0], margin=0.08))
@@ -76,8 +76,8 @@ def _sizes(axes: Axes, part: Arrays, looks: Mapping[str, Look], layer: int) -> N
         name = str(part["names"][index])
         counts = np.nan_to_num(np.asarray(part["gradient_counts"][seed, index], float))
         first, every = (c / max(float(c.sum()), 1.0) for c in (counts[0], counts.sum(axis=0)))
-        axes.stairs(first, edges, fill=True, color=looks[name].colour, alpha=0.35)
-        axes.stairs(every, edges, color=looks[name].colour, linestyle=looks[name].dashes,
+        axes.stairs(first, edges, fill=True, color=looks[name].color, alpha=0.35)
+        axes.stairs(every, edges, color=looks[name].color, linestyle=looks[name].dashes,
                     linewidth=1.3)  # fmt: skip
         words = name.rpartition("/")[0]
     axes.set_xscale("log")

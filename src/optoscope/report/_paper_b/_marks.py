@@ -1,4 +1,4 @@
-"""What the figures of paper B share: tasks, colours, projections, update functions, modes."""
+"""What the figures of paper B share: tasks, colors, projections, update functions, modes."""
 
 from collections.abc import Iterable, Sequence
 
@@ -26,7 +26,7 @@ NAMES = (*BASELINES, "learned")
 SHOWN = {"momentum": "momentum", "rmsprop": "RMSProp", "adam": "Adam", "learned": "learned"}
 WIDTH = 12.8
 
-# Both ends are dark enough for a line on white, and stay apart for colour-blind readers.
+# Both ends are dark enough for a line on white, and stay apart for color-blind readers.
 SIGNED: Colormap = LinearSegmentedColormap.from_list(
     "signed", ["#5E2A84", "#A77BC4", "#9A9A9A", "#5FA968", "#12602F"]
 )
@@ -136,14 +136,14 @@ def landmark_legend(figure: Figure, *more: Line2D) -> None:
 
 def update_functions(
     axes: Axes, grid: Float[np.ndarray, " grid"], curves: Float[np.ndarray, "curves grid"],
-    colours: Sequence[str], labels: Sequence[str] | None = None,
+    colors: Sequence[str], labels: Sequence[str] | None = None,
 ) -> None:  # fmt: skip
     """Update against gradient, with both zeros marked."""
     axes.axhline(0, color=MUTED, linewidth=0.8, zorder=1)
     axes.axvline(0, color=MUTED, linewidth=0.8, zorder=1)
-    for index, (curve, colour) in enumerate(zip(curves, colours, strict=True)):
+    for index, (curve, color) in enumerate(zip(curves, colors, strict=True)):
         label = labels[index] if labels else None
-        axes.plot(grid, curve, color=colour, linewidth=1.8, label=label, zorder=3)
+        axes.plot(grid, curve, color=color, linewidth=1.8, label=label, zorder=3)
     low, high = limits(grid, margin=0.0)
     axes.set_xlim(low, high)
     axes.set_ylim(*limits(curves))
@@ -161,10 +161,10 @@ def plain_numbers(axes: Axes, which: str) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}"))
 
 
-def coloured(values: np.ndarray, norm: Normalize, colours: Colormap) -> list[str]:
-    """A colour for each value; grey where there is none."""
+def colored(values: np.ndarray, norm: Normalize, colors: Colormap) -> list[str]:
+    """A color for each value; gray where there is none."""
     return [
-        to_hex(colours(norm(value))) if np.isfinite(value) else "#C8C8C8"
+        to_hex(colors(norm(value))) if np.isfinite(value) else "#C8C8C8"
         for value in np.asarray(values, float)
     ]
 
@@ -195,14 +195,14 @@ def eigenvalues(
     sizes: Float[np.ndarray, " modes"],
     norm: Normalize,
 ) -> None:
-    """Eigenvalues in the complex plane, coloured and sized by what their modes contribute."""
+    """Eigenvalues in the complex plane, colored and sized by what their modes contribute."""
     unit_circle(axes)
     share = np.clip(np.nan_to_num(norm(np.nan_to_num(sizes))), 0, 1)
     order = np.argsort(share)  # the dominant ones on top
     along, across = np.real(values), np.imag(values)
     axes.scatter(
         along[order], across[order], s=28 + 90 * share[order],
-        c=coloured(np.asarray(sizes)[order], norm, LEVEL), edgecolors=INK, linewidths=0.6, zorder=4,
+        c=colored(np.asarray(sizes)[order], norm, LEVEL), edgecolors=INK, linewidths=0.6, zorder=4,
     )  # fmt: skip
     seen = np.isfinite(values)
     left = along[seen].min(initial=0.0) - 0.15
@@ -242,8 +242,8 @@ def step_axis(axes: Axes, words: str) -> None:
     axes.set_xlabel(words)
 
 
-def star(axes: Axes, x: float, y: float, colour: str, label: str) -> None:
+def star(axes: Axes, x: float, y: float, color: str, label: str) -> None:
     """A setting to compare with."""
     axes.plot(
-        [x], [y], "*", color=colour, markersize=17, markeredgecolor="white", zorder=6, label=label
+        [x], [y], "*", color=color, markersize=17, markeredgecolor="white", zorder=6, label=label
     )

@@ -16,7 +16,7 @@ from optoscope.report._paper_b._marks import (
     WIDTH,
     best_of,
     by_task,
-    coloured,
+    colored,
     eigenvalues,
     landmark_legend,
     landmarks,
@@ -30,7 +30,7 @@ from optoscope.report._paper_b._marks import (
     update_functions,
 )
 from optoscope.report._paper_figure import Arrays, Records
-from optoscope.report._paper_marks import colour_bar, limits
+from optoscope.report._paper_marks import color_bar, limits
 from optoscope.report._style import MUTED, logarithmic, style
 
 _TRAJECTORIES = 40
@@ -40,7 +40,7 @@ SHARES = Normalize(0.0, 1.0)
 
 def momentum(records: Records) -> Figure:
     """Four rows for every task, and the CNN's first modes below."""
-    green = look()["momentum"].colour
+    green = look()["momentum"].color
     with style():
         figure = Figure(figsize=(WIDTH, 17.2), layout="constrained")
         rows = task_grid(figure, 5, heights=(1, 0.62, 1, 1, 1))
@@ -60,20 +60,16 @@ def momentum(records: Records) -> Figure:
         row_label(rows[3], "Im λ")
         _more_modes(list(rows[4].values()), records["fixed-points-cnn"])
         offsets = Normalize(-1, 1)
-        colour_bar(
-            figure, list(rows[2].values()), offsets, SIGNED, "along the mode", ends=MODE_ENDS
-        )
-        colour_bar(figure, list(rows[3].values()), SHARES, LEVEL, "the mode's share")
-        colour_bar(
-            figure, list(rows[4].values()), offsets, SIGNED, "along the mode", ends=MODE_ENDS
-        )
+        color_bar(figure, list(rows[2].values()), offsets, SIGNED, "along the mode", ends=MODE_ENDS)
+        color_bar(figure, list(rows[3].values()), SHARES, LEVEL, "the mode's share")
+        color_bar(figure, list(rows[4].values()), offsets, SIGNED, "along the mode", ends=MODE_ENDS)
         landmark_legend(figure, Line2D([], [], color=green, linestyle="--", linewidth=1.5,
                                        label="tuned momentum's β"))  # fmt: skip
     return figure
 
 
 def states(axes: Axes, visited: Arrays, fixed: Arrays) -> None:
-    """Trajectories towards the convergence point, and the line of the slow mode through it."""
+    """Trajectories toward the convergence point, and the line of the slow mode through it."""
     seed = best_of(fixed)
     places = project(fixed, visited["states"][seed])[..., :2]
     paths = np.moveaxis(places, 1, 2).reshape(-1, places.shape[1], 2)
@@ -86,7 +82,7 @@ def states(axes: Axes, visited: Arrays, fixed: Arrays) -> None:
     offsets = fixed["mode_offsets"][seed, 0]
     axes.plot(*slow.T, color=MUTED, linewidth=1)
     axes.scatter(
-        *slow.T, s=42, c=coloured(offsets, signed_norm(offsets), SIGNED), edgecolors="white",
+        *slow.T, s=42, c=colored(offsets, signed_norm(offsets), SIGNED), edgecolors="white",
         linewidths=0.6, zorder=6,
     )  # fmt: skip
     landmarks(axes, fixed)
@@ -119,8 +115,8 @@ def shifted(axes: Axes, fixed: Arrays, mode: int) -> None:
     """Update functions at places along one mode."""
     seed = best_of(fixed)
     offsets = fixed["mode_offsets"][seed, mode]
-    colours = coloured(offsets, signed_norm(offsets), SIGNED)
-    update_functions(axes, fixed["grid"][seed], fixed["mode_updates"][seed, mode], colours)
+    colors = colored(offsets, signed_norm(offsets), SIGNED)
+    update_functions(axes, fixed["grid"][seed], fixed["mode_updates"][seed, mode], colors)
 
 
 def _mode_words(fixed: Arrays, mode: int) -> str:

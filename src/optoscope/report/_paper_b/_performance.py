@@ -82,16 +82,16 @@ def _mean_and_error(
     step = np.arange(1, mean.size + 1)
     # Dashes on top: through them what they agree with is seen.
     order = mark.order + 2 * (mark.dashes != "-")
-    axes.plot(step, mean, mark.dashes, color=mark.colour, linewidth=mark.width, label=label,
+    axes.plot(step, mean, mark.dashes, color=mark.color, linewidth=mark.width, label=label,
               zorder=order)  # fmt: skip
     if len(losses) > 1:
         error = np.where(finite, losses, 0.0).std(axis=0, ddof=1) / len(losses) ** 0.5
-        axes.fill_between(step, mean - error, mean + error, color=mark.colour, alpha=0.2,
+        axes.fill_between(step, mean - error, mean + error, color=mark.color, alpha=0.2,
                           linewidth=0, zorder=mark.order - 2)  # fmt: skip
     seen = np.flatnonzero(np.isfinite(mean))
     if seen.size and seen[-1] + 1 < mean.size:
         # A line that merely stops could be read as a shorter run.
-        axes.plot(step[seen[-1]], mean[seen[-1]], "x", color=mark.colour, markersize=9,
+        axes.plot(step[seen[-1]], mean[seen[-1]], "x", color=mark.color, markersize=9,
                   markeredgewidth=2.2, zorder=mark.order + 1)  # fmt: skip
     return mean, int(np.sum(~finite.all(axis=1)))
 
@@ -118,7 +118,7 @@ def _condition_numbers(axes: Axes, part: Arrays) -> None:
     if numbers.size:
         low, high = float(numbers.min()), 1.001 * float(numbers.max())
         axes.hist(
-            numbers, list(np.geomspace(low, high, 24)), color=look()["momentum"].colour, alpha=0.6
+            numbers, list(np.geomspace(low, high, 24)), color=look()["momentum"].color, alpha=0.6
         )
         logarithmic(axes, "x", low, high)
     axes.set_xlabel("condition number of AᵀA")
@@ -136,9 +136,9 @@ def _valley(axes: Axes) -> None:
 
 
 def _moons(axes: Axes, part: Arrays) -> None:
-    for label, colour in ((0, "#0072B2"), (1, "#D55E00")):
+    for label, color in ((0, "#0072B2"), (1, "#D55E00")):
         points = part["points"][part["labels"] == label]
-        axes.plot(*points.T, "o", color=colour, markersize=3, alpha=0.5, markeredgewidth=0)
+        axes.plot(*points.T, "o", color=color, markersize=3, alpha=0.5, markeredgewidth=0)
     axes.set_aspect("equal", adjustable="datalim")
     axes.set_xlabel("first input")
     axes.set_ylabel("second input")
@@ -188,9 +188,9 @@ def _violins(axes: Axes, part: Arrays) -> None:
         if shown.size > 2 and np.ptp(shown) > 0:
             bodies = axes.violinplot(shown, [index], widths=0.85, showextrema=False)["bodies"]
             for body in bodies:  # type: ignore[union-attr]
-                body.set(facecolor=mark.colour, alpha=0.45, linewidth=0)
+                body.set(facecolor=mark.color, alpha=0.45, linewidth=0)
         else:
-            axes.plot(np.full(shown.size, index), shown, "o", color=mark.colour, markersize=5)
+            axes.plot(np.full(shown.size, index), shown, "o", color=mark.color, markersize=5)
         if finite[name].size:
             _mean_bar(axes, index, finite[name], is_log)
     axes.set_xticks(range(len(ticks)), ticks, rotation=30, ha="right", rotation_mode="anchor")

@@ -21,14 +21,14 @@ from optoscope.report._paper_b._marks import (
 from optoscope.report._paper_b._momentum import SHARES, shifted, states, variance
 from optoscope.report._paper_b._performance import draw_losses
 from optoscope.report._paper_figure import Arrays, Records
-from optoscope.report._paper_marks import colour_bar, limits
+from optoscope.report._paper_marks import color_bar, limits
 from optoscope.report._style import INK, MUTED, Look, style
 
 _CURVES = {
     "momentum": "momentum, tuned",
     "heavy-ball": "heavy ball, closed form",
     "learned": "learned",
-    "linearized": "linearised",
+    "linearized": "linearized",
     "two-modes": "its two first modes",
     "one-mode": "its first mode alone",
 }
@@ -68,7 +68,7 @@ def recovered(records: Records) -> Figure:
         panels = (where, spread, shift, plane, modes, losses)
         for axes, letter, text in zip(panels, "abcdef", words, strict=True):
             axes.set_title(f"({letter}) {text}", fontsize=12)
-        colour_bar(figure, [plane, modes], SHARES, LEVEL, "the mode's share")
+        color_bar(figure, [plane, modes], SHARES, LEVEL, "the mode's share")
         landmark_legend(figure)
     return figure
 
@@ -95,17 +95,17 @@ def _mode_places(axes: Axes, timescales: np.ndarray, rates: np.ndarray, shares: 
     place = memory(timescales)
     for index in np.argsort(np.nan_to_num(shares)):
         share = float(np.nan_to_num(shares[index]))
-        colour = LEVEL(SHARES(share))
+        color = LEVEL(SHARES(share))
         axes.plot(
-            place[index], sizes[index], "o", color=colour if downhill[index] else "white",
-            markeredgecolor=INK if downhill[index] else colour, markersize=6 + 6 * share,
+            place[index], sizes[index], "o", color=color if downhill[index] else "white",
+            markeredgecolor=INK if downhill[index] else color, markersize=6 + 6 * share,
             markeredgewidth=0.8, zorder=4,
         )  # fmt: skip
 
 
 def _settings(axes: Axes, tuned: Arrays, optimum: np.ndarray) -> None:
     best = [float(tuned[f"momentum/best/{key}"]) for key in ("momentum", "learning_rate")]
-    star(axes, float(memory(np.array(best[0]))), best[1], look()["momentum"].colour,
+    star(axes, float(memory(np.array(best[0]))), best[1], look()["momentum"].color,
          "momentum, tuned")  # fmt: skip
     alpha, beta = (float(value) for value in optimum)
     star(axes, float(memory(np.array(beta))), alpha, _OPTIMUM, "heavy ball, closed form")
@@ -136,7 +136,7 @@ def meta_training(records: Records) -> Figure:
         axes.set_ylabel("learning rate |α|")
         axes.set_title("(a) Modes over meta-training", fontsize=12)
         axes.legend(frameon=False, fontsize=9.5, loc="lower right")
-        colour_bar(left, axes, norm, TIME, "meta-step")
+        color_bar(left, axes, norm, TIME, "meta-step")
         _top_mode(list(right.subplots(3, 1, sharex=True)), part)
     return figure
 

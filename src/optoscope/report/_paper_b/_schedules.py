@@ -24,7 +24,7 @@ from optoscope.report._paper_b._marks import (
     task_grid,
 )
 from optoscope.report._paper_figure import Arrays, Records
-from optoscope.report._paper_marks import colour_bar, limits
+from optoscope.report._paper_marks import color_bar, limits
 from optoscope.report._style import INK, style
 
 
@@ -51,7 +51,7 @@ def schedules(records: Records) -> Figure:
         row_label(rates, "effective learning rate")
         row_label(updates, "Δ(0) / typical update")
         row_label(angles, "|cos| to the readout")
-        colour_bar(figure, list(paths.values()), steps, TIME, "step without a gradient")
+        color_bar(figure, list(paths.values()), steps, TIME, "step without a gradient")
         handles, _ = rates["regression"].get_legend_handles_labels()
         landmark_legend(figure, *(h for h in handles if isinstance(h, Line2D)))
     return figure
@@ -87,5 +87,5 @@ def _along(axes: Axes, part: Arrays, key: str, scales: np.ndarray | None = None)
 
 def tuned_rate(axes: Axes, rate: float) -> None:
     """The learning rate of the best momentum found, to compare with."""
-    axes.axhline(rate, color=look()["momentum"].colour, linestyle="--", linewidth=1.5,
+    axes.axhline(rate, color=look()["momentum"].color, linestyle="--", linewidth=1.5,
                  label="tuned momentum's learning rate")  # fmt: skip

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from optoscope.report._paper_b._marks import SHOWN, TASKS, WIDTH
 from optoscope.report._paper_figure import Arrays, Records
-from optoscope.report._paper_marks import colour_bar
+from optoscope.report._paper_marks import color_bar
 from optoscope.report._style import MUTED, style
 
 _PANELS = (
@@ -38,21 +38,21 @@ def searches(task: str) -> Callable[[Records], Figure]:
 
     def draw(records: Records) -> Figure:
         part = records[f"tuned-{task}"]
-        norm, colours = _scores_norm(part), _colours()
+        norm, colors = _scores_norm(part), _colors()
         with style():
             figure = Figure(figsize=(WIDTH, 7.6), layout="constrained")
             grid = list(figure.subplots(2, 3).flat)
             for axes, panel in zip(grid, _PANELS, strict=False):
                 _heat_map(axes, part, panel, norm)
             _best_values(grid[-1], part)
-            colour_bar(figure, grid, norm, colours, "meta-objective (mean loss of a run)")
+            color_bar(figure, grid, norm, colors, "meta-objective (mean loss of a run)")
             figure.suptitle(TASKS[task], fontweight="bold", x=0.01, ha="left")
         return figure
 
     return draw
 
 
-def _colours() -> Colormap:
+def _colors() -> Colormap:
     return colormaps["viridis"].with_extremes(bad="#FFFFFF", over="#DDDDDD")
 
 
@@ -97,7 +97,7 @@ def _heat_map(axes: Axes, part: Arrays, panel: tuple[str, str, str], norm: Norma
                                   strict=True):  # fmt: skip
         table[row, column] = np.fmin(table[row, column], value)
     diverged = np.isinf(table)
-    axes.pcolormesh(np.where(diverged, np.inf, table), norm=norm, cmap=_colours())
+    axes.pcolormesh(np.where(diverged, np.inf, table), norm=norm, cmap=_colors())
     axes.plot(*(np.argwhere(diverged).T[::-1] + 0.5), "x", color="#888888", markersize=3.5)
     if np.isfinite(score).any():
         best = int(np.nanargmin(np.where(np.isfinite(score), score, np.nan)))
@@ -138,5 +138,5 @@ def _best_values(axes: Axes, part: Arrays) -> None:
     axes.text(0.02, 1.0, "\n".join(lines), transform=axes.transAxes, va="top", fontsize=10,
               linespacing=1.3)  # fmt: skip
     axes.text(0.02, -0.08, "star: best; cross: all that was tried diverged;\nwhite: not tried; "
-              "grey: over 30 times the best", transform=axes.transAxes, va="top", fontsize=9.5,
+              "gray: over 30 times the best", transform=axes.transAxes, va="top", fontsize=9.5,
               color=MUTED)  # fmt: skip

@@ -28,14 +28,14 @@ KNOWN_TEXT = FigureText(
 MOMENTUM_TEXT = FigureText(
     "Figures 3, 8 and 9: momentum",
     "First row: states of the optimizer on test problems, along the two directions of most "
-    "variance; coloured dots are places along the mode that contributes most at the convergence "
+    "variance; colored dots are places along the mode that contributes most at the convergence "
     "point. Second: the variance of states over problems; it falls to zero where all runs "
-    "converge to one point. Third: " + _UPDATE[0].lower() + _UPDATE[1:] + "Colours are the places "
+    "converge to one point. Third: " + _UPDATE[0].lower() + _UPDATE[1:] + "Colors are the places "
     "of the first row: momentum is a shift up or down that leaves the slope alone. Fourth: "
-    "eigenvalues of the linearised dynamics, dark and large where the mode has much of the "
+    "eigenvalues of the linearized dynamics, dark and large where the mode has much of the "
     "response to a gradient; |λ| is a momentum timescale, dashed that of tuned momentum. "
     "Last: the first four modes of the CNN's optimizer.",
-    "What happens far from the convergence point, where the linearisation does not hold. A white "
+    "What happens far from the convergence point, where the linearization does not hold. A white "
     "square is no fixed point: there eigenvalues describe a state that is still moving. Shares "
     "are of one gradient's response, not of the loss that a mode saves. Two directions may hide "
     "distances along a third.",
@@ -67,7 +67,7 @@ ADAPTATION_TEXT = FigureText(
     "is stable. Second: update functions at points along one arm, less their value at "
     "0. Third: the effective learning "
     "rate along both arms against the size of g*; dashed is the rate of tuned momentum. A slope "
-    "that falls along both arms is a learning rate that adapts. Colours are g*, and logarithmic.",
+    "that falls along both arms is a learning rate that adapts. Colors are g*, and logarithmic.",
     "How fast a state gets there: a gradient has to last for the memory of the optimizer. In a "
     "run gradients change sign, and the state seldom reaches an arm's end.",
 )
@@ -96,7 +96,7 @@ RECOVERED_TEXT = FigureText(
     "As figure 3, for the optimizer trained on random quadratics. (e): every mode as a learning "
     "rate and a timescale; green star: the best momentum found by search, red star: the closed "
     "form for heavy ball. Hollow: a negative rate. (f): the loss, relative to the first, of the "
-    "learned optimizer, of its linearisation, and of its first modes run as optimizers.",
+    "learned optimizer, of its linearization, and of its first modes run as optimizers.",
     "A match of the stars and the first mode says that the linear part is momentum, not that the "
     "optimizer does nothing else: (f) shows what the rest adds. The closed form is the best "
     "asymptotic rate for the worst curvature, not the best mean loss over a finite run.",
@@ -126,7 +126,7 @@ def search_text(key: str, task: str) -> FigureText:
     return FigureText(
         f"Figure {key}: tuning the baselines, {task.lower()}",
         "Each cell is the best meta-objective over all configurations with these two values, "
-        "whatever the others were; dark is good, and the colours are the same for all baselines. "
+        "whatever the others were; dark is good, and the colors are the same for all baselines. "
         "The star is the configuration taken. A star at a border says that a wider search might "
         "do better, and then the title says so.",
         "The score on fresh problems: the best of many noisy scores looks better than it is, and "

@@ -12,7 +12,7 @@ from optoscope.report._paper_b._marks import (
     WIDTH,
     best_of,
     by_task,
-    coloured,
+    colored,
     others,
     row_label,
     signed_norm,
@@ -35,22 +35,22 @@ def known_updates(records: Records) -> Figure:
         (
             "(c) Momentum",
             part["momentum"],
-            coloured(velocities, signed_norm(velocities), SIGNED),
+            colored(velocities, signed_norm(velocities), SIGNED),
             [f"v = {velocity:.2g}" for velocity in velocities],
         ),
         (
             "(d) RMSProp",
             part["rmsprop"],
             # Dark is a steep one, as for learning rates everywhere else.
-            coloured(-logs, Normalize(*limits(-logs, margin=0.0)), LEVEL),
+            colored(-logs, Normalize(*limits(-logs, margin=0.0)), LEVEL),
             [f"s = {square:.2g}" for square in squares],
         ),
     )
     with style():
         figure = Figure(figsize=(WIDTH, 3.5), layout="constrained")
         row = figure.subplots(1, len(panels))
-        for axes, (words, curves, colours, labels) in zip(row, panels, strict=True):
-            update_functions(axes, part["grid"], curves, colours, labels)
+        for axes, (words, curves, colors, labels) in zip(row, panels, strict=True):
+            update_functions(axes, part["grid"], curves, colors, labels)
             axes.set_title(words, fontsize=12)
             if labels:
                 axes.legend(frameon=False, fontsize=9, loc="upper right", handlelength=1.2,

@@ -51,8 +51,8 @@ def _stability(records: Records) -> Figure:
 def _curvature(records: Records) -> Figure:
     part = records["stable-curvature"]
     there = {name: words for name, words in _JOINT.items() if f"{name}/intervals" in part}
-    colours = {name: LOOKS.get(name, look) for name, look in looks(there).items()}
-    return curvature_figure(part, there, look=colours)
+    colors = {name: LOOKS.get(name, look) for name, look in looks(there).items()}
+    return curvature_figure(part, there, look=colors)
 
 
 PAPER_C: tuple[PaperFigure, ...] = (

@@ -105,7 +105,7 @@ def _meta_training(axes: Axes, parts: Mapping[str, Arrays]) -> None:
     for (arm, part), values in zip(parts.items(), curves, strict=True):
         _mean_over_seeds(axes, part["steps"], values, LOOKS[arm])
     _meta_steps(axes, longest)
-    axes.set_ylabel("mean normalised loss over the horizon")
+    axes.set_ylabel("mean normalized loss over the horizon")
     guessing(axes, float(next(iter(parts.values()))["maximum"]) / _CLIPPED_AT)
 
 
@@ -113,14 +113,14 @@ def _mean_over_seeds(axes: Axes, steps: np.ndarray, values: np.ndarray, look: Lo
     marker = "o" if len(steps) < 4 else ""
     # A seed without a number leaves the mean without one: leaving it out would flatter the arm.
     mean = values.mean(axis=0)
-    axes.plot(steps, mean, look.dashes, color=look.colour, linewidth=look.width,
+    axes.plot(steps, mean, look.dashes, color=look.color, linewidth=look.width,
               marker=marker, markersize=5, zorder=look.order + (look.dashes != "-"))  # fmt: skip
     if len(values) > 1:
         error = values.std(axis=0, ddof=1) / len(values) ** 0.5
-        axes.fill_between(steps, mean - error, mean + error, color=look.colour, alpha=0.18,
+        axes.fill_between(steps, mean - error, mean + error, color=look.color, alpha=0.18,
                           linewidth=0, zorder=look.order - 2)  # fmt: skip
         for curve in values:
-            axes.plot(steps, curve, color=look.colour, alpha=0.3, linewidth=0.8,
+            axes.plot(steps, curve, color=look.color, alpha=0.3, linewidth=0.8,
                       zorder=look.order - 1)  # fmt: skip
 
 
@@ -175,7 +175,7 @@ def _upright(axes: Axes, step: float, words: str, below: bool) -> None:
 
 
 def single_seeds(arms: tuple[str, ...]) -> Callable[[Records], Figure]:
-    """Appendix 1: an arm a column, two rows a task, one colour a meta-seed.
+    """Appendix 1: an arm a column, two rows a task, one color a meta-seed.
 
     Args:
         arms: which are drawn, of those that are always measured.
@@ -186,25 +186,25 @@ def single_seeds(arms: tuple[str, ...]) -> Callable[[Records], Figure]:
         seeds = max(
             len(training["held_out"]) for parts in tasks.values() for training, _ in parts.values()
         )
-        colours = strengths(range(seeds))
+        colors = strengths(range(seeds))
         with style():
             figure = Figure(figsize=(WIDTH, 0.5 + 5.8 * len(tasks)), layout="constrained")
             grid = figure.subplots(2 * len(tasks), len(arms), squeeze=False, sharey="row")
             for axes, arm in zip(grid[0], arms, strict=True):
                 axes.set_title(SHOWN[arm], fontsize=12)
             for above, below, task in zip(grid[::2], grid[1::2], tasks, strict=True):
-                _seeds_of_training(list(above), _of_kind(tasks[task], 0), colours)
-                _seeds_past_the_horizon(list(below), _of_kind(tasks[task], 1), colours)
-                above[0].set_ylabel(f"{TASKS[task]}: normalised loss")
+                _seeds_of_training(list(above), _of_kind(tasks[task], 0), colors)
+                _seeds_past_the_horizon(list(below), _of_kind(tasks[task], 1), colors)
+                above[0].set_ylabel(f"{TASKS[task]}: normalized loss")
                 below[0].set_ylabel(f"{TASKS[task]}: inner loss, smoothed")
-            _key_of_seeds(figure, colours)
+            _key_of_seeds(figure, colors)
         return figure
 
     return draw
 
 
 def _seeds_of_training(
-    row: Sequence[Axes], parts: Mapping[str, Arrays], colours: Sequence[str]
+    row: Sequence[Axes], parts: Mapping[str, Arrays], colors: Sequence[str]
 ) -> None:
     curves = [np.asarray(part["held_out"], float) for part in parts.values()]
     loss_axis(row[0], curves, [float(np.nanmax(curve[:, 0], initial=0)) for curve in curves])
@@ -214,17 +214,17 @@ def _seeds_of_training(
         thin = max(1, len(reports) // _MOST_REPORTS)
         seen = smooth(part["meta_loss"], 2 * (thin // 2) + 1)[:, ::thin]
         for seed, (held_out, reported) in enumerate(zip(values, seen, strict=True)):
-            axes.plot(reports[::thin], reported, color=colours[seed], alpha=0.3, linewidth=0.7)
-            axes.plot(steps, held_out, color=colours[seed], linewidth=1.6, zorder=3)
+            axes.plot(reports[::thin], reported, color=colors[seed], alpha=0.3, linewidth=0.7)
+            axes.plot(steps, held_out, color=colors[seed], linewidth=1.6, zorder=3)
             kept = steps == part["best_step"][seed]
-            axes.plot(steps[kept], held_out[kept], "o", color=colours[seed], markersize=6,
+            axes.plot(steps[kept], held_out[kept], "o", color=colors[seed], markersize=6,
                       markeredgecolor="white", zorder=4, clip_on=False)  # fmt: skip
         _meta_steps(axes, float(steps[-1]))
         guessing(axes, float(part["maximum"]) / _CLIPPED_AT)
 
 
 def _seeds_past_the_horizon(
-    row: Sequence[Axes], parts: Mapping[str, Arrays], colours: Sequence[str]
+    row: Sequence[Axes], parts: Mapping[str, Arrays], colors: Sequence[str]
 ) -> None:
     runs = {arm: Runs.of(part) for arm, part in parts.items()}
     for axes, (arm, found) in zip(row, runs.items(), strict=True):
@@ -232,15 +232,15 @@ def _seeds_past_the_horizon(
         _far_axes(axes, parts, runs)
         for seed in range(len(found.losses)):
             one = found.of_seed(seed)
-            draw_runs(axes, parts[arm]["steps"], one, Look(colours[seed], "-", learned=False))
+            draw_runs(axes, parts[arm]["steps"], one, Look(colors[seed], "-", learned=False))
         if found.note:
             corner_notes(axes, {found.note: MUTED}, float(np.median(found.start)))
 
 
-def _key_of_seeds(figure: Figure, colours: Sequence[str]) -> None:
+def _key_of_seeds(figure: Figure, colors: Sequence[str]) -> None:
     marks = [
-        Line2D([], [], color=colour, linewidth=2, label=f"meta-seed {seed}")
-        for seed, colour in enumerate(colours)
+        Line2D([], [], color=color, linewidth=2, label=f"meta-seed {seed}")
+        for seed, color in enumerate(colors)
     ]
     for marker, words in (("o", "the one kept"), ("x", "a diverged run leaves")):
         marks.append(

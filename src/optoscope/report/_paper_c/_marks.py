@@ -35,7 +35,7 @@ SHOWN = {
     "adam": "Adam",
     "nadamw": "NAdamW",
 }
-# Learned ones warm and baselines cool, as everywhere; weight decays of STAR darken one colour.
+# Learned ones warm and baselines cool, as everywhere; weight decays of STAR darken one color.
 LOOKS = {
     "hyperparam": Look("#E69F00", "-", learned=True),
     "blackbox": Look("#CC79A7", "-", learned=True),
@@ -113,20 +113,20 @@ def draw_runs(
     for seed, run in np.ndindex(runs.diverged.shape):
         losses, start = runs.losses[seed, run], runs.start[seed, run]
         axes.plot(
-            steps + 1, losses, color=look.colour, alpha=faint, linewidth=0.8, zorder=look.order - 1
+            steps + 1, losses, color=look.color, alpha=faint, linewidth=0.8, zorder=look.order - 1
         )
         if runs.diverged[seed, run]:
             below = np.flatnonzero(np.isfinite(losses) & (losses <= start))
             last = below[-1] if below.size else 0
             height = losses[last] if np.isfinite(losses[last]) else start
             axes.plot(
-                steps[last] + 1, np.clip(height, low, high), "x", color=look.colour, markersize=6.5,
+                steps[last] + 1, np.clip(height, low, high), "x", color=look.color, markersize=6.5,
                 markeredgewidth=1.6, zorder=look.order + 2, clip_on=False,
             )  # fmt: skip
     # Dashes on top: through them what they agree with is seen.
     order = look.order + (look.dashes != "-")
     axes.plot(
-        steps + 1, runs.middle, look.dashes, color=look.colour, linewidth=look.width, label=label,
+        steps + 1, runs.middle, look.dashes, color=look.color, linewidth=look.width, label=label,
         zorder=order,
     )  # fmt: skip
 
@@ -187,13 +187,13 @@ def corner_notes(axes: Axes, notes: Mapping[str, str], start: float) -> None:
 
     Args:
         axes: the axes, with their final limits.
-        notes: the colour of each line of words, from the top.
+        notes: the color of each line of words, from the top.
         start: the loss that runs start at.
     """
     below = is_free_below(axes, start)
-    for line, (words, colour) in enumerate(list(notes.items())[:: -1 if below else 1]):
+    for line, (words, color) in enumerate(list(notes.items())[:: -1 if below else 1]):
         axes.annotate(
             words, (0.03, 0.03 if below else 0.97), xycoords="axes fraction",
             xytext=(0, 13 * line * (1 if below else -1)), textcoords="offset points",
-            va="bottom" if below else "top", color=colour, fontsize=9.5, zorder=6, bbox=BEHIND,
+            va="bottom" if below else "top", color=color, fontsize=9.5, zorder=6, bbox=BEHIND,
         )  # fmt: skip

@@ -15,7 +15,7 @@ _RIGHT = (
 )
 _KEPT = (
     "The optimizer kept is the one with the least held-out loss of its meta-training, which "
-    "favours an arm with lucky evaluations. "
+    "favors an arm with lucky evaluations. "
 )
 _DIFFERENT_SEEDS = "Arms may have different numbers of meta-seeds: some have one, and no band. "
 
@@ -30,7 +30,7 @@ SEEDS_TEXT = FigureText(
     "Appendix 1: every meta-seed of figure 3",
     "Above: the held-out loss of each meta-seed, and faintly what meta-training itself saw, a "
     "noisy loss under perturbed weights; the dot is the optimizer that is kept. Below: that "
-    "optimizer's runs past the horizon (dashed) in the same colour, their median thick; crosses "
+    "optimizer's runs past the horizon (dashed) in the same color, their median thick; crosses "
     "are where diverged runs were last below their first loss. Axes are shared along a row.",
     "Which differences are more than chance: with few meta-seeds a bad one may be missing by "
     "luck. " + _KEPT + "Runs that stay below their first loss may still train badly.",

@@ -41,16 +41,16 @@ VARIANCE_TEXT = FigureText(
     "same points. Lines are means over seeds, bands one standard error, both with an"
     " average of 0.95 over the records (the paper's is over meta-steps).",
     "Whether the same holds for a network. The model has two parameters and one linear "
-    "optimizer; and the values on the left share their seeds, so that neighbouring points are "
+    "optimizer; and the values on the left share their seeds, so that neighboring points are "
     "not independent. The start of P, the number of particles and the meta-learning rate are "
     "not in the paper.",
 )
 CURVATURE_TEXT = FigureText(
     "Which curvature an optimizer can stand",
     "The line is the spectral radius of one step of parameter and hidden state together, by "
-    "linearisation at rest: up to 1 the optimizer is stable. Below it, each mark is what a run "
+    "linearization at rest: up to 1 the optimizer is stable. Below it, each mark is what a run "
     "on that curvature did: a dot converges, a ring circles in a limit cycle, a cross diverges, "
-    "a dash stalls. Where there is no line, the linearisation says nothing.",
+    "a dash stalls. Where there is no line, the linearization says nothing.",
     "Noise, and several directions at once: the runs are on one parameter without noise. For an "
     "optimizer that is not linear the radius holds for small gradients only.",
 )
@@ -128,10 +128,10 @@ def stability_figure(variance: Arrays, training: Arrays) -> Figure:
 
 def _variances(figure: Figure, axes: Axes, arrays: Arrays) -> None:
     horizons = arrays["horizons"]
-    colours = _shades("viridis_r", len(horizons))
-    for column, colour in enumerate(colours):
+    colors = _shades("viridis_r", len(horizons))
+    for column, color in enumerate(colors):
         values = np.where(arrays["trace_variance"] > 0, arrays["trace_variance"], np.nan)
-        axes.plot(arrays["nominals"], values[:, column], color=colour, linewidth=1.3)
+        axes.plot(arrays["nominals"], values[:, column], color=color, linewidth=1.3)
     axes.axvline(float(arrays["limit"]), color=INK, linestyle=":", linewidth=1.2)
     axes.set_yscale("log")
     axes.set_xlabel("nominal step α")
@@ -141,7 +141,7 @@ def _variances(figure: Figure, axes: Axes, arrays: Arrays) -> None:
     # A few of many lines are named, evenly over them.
     shown = np.unique(np.linspace(0, len(horizons) - 1, min(6, len(horizons))).round().astype(int))
     for index in shown:
-        axes.plot([], [], color=colours[index], label=f"T = {horizons[index]}")
+        axes.plot([], [], color=colors[index], label=f"T = {horizons[index]}")
     axes.legend(frameon=False, fontsize=9)
 
 
@@ -160,15 +160,15 @@ def _smoothed(values: Float[np.ndarray, "*batch records"]) -> Float[np.ndarray, 
 
 
 def _mean_band(
-    axes: Axes, steps: np.ndarray, values: Float[np.ndarray, "seeds records"], colour: str,
+    axes: Axes, steps: np.ndarray, values: Float[np.ndarray, "seeds records"], color: str,
     dashes: str = "-", label: str | None = None,
 ) -> None:  # fmt: skip
     """The mean over seeds with one standard error, both smoothed."""
     mean = _smoothed(values.mean(axis=0))
-    axes.plot(steps, mean, dashes, color=colour, linewidth=1.6, label=label)
+    axes.plot(steps, mean, dashes, color=color, linewidth=1.6, label=label)
     if len(values) > 1:
         error = _smoothed(values.std(axis=0, ddof=1) / len(values) ** 0.5)
-        axes.fill_between(steps, mean - error, mean + error, color=colour, alpha=0.2, linewidth=0)
+        axes.fill_between(steps, mean - error, mean + error, color=color, alpha=0.2, linewidth=0)
 
 
 def _labels(nominals: Sequence[float] | np.ndarray) -> list[str]:
@@ -177,24 +177,24 @@ def _labels(nominals: Sequence[float] | np.ndarray) -> list[str]:
 
 def _eigenvalue_sizes(axes: Axes, arrays: Arrays) -> None:
     nominals, steps = arrays["nominals"], arrays["steps"]
-    for sizes, colour, label in zip(
+    for sizes, color, label in zip(
         arrays["magnitudes"], _shades("plasma", len(nominals)), _labels(nominals), strict=True
     ):
-        _mean_band(axes, steps, sizes[..., 0], colour, ":")
-        _mean_band(axes, steps, sizes[..., -1], colour, "-", label)
+        _mean_band(axes, steps, sizes[..., 0], color, ":")
+        _mean_band(axes, steps, sizes[..., -1], color, "-", label)
     axes.axhline(1, color=INK, linewidth=0.8)
     axes.set_xlabel("meta-step")
     axes.set_ylabel("|λ(A)|")
     _meta_steps_axis(axes, steps)
-    title(axes, "(b) Eigenvalues of A", "dotted: the larger; solid: the smaller; colours as in (c)")
+    title(axes, "(b) Eigenvalues of A", "dotted: the larger; solid: the smaller; colors as in (c)")
 
 
 def _meta_losses(axes: Axes, arrays: Arrays) -> None:
     nominals, steps = arrays["nominals"], arrays["steps"]
-    for losses, colour, label in zip(
+    for losses, color, label in zip(
         arrays["expected_loss"], _shades("plasma", len(nominals)), _labels(nominals), strict=True
     ):
-        _mean_band(axes, steps, losses, colour, "-", label)
+        _mean_band(axes, steps, losses, color, "-", label)
     finite = [line.get_ydata() for line in axes.lines]
     values = np.concatenate([np.asarray(one, float) for one in finite])
     values = values[np.isfinite(values)]
@@ -231,7 +231,7 @@ def curvature_figure(
     Args:
         arrays: as paper C's `stable_curvature_arrays` makes them.
         names: the optimizers to show, with the words to show for them.
-        look: their colours; chosen from the names when not given.
+        look: their colors; chosen from the names when not given.
     """
     look = look or looks(names)
     columns = min(3, len(names))
@@ -242,7 +242,7 @@ def curvature_figure(
         for index, axes in enumerate(grid.flat):
             axes.set_visible(index < len(names))
         for axes, (name, words) in zip(grid.flat, names.items(), strict=False):
-            _radius_panel(axes, arrays, name, look[name].colour)
+            _radius_panel(axes, arrays, name, look[name].color)
             axes.set_title(words, fontsize=12)
         # The lowest one of each column, below which there may be nothing.
         for axes in grid.flat[max(0, len(names) - columns) : len(names)]:
@@ -266,20 +266,20 @@ def _mark(axes: Axes, x: list[float], y: list[float], outcome: str, label: str =
     )
 
 
-def _radius_panel(axes: Axes, arrays: Arrays, name: str, colour: str) -> None:
+def _radius_panel(axes: Axes, arrays: Arrays, name: str, color: str) -> None:
     axes.axhline(1, color=INK, linewidth=0.8)
     lowest, highest = _RADII
     curvatures, words = arrays["run_curvatures"], ""
     shown = curvatures[0] / 2, curvatures[-1] * 2
     if bool(arrays[f"{name}/informative"]):
         at, radii = arrays[f"{name}/curvatures"], arrays[f"{name}/spectral_radii"]
-        axes.plot(at, radii, color=colour)
+        axes.plot(at, radii, color=color)
         for low, high in arrays[f"{name}/intervals"]:
-            axes.axvspan(max(low, 1e-300), min(high, 1e300), color=colour, alpha=0.12, linewidth=0)
+            axes.axvspan(max(low, 1e-300), min(high, 1e300), color=color, alpha=0.12, linewidth=0)
         if np.all(radii[(at >= shown[0]) & (at <= shown[1])] > highest):
             words = f"above {highest:g} everywhere:\nat the minimum it does not stay"
     else:
-        words = "linearisation says nothing"
+        words = "linearization says nothing"
     axes.text(0.5, 0.68, words, transform=axes.transAxes, ha="center", color=MUTED, fontsize=10)
     for curvature, outcome in zip(curvatures, arrays[f"{name}/outcomes"], strict=True):
         _mark(axes, [curvature], [0.35], str(outcome))

@@ -105,7 +105,7 @@ def _panel(axes: Axes, part: Arrays) -> None:
 
 def _key() -> list[Line2D]:
     marks = [
-        Line2D([], [], color=LOOKS[name].colour, linewidth=LOOKS[name].width, label=words)
+        Line2D([], [], color=LOOKS[name].color, linewidth=LOOKS[name].width, label=words)
         for name, words in _CONTESTANTS.items()
     ]
     marks.append(Line2D([], [], color=MUTED, linestyle=":", label="guessing"))
