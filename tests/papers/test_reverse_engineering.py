@@ -21,18 +21,8 @@ from optoscope.papers.reverse_engineering._setting import (
     meta_objective,
 )
 from optoscope.report import read_claims
-from optoscope.report._paper_b import PAPER_B
 from support.printed_verdicts import check_verdicts
 from support.reproductions import at_smoke_scale
-
-
-def test_figures_are_drawn_from_parts_that_are_measured():
-    setting = Setting(paper.SCALES["paper"])
-    for kind in PAPER_B:
-        key = kind.name.removeprefix("figure-")
-        # Claims may need more than the picture does.
-        assert {part.name for part in paper.FIGURES[key].parts(setting)} >= set(kind.parts)
-    assert len(PAPER_B) == len(paper.FIGURES)
 
 
 def test_every_claim_names_a_figure_and_is_unique():
@@ -131,12 +121,12 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_every_figure_is_drawn_and_every_claim_is_judged(everything: Path):
     drawn = {path.stem for path in (everything / "figures").glob("*.png")}
-    assert drawn == {kind.name for kind in PAPER_B}
+    assert drawn == {figure.name for figure in paper.FIGURES.values()}
     claims = read_claims(everything / "claims.json")
     assert {claim.id for claim in claims} == {c.id for c in paper.CLAIMS}
     check_verdicts(everything)
     page = html.unescape((everything / "index.html").read_text())
-    assert [kind.text.title for kind in PAPER_B if kind.text.title not in page] == []
+    assert [one.heading for one in paper.FIGURES.values() if one.heading not in page] == []
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Paper C at smoke scale; everything is measured once, in one directory."""
 
 import dataclasses
+import importlib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,10 +19,10 @@ from optoscope.papers import stability as paper
 from optoscope.papers._claims import measured_claims
 from optoscope.papers._meta_trained import load_learned, weights
 from optoscope.papers._parts import Store, Workspace
-from optoscope.papers.stability import _theory
+from optoscope.papers.stability import _figures, _theory
 from optoscope.papers.stability._far import diverged, kept_steps, smoothed, summary
 from optoscope.papers.stability._learn import blank, training_of
-from optoscope.papers.stability._setting import ARMS, MAIN, REFERENCE, SMALL, Setting
+from optoscope.papers.stability._setting import ARMS, MAIN, REFERENCE, SMALL, Arm, Setting
 from optoscope.papers.stability._theory import lowered_up_to, stable_curvature
 from optoscope.papers.stability._unseen import (
     FIGURE_4,
@@ -32,6 +33,7 @@ from optoscope.papers.stability._unseen import (
     unseen_names,
 )
 from optoscope.report import read_claims
+from optoscope.report.papers.stability._marks import looks_of
 from support.printed_verdicts import check_verdicts
 from support.reproductions import at_smoke_scale
 
@@ -258,6 +260,22 @@ def test_joint_stability_is_of_the_first_seeds(monkeypatch: pytest.MonkeyPatch, 
     found = part.compute(_untrained(setting), Workspace(tmp_path, {}, lambda *so: told.append(so)))
     assert set(found) >= {"sgd", "adam", "momentum-0.5", *MAIN}
     assert told == [(done, len(found)) for done in range(1, len(found) + 1)]
+
+
+def test_an_arm_is_declared_in_one_place(monkeypatch: pytest.MonkeyPatch):
+    # An entry of ARMS is all that a newcomer writes; everything else follows from it.
+    arm = Arm("A new arm", {"blackbox_scale": 1e-7}, 0.2, figures=("app-2",))
+    setting = Setting(paper.SCALES["laptop"])
+    monkeypatch.setitem(ARMS, "new", arm)
+    try:
+        figures = importlib.reload(_figures)
+        parts = {part.name for part in figures.FIGURES["app-2"].parts(setting)}
+        assert parts >= {"training-mlp-new", "far-mlp-new"}
+        assert figures.LABELS["new"] == "A new arm"
+        assert looks_of(["new"], figures.LABELS)["new"].learned
+    finally:
+        monkeypatch.undo()
+        importlib.reload(_figures)
 
 
 def test_every_arm_is_compared_somewhere():

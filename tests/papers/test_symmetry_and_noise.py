@@ -13,19 +13,16 @@ from optoscope.papers._parts import Store
 from optoscope.papers.symmetry_and_noise._learn import training_of
 from optoscope.papers.symmetry_and_noise._setting import Setting
 from optoscope.report import read_claims
-from optoscope.report._paper_a import PAPER_A
+from optoscope.report.papers.symmetry_and_noise import FIGURES
+from support.paper_figures import assert_described, manifest_of
 from support.printed_verdicts import check_verdicts
 from support.reproductions import at_smoke_scale
 
 MEASURED_FROM_NOTHING = ("2", "7")
 
 
-def test_figures_are_drawn_from_exactly_the_parts_that_are_measured():
-    setting = Setting(paper.SCALES["paper"])
-    for kind in PAPER_A:
-        key = kind.name.removeprefix("figure-")
-        assert {part.name for part in paper.FIGURES[key].parts(setting)} == set(kind.parts)
-    assert len(PAPER_A) == len(paper.FIGURES)
+def test_every_figure_has_a_picture_and_its_words():
+    assert_described(FIGURES, manifest_of(paper.PAPER))
 
 
 def test_the_paper_scale_has_the_papers_counts():
@@ -90,12 +87,12 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_every_figure_is_drawn_and_every_claim_is_judged(everything: Path):
     drawn = {path.stem for path in (everything / "figures").glob("*.png")}
-    assert drawn == {kind.name for kind in PAPER_A}
+    assert drawn == {figure.name for figure in paper.FIGURES.values()}
     claims = read_claims(everything / "claims.json")
     assert {claim.id for claim in claims} == {c.id for c in paper.CLAIMS}
     check_verdicts(everything)
     page = (everything / "index.html").read_text()
-    assert all(kind.text.title in page for kind in PAPER_A)
+    assert all(figure.heading in page for figure in paper.FIGURES.values())
 
 
 @pytest.mark.slow

@@ -17,6 +17,8 @@ Plan = Mapping[str, tuple[str, ...]]
 
 # Parts that a message names.
 _NAMED = 6
+# Keys of appendices begin with it.
+APPENDIX = "app-"
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,27 @@ class Figure:
         key: as the command line takes it ("4", "sweep-beta").
         title: what it is about, in a line.
         parts: the parts that it is drawn from, for the paper's setting.
+        left_out: what it compares in the paper and the setting's scale leaves out, by short names.
     """
 
     key: str
     title: str
     parts: Callable[[Any], tuple[Part, ...]]
+    left_out: Callable[[Any], tuple[str, ...]] = lambda setting: ()
+
+    @property
+    def name(self) -> str:
+        """Of its files: `figure-4`, `sweep-beta`."""
+        return f"figure-{self.key}" if self.key[0].isdigit() else self.key
+
+    @property
+    def heading(self) -> str:
+        """The title, with its place in the paper."""
+        if self.key[0].isdigit():
+            return f"Figure {self.key}: {self.title}"
+        if self.key.startswith(APPENDIX):
+            return f"Appendix {self.key.removeprefix(APPENDIX)}: {self.title}"
+        return f"Open question: {self.title}"
 
 
 @dataclass(frozen=True)
@@ -58,20 +76,24 @@ class Paper:
 
     Args:
         letter: "A", "B" or "C".
+        name: of its folders, here and in the report.
         figures: by key, in the paper's order; keys that are no numbers ("4", of an appendix
             "app-4") are open questions.
         claims: what it says.
         scales: the counts of "smoke", "laptop" and "paper".
         setting: makes what its parts are built from, of (scale, seed, data_dir, devices).
         aliases: other names of keys, for figures that are one picture here.
+        labels: what its pictures call optimizers and tasks, by their short names, in order.
     """
 
     letter: str
+    name: str
     figures: Mapping[str, Figure]
     claims: tuple[Claim, ...]
     scales: Mapping[str, Any]
     setting: Callable[[Any, int, Path | None, int], Any]
     aliases: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     def figure_keys(self, names: str | Sequence[str]) -> tuple[str, ...]:
         """The keys of `figures` that the names stand for, in the paper's order.
@@ -90,7 +112,7 @@ class Paper:
             ('4', '7')
         """
         listed = names.split(",") if isinstance(names, str) else list(names)
-        numbered = {key for key in self.figures if key.removeprefix("app-")[0].isdigit()}
+        numbered = {key for key in self.figures if key.removeprefix(APPENDIX)[0].isdigit()}
         groups = {
             "all": numbered,
             "questions": set(self.figures) - numbered,
@@ -140,6 +162,27 @@ class Paper:
                 known.update(new)
         return found
 
+    def manifest(self, keys: Sequence[str], setting: Any) -> report.Manifest:
+        """What a run holds: the report reads names, titles, parts and labels from it.
+
+        Args:
+            keys: of `figures`.
+            setting: what their parts are built from.
+        """
+        figures = tuple(
+            report.ManifestFigure(
+                key=key,
+                name=self.figures[key].name,
+                title=self.figures[key].heading,
+                parts=tuple(part.name for part in self.figures[key].parts(setting)),
+                claims=tuple(claim.id for claim in self.claims if claim.figure == key),
+                left_out=self.figures[key].left_out(setting),
+            )
+            for key in keys
+        )
+        scale = setting.scale.name
+        return report.Manifest(self.letter, self.name, scale, figures, self.labels)
+
     def reproduce(
         self,
         figures: str | Sequence[str],
@@ -186,6 +229,8 @@ class Paper:
                 "paper": self.letter, "figure": ",".join(keys), "scale": chosen.name, "seed": seed,
             }  # fmt: skip
             write_json(directory / "config.json", {"command": "reproduce", "arguments": arguments})
+        # Before anything is measured, so that what an interrupted run has finished can be drawn.
+        write_json(directory / "manifest.json", self.manifest(keys, setting).as_json())
         store = Store(directory, on_progress or (lambda *_: None))
         if on_plan is not None:
             on_plan(self.missing(keys, setting, store))

@@ -11,6 +11,7 @@ from optoscope.report._comparison import comparison
 from optoscope.report._curves import early_losses, loss_curves, meta_training
 from optoscope.report._explanation import Explanation, Mode, Worth
 from optoscope.report._figures import FIGURES, FigureKind, FigureText
+from optoscope.report._manifest import Manifest, ManifestFigure
 from optoscope.report._mechanisms import explanation_tables, in_words, worth_rows
 from optoscope.report._page import render
 from optoscope.report._records import (
@@ -34,6 +35,8 @@ __all__ = [
     "Explanation",
     "FigureKind",
     "FigureText",
+    "Manifest",
+    "ManifestFigure",
     "MetaTraining",
     "Mode",
     "OptimizerResult",

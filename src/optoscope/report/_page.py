@@ -19,12 +19,10 @@ from optoscope.report._claims import Claim
 from optoscope.report._curves import left_out
 from optoscope.report._figures import FIGURES, FigureKind, FigureText
 from optoscope.report._mechanisms import in_words, mode_rows, worth_rows
-from optoscope.report._paper_a import PAPER_A
-from optoscope.report._paper_b import PAPER_B
-from optoscope.report._paper_c import PAPER_C
 from optoscope.report._records import Run, read_run
 from optoscope.report._style import save
 from optoscope.report._summary import endurance, sentence, summarize
+from optoscope.report.papers import figures_of
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,8 @@ def render(directory: str | Path, *, notes: Sequence[str] = ()) -> Path:
     """
     run = read_run(directory)
     pictures = []
-    for kind in (*FIGURES, *PAPER_A, *PAPER_B, *PAPER_C):
+    of_paper = () if run.manifest is None else figures_of(run.manifest)
+    for kind in (*FIGURES, *of_paper):
         if kind.can_draw(run):
             image = _drawn(kind, run)
             claims = [_claim_row(c) for c in run.claims if c.figure.replace(" ", "-") == kind.name]

@@ -24,6 +24,7 @@ from optoscope.report._checks import (
 )
 from optoscope.report._claims import Claim, claims_from_json
 from optoscope.report._explanation import Explanation
+from optoscope.report._manifest import Manifest
 from optoscope.report._probe_figures import panels, probe_texts
 from optoscope.report._reading import optional, parsed
 
@@ -166,6 +167,7 @@ class Run:
     probes: Mapping[str, np.ndarray] = field(default_factory=dict)
     probe_texts: Mapping[str, ProbeText] = field(default_factory=dict)
     explanation: Explanation | None = None
+    manifest: Manifest | None = None
 
     @property
     def learned(self) -> tuple[str, ...]:
@@ -225,6 +227,7 @@ def read_run(directory: str | Path) -> Run:
         probes=optional(directory / "records" / "probes.npz", read_arrays, dict) or {},
         probe_texts=optional(directory / "records" / "probes.json", read_json, probe_texts) or {},
         explanation=optional(directory / "explanation.json", read_json, Explanation.from_json),
+        manifest=optional(directory / "manifest.json", read_json, Manifest.from_json),
     )
 
 

@@ -12,7 +12,7 @@ from optoscope.papers.reverse_engineering._learn import training_of
 from optoscope.papers.reverse_engineering._scales import SCALES, Scale
 from optoscope.papers.reverse_engineering._setting import Setting
 
-PAPER = Paper("B", FIGURES, CLAIMS, SCALES, Setting, aliases=ALIASES)
+PAPER = Paper("B", "reverse_engineering", FIGURES, CLAIMS, SCALES, Setting, aliases=ALIASES)
 reproduce = PAPER.reproduce
 
 __all__ = [

@@ -6,31 +6,33 @@ from optoscope.papers._paper import Figure
 from optoscope.papers._parts import Part
 from optoscope.papers.stability._far import far
 from optoscope.papers.stability._learn import training_curves
-from optoscope.papers.stability._setting import (
-    LARGER,
-    REFERENCE,
-    SMALL,
-    SMALLER,
-    Setting,
-)
+from optoscope.papers.stability._setting import ARMS, Setting
 from optoscope.papers.stability._theory import (
+    MOMENTA,
     bounds,
     eigenvalues,
     meta_gradient_variance,
     quadratic_meta_training,
     stable_curvature,
 )
-from optoscope.papers.stability._unseen import unseen, unseen_names
+from optoscope.papers.stability._unseen import WORDS, unseen, unseen_names
 
-# The arms that each figure compares.
+# The arms that each figure compares, as they say themselves.
 COMPARED = {
-    "3": ("hyperparam", "blackbox", "star-0.1", REFERENCE),
-    "app-2": ("star-0", "star-0.1", REFERENCE, "star-1", "blackbox", "blackbox-0.5"),
-    "app-3": (REFERENCE, "no-preconditioning"),
-    "app-4": (REFERENCE, "no-nominal"),
-    "blackbox-scale": (REFERENCE, LARGER, SMALL, SMALLER, "blackbox", "hyperparam"),
+    key: tuple(name for name, arm in ARMS.items() if key in arm.figures)
+    for key in ("3", "app-1", "app-2", "app-3", "app-4", "blackbox-scale")
 }
-COMPARED["app-1"] = COMPARED["3"]
+# What pictures call the optimizers and tasks.
+LABELS = {
+    **{name: arm.words for name, arm in ARMS.items()},
+    "adam": "Adam",
+    "nadamw": "NAdamW",
+    "sgd": "Gradient descent",
+    **{f"momentum-{momentum:g}": f"Momentum {momentum:g}" for momentum in MOMENTA},
+    "mlp": "MLP",
+    "cnn": "CNN",
+    **WORDS,
+}
 UNSEEN_FIGURES = ("4", "app-5", "app-6")
 
 
@@ -46,6 +48,20 @@ def _compared(key: str) -> Callable[[Setting], tuple[Part, ...]]:
     return parts
 
 
+def _without(key: str) -> Callable[[Setting], tuple[str, ...]]:
+    """The arms of a figure that are not measured."""
+
+    def left_out(setting: Setting) -> tuple[str, ...]:
+        measured = setting.measured(COMPARED[key])
+        return tuple(arm for arm in COMPARED[key] if arm not in measured)
+
+    return left_out
+
+
+def _comparison(key: str, title: str) -> Figure:
+    return Figure(key, title, _compared(key), _without(key))
+
+
 def _generalization(key: str) -> Callable[[Setting], tuple[Part, ...]]:
     def parts(setting: Setting) -> tuple[Part, ...]:
         return tuple(unseen(setting, name) for name in unseen_names(setting, key))
@@ -58,17 +74,16 @@ _ALL = (
            lambda setting: (eigenvalues(setting), bounds(setting))),
     Figure("2", "Nominal terms improve stability and trainability",
            lambda setting: (meta_gradient_variance(setting), quadratic_meta_training(setting))),
-    Figure("3", "Meta-training, and training far past its horizon", _compared("3")),
+    _comparison("3", "Meta-training, and training far past its horizon"),
     Figure("4", "Four tasks never seen in meta-training", _generalization("4")),
-    Figure("app-1", "The single seeds of figure 3", _compared("app-1")),
-    Figure("app-2", "Weight decay in meta-training", _compared("app-2")),
-    Figure("app-3", "Without preconditioning", _compared("app-3")),
-    Figure("app-4", "Without the nominal term", _compared("app-4")),
+    _comparison("app-1", "The single seeds of figure 3"),
+    _comparison("app-2", "Weight decay in meta-training"),
+    _comparison("app-3", "Without preconditioning"),
+    _comparison("app-4", "Without the nominal term"),
     Figure("app-5", "Unseen tasks, the first half", _generalization("app-5")),
     Figure("app-6", "Unseen tasks, the other half", _generalization("app-6")),
     Figure("joint-stability", "Which curvature state and parameters stand together",
            lambda setting: (stable_curvature(setting),)),
-    Figure("blackbox-scale", "A smaller black box under the preconditioner",
-           _compared("blackbox-scale")),
+    _comparison("blackbox-scale", "A smaller black box under the preconditioner"),
 )  # fmt: skip
 FIGURES: dict[str, Figure] = {figure.key: figure for figure in _ALL}

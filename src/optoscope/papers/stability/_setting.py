@@ -18,36 +18,49 @@ OBJECTIVE = meta.Objective(maximum=meta.classification_maximum(10))
 class Arm:
     """A learned optimizer of the comparison.
 
+    This is all there is to say of one: figures, labels, claims and the report read it here.
+
     Args:
         words: what to call it.
         options: arguments of `StarOptimizer.create`.
         weight_decay: of the network's weights in meta-training, as a multiple of the rate.
         main: whether it takes part in the main comparison, with all meta-seeds.
+        figures: keys of the figures that compare it.
     """
 
     words: str
     options: dict[str, Any] = field(default_factory=dict)
     weight_decay: float = 0.0
     main: bool = False
+    figures: tuple[str, ...] = ()
 
 
 REFERENCE = "star-0.5"
 # Divided by the root of v, the paper's β₃ = 1e-3 makes the untrained black box take steps that
 # are orders of magnitude above the nominal ones; the paper says that β₃ must account for it.
 SMALL, LARGER, SMALLER = "star-small", "star-1e-4", "star-1e-6"
+_PAPER, _DECAYS, _SCALES = ("3", "app-1"), ("app-2",), ("blackbox-scale",)
+_REFERENCED = (*_PAPER, *_DECAYS, "app-3", "app-4", *_SCALES)
+_BETA = "STAR with β₃ = 1e-{}"
 ARMS = {
-    "hyperparam": Arm("Hyperparam", {"arm": "hyperparam"}, main=True),
-    "blackbox": Arm("Blackbox", {"arm": "blackbox"}, main=True),
-    "star-0": Arm("STAR, weight decay 0"),
-    "star-0.1": Arm("STAR, weight decay 0.1", weight_decay=0.1),
-    REFERENCE: Arm("STAR, weight decay 0.5", weight_decay=0.5, main=True),
-    "star-1": Arm("STAR, weight decay 1", weight_decay=1.0),
-    "blackbox-0.5": Arm("Blackbox, weight decay 0.5", {"arm": "blackbox"}, 0.5),
-    "no-preconditioning": Arm("STAR without preconditioning", {"preconditioning": False}, 0.5),
-    "no-nominal": Arm("STAR without the nominal term", {"nominal": "none"}, 0.5),
-    LARGER: Arm("STAR with β₃ = 1e-4", {"blackbox_scale": 1e-4}, 0.5),
-    SMALL: Arm("STAR with β₃ = 1e-5", {"blackbox_scale": 1e-5}, 0.5, main=True),
-    SMALLER: Arm("STAR with β₃ = 1e-6", {"blackbox_scale": 1e-6}, 0.5),
+    "hyperparam": Arm("Hyperparam", {"arm": "hyperparam"}, main=True, figures=(*_PAPER, *_SCALES)),
+    "blackbox": Arm(
+        "Blackbox", {"arm": "blackbox"}, main=True, figures=(*_PAPER, *_DECAYS, *_SCALES)
+    ),
+    "star-0": Arm("STAR, weight decay 0", figures=_DECAYS),
+    "star-0.1": Arm("STAR, weight decay 0.1", weight_decay=0.1, figures=(*_PAPER, *_DECAYS)),
+    REFERENCE: Arm("STAR, weight decay 0.5", weight_decay=0.5, main=True, figures=_REFERENCED),
+    "star-1": Arm("STAR, weight decay 1", weight_decay=1.0, figures=_DECAYS),
+    "blackbox-0.5": Arm("Blackbox, weight decay 0.5", {"arm": "blackbox"}, 0.5, figures=_DECAYS),
+    "no-preconditioning": Arm(
+        "STAR without preconditioning", {"preconditioning": False}, 0.5, figures=("app-3",)
+    ),
+    "no-nominal": Arm(
+        "STAR without the nominal term", {"nominal": "none"}, 0.5, figures=("app-4",)
+    ),
+    LARGER: Arm(_BETA.format(4), {"blackbox_scale": 1e-4}, 0.5, figures=_SCALES),
+    SMALL: Arm(_BETA.format(5), {"blackbox_scale": 1e-5}, 0.5, main=True, figures=_SCALES),
+    SMALLER: Arm(_BETA.format(6), {"blackbox_scale": 1e-6}, 0.5, figures=_SCALES),
 }
 MAIN = tuple(name for name, arm in ARMS.items() if arm.main)
 

@@ -23,6 +23,25 @@ from optoscope.papers.stability._setting import MAIN, Setting
 FIGURE_4 = (
     "layer-norm-mlp", "residual-network", "lstm-language-model", "transformer-language-model",
 )  # fmt: skip
+# What pictures call them.
+WORDS = {
+    "layer-norm-mlp": "MLP, layer norm",
+    "layer-norm-tanh-mlp": "Deep MLP, tanh",
+    "wide-mlp": "Wide MLP",
+    "deep-mlp": "Deep MLP, ReLU",
+    "deep-cnn": "Deep CNN",
+    "wide-cnn": "Wide CNN",
+    "tanh-cnn": "CNN, tanh",
+    "residual-network": "Residual network",
+    "autoencoder": "Autoencoder",
+    "cross-entropy-autoencoder": "Deep autoencoder, tanh",
+    "rnn-language-model": "RNN language model",
+    "gru-language-model": "GRU language model",
+    "lstm-language-model": "LSTM language model",
+    "transformer-language-model": "Transformer",
+    "es-gradient-layer-norm-mlp": "MLP, ES gradients",
+    "es-gradient-autoencoder": "Autoencoder, ES gradients",
+}
 TUNED = ("adam", "nadamw")
 _TRAINED_ON = "mlp"
 _ADAM_RATES = (1e-7, 1.0)

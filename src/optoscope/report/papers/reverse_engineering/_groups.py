@@ -8,7 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from optoscope.report._paper_b._marks import (
+from optoscope.report._style import Look, plain, style
+from optoscope.report.papers._figure import Arrays, Records
+from optoscope.report.papers._marks import legend, limits
+from optoscope.report.papers.reverse_engineering._marks import (
     WIDTH,
     best_of,
     landmarks,
@@ -16,9 +19,6 @@ from optoscope.report._paper_b._marks import (
     project,
     state_axes,
 )
-from optoscope.report._paper_figure import Arrays, Records
-from optoscope.report._paper_marks import legend, limits
-from optoscope.report._style import Look, plain, style
 
 # Weights are blue and solid, biases orange and dashed; a later layer is darker.
 _PALETTES = {"weights": ("Blues", "-"), "bias": ("Oranges", "--")}
@@ -28,7 +28,7 @@ def _looks(part: Arrays) -> Mapping[str, Look]:
     last = max(int(part["layers"].max()), 1)
     found = {}
     for name, kind, layer in zip(part["names"], part["types"], part["layers"], strict=True):
-        palette, dashes = _PALETTES.get(str(kind), ("Greys", ":"))
+        palette, dashes = _PALETTES.get(str(kind), ("Grays", ":"))
         color = to_hex(colormaps[palette](0.42 + 0.53 * layer / last))
         found[str(name)] = Look(color, dashes, learned=False)
     return found

@@ -1,6 +1,5 @@
 """Paper C's figures draw from arrays of the shapes that its parts have."""
 
-import json
 import warnings
 
 import numpy as np
@@ -8,15 +7,23 @@ import pytest
 from matplotlib.figure import Figure
 
 from optoscope import report
-from optoscope.report._paper_c import PAPER_C
-from optoscope.report._paper_c._marks import ALWAYS, LOOKS, Runs, draw_runs, loss_axis
-from optoscope.report._paper_c._unseen import FIGURE_4, UNSEEN
-from optoscope.report._records import read_run
-from support.paper_figures import assert_drawn_and_labeled, copies, words
+from optoscope.papers import stability as paper
+from optoscope.report.papers.stability import FIGURES
+from optoscope.report.papers.stability._marks import Runs, draw_runs, looks_of, loss_axis
+from support.paper_figures import (
+    assert_described,
+    assert_drawn_and_labeled,
+    copies,
+    manifest_of,
+    parts_of,
+    save_run,
+    words,
+)
 
-FIGURES = {kind.name.removeprefix("figure-"): kind for kind in PAPER_C}
-ARMS = ("hyperparam", "blackbox", "star-0", "star-0.1", "star-0.5", "star-1", "blackbox-0.5",
-        "no-preconditioning", "no-nominal")  # fmt: skip
+MANIFEST, SMOKE = manifest_of(paper.PAPER), manifest_of(paper.PAPER, "smoke")
+PARTS, WORDS = parts_of(MANIFEST), MANIFEST.labels
+LEFT_OUT = {figure.key: figure.left_out for figure in SMOKE.figures}
+LOOKS = looks_of(paper.ARMS)
 # The last is not there at smoke scale.
 MAIN = ("hyperparam", "blackbox", "star-0.5", "star-small")
 INTERVENTIONS = ("nominal", "weight decay", "preconditioning", "all")
@@ -145,7 +152,7 @@ def stable_curvature(learned):
 
 def theory(name, learned=MAIN):
     draw = generator(name)
-    if name == "eigenvalues":
+    if name in ("eigenvalues", "bounds"):
         way = np.linspace(1, 0.4, 9)[:, None]
         path = way * (draw.normal(size=6) + 1j * draw.normal(size=6))
         return {f"{one}/eigenvalues": path for one in INTERVENTIONS}
@@ -192,56 +199,52 @@ LABELS = {
     "1": ("(d) All three", "real part", "before"),
     "2": ("500 seeds", "nominal step α", "(c) Meta-loss"),
     "3": (*_COMPARED, "Far past the horizon, CNN", "Blackbox\n(2 of 20 diverged)", "10×"),
-    "4": (*_UNSEEN, *(UNSEEN[name] for name in FIGURE_4)),
+    "4": (*_UNSEEN, "MLP, layer norm", "Residual network", "LSTM language model", "Transformer"),
     "app-1": ("meta-seed 4", "the one kept", "2 of 20 diverged", "CNN: inner loss, smoothed"),
     "app-2": (*_COMPARED, "STAR, weight decay 0\n(1 of 8 diverged)", "STAR, weight decay 1"),
     "app-3": (*_COMPARED, "STAR without preconditioning"),
     "app-4": (*_COMPARED, "STAR without the nominal term"),
-    "app-5": (*_UNSEEN, *list(UNSEEN.values())[:8]),
-    "app-6": (*_UNSEEN, *list(UNSEEN.values())[8:]),
+    "app-5": (*_UNSEEN, *(WORDS[name.removeprefix("unseen-")] for name in PARTS["app-5"])),
+    "app-6": (*_UNSEEN, *(WORDS[name.removeprefix("unseen-")] for name in PARTS["app-6"])),
     "blackbox-scale": (*_COMPARED, *(f"STAR with β₃ = 1e-{power}" for power in (4, 5, 6))),
     "joint-stability": ("Momentum 0.7", "Adam", "STAR, weight decay 0.5", "curvature λ"),
 }
 MEASURED = [key for key in FIGURES if key not in ("1", "2", "joint-stability")]
-SMOKE = ("unseen-layer-norm-mlp", "unseen-autoencoder")
 
 
 @pytest.fixture(scope="module")
 def parts():
-    return {name: part(name) for kind in PAPER_C for name in (*kind.parts, *kind.optional)}
+    return {name: part(name) for names in PARTS.values() for name in names}
 
 
 def records_of(key, parts):
-    return copies(FIGURES[key], parts)
+    return copies(PARTS[key], parts, WORDS)
 
 
-def test_the_registry_names_and_describes_every_figure():
-    assert sorted(FIGURES) == sorted(LABELS)
-    for kind in PAPER_C:
-        assert kind.text.title
-        assert len(kind.text.how_to_read) > 80
-        assert len(kind.text.what_it_does_not_show) > 80
+def test_every_figure_of_the_paper_has_a_picture_and_its_words():
+    assert sorted(PARTS) == sorted(LABELS)
+    assert_described(FIGURES, MANIFEST)
 
 
-def test_the_figures_are_drawn_from_the_parts_of_the_paper():
-    # Here and not at the top: the report needs none of it, and it imports jax.
-    from optoscope import tasks
-    from optoscope.papers.stability import SCALES, _figures, _setting, _unseen
+def test_whatever_is_drawn_has_a_label():
+    assert set(paper.ARMS) <= set(WORDS)
+    for names in PARTS.values():
+        for kind, _, rest in (name.partition("-") for name in names):
+            if kind == "unseen":
+                assert rest in WORDS
+            elif kind in ("training", "far"):
+                task, _, arm = rest.partition("-")
+                assert {task, arm} <= set(WORDS)
 
-    assert list(_figures.FIGURES) == list(FIGURES)
-    assert tuple(UNSEEN) == tasks.UNSEEN
-    assert set(_setting.ARMS) <= set(LOOKS)
-    assert set(ALWAYS) <= set(SCALES["smoke"].arms)
-    drawn = {key: {*kind.parts, *kind.optional} for key, kind in FIGURES.items()}
-    for key, arms in _figures.COMPARED.items():
-        assert drawn[key] == {
-            f"{kind}-{task}-{arm}"
-            for kind in ("training", "far")
-            for task in _setting.TASKS
-            for arm in arms
-        }
-    for key in _figures.UNSEEN_FIGURES:
-        assert drawn[key] == {f"unseen-{name}" for name in _unseen.of_figure(key)}
+
+def test_a_further_arm_has_a_look_of_its_own_which_is_the_same_in_every_figure():
+    labels = ("one", *paper.ARMS, "another")
+    found = looks_of(("another", "star-0"), labels)
+    assert found["another"] == looks_of(("another", "one"), labels)["another"]
+    everything = looks_of(labels, labels)
+    assert list(everything) == list(labels)
+    assert len({(look.color, look.dashes) for look in everything.values()}) >= len(labels) - 2
+    assert all(look.learned for look in everything.values())
 
 
 @pytest.mark.parametrize("key", FIGURES)
@@ -256,15 +259,22 @@ def test_figures_can_be_laid_out(key, parts):
         FIGURES[key].picture(records_of(key, parts)).draw_without_rendering()
 
 
+def test_a_smaller_scale_says_which_arms_it_leaves_out():
+    assert LEFT_OUT["app-4"] == ("no-nominal",)
+    assert LEFT_OUT["3"] == ()
+    assert all(figure.left_out == () for figure in MANIFEST.figures)
+
+
 @pytest.mark.parametrize("key", MEASURED)
 def test_records_of_smoke_scale_are_drawn(key):
-    kind = FIGURES[key]
-    names = kind.parts or [name for name in kind.optional if name in SMOKE]
+    names = parts_of(SMOKE)[key]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        figure = kind.picture({name: part(name, small=True) for name in names})
-    missing = [name for name in kind.optional if name.startswith("training-mlp")]
-    assert words(figure).count("not measured") == bool(missing)
+        small = {name: part(name, small=True) for name in names}
+        figure = FIGURES[key].picture(copies(names, small, WORDS, LEFT_OUT[key]))
+    named = [line for line in words(figure).splitlines() if line.startswith("not measured: ")]
+    missing = "" if key == "app-1" else "; ".join(WORDS[arm] for arm in LEFT_OUT[key])
+    assert named == ([f"not measured: {missing}"] if missing else [])
     assert "CNN" not in words(figure).replace("Deep CNN", "")
 
 
@@ -293,11 +303,7 @@ def nothing_lost(arrays):
 
 @pytest.fixture(scope="module")
 def small_parts():
-    return {
-        name: part(name, small=True)
-        for key in ("4", "app-1", "app-3")
-        for name in (*FIGURES[key].parts, *FIGURES[key].optional)
-    }
+    return {name: part(name, small=True) for key in ("4", "app-1", "app-3") for name in PARTS[key]}
 
 
 @pytest.mark.parametrize("spoil", [nothing_finite, many_decades, nothing_lost])
@@ -373,38 +379,24 @@ def test_the_axes_are_not_stretched_by_a_failed_run():
     assert (axes.get_ylim()[1] < 6, axes.get_yscale()) == (True, "linear")
 
 
-def saved(directory, names):
-    folder = directory / "records"
-    folder.mkdir(exist_ok=True)
-    for name in names:
-        np.savez(folder / f"{name}.npz", **part(name, small=True))
-        (folder / f"{name}.json").write_text(json.dumps({}))
-    (directory / "config.json").write_text(json.dumps({"command": "reproduce"}))
-
-
 def test_the_page_shows_what_the_records_allow(tmp_path):
-    saved(tmp_path, ("far-mlp-star-0.5", "training-cnn-star-0.5", "unseen-autoencoder"))
+    names = ("far-mlp-star-0.5", "training-cnn-star-0.5", "unseen-autoencoder")
+    save_run(tmp_path, SMOKE, {name: part(name, small=True) for name in names})
     page = report.render(tmp_path).read_text()
     assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"app-6"}
-    assert FIGURES["app-6"].text.title in page
-    assert FIGURES["app-3"].text.title not in page
+    assert "Appendix 6: Unseen tasks, the other half" in page
+    assert "Appendix 3" not in page
 
 
-def test_a_figure_of_optional_parts_needs_one_of_them(tmp_path):
-    saved(tmp_path, ("unseen-deep-cnn", "eigenvalues"))
-    run = read_run(tmp_path)
-    assert [key for key, kind in FIGURES.items() if kind.can_draw(run)] == ["1", "app-5"]
-    assert len(FIGURES["app-5"].draw(run).axes) == 1
+def test_only_the_paper_that_the_run_is_of_is_drawn(tmp_path):
+    save_run(tmp_path, SMOKE, {name: part(name, small=True) for name in ("eigenvalues", "bounds")})
+    (tmp_path / "records" / "illustration.json").write_text("{}")  # of paper A
+    report.render(tmp_path)
+    assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"figure-1"}
 
 
-def test_arms_and_tasks_are_drawn_when_they_are_there(tmp_path):
-    kind = FIGURES["app-4"]
-    assert kind.parts == ("training-mlp-star-0.5", "far-mlp-star-0.5")
-    saved(tmp_path, (*kind.parts, "training-mlp-no-nominal", "training-cnn-star-0.5"))
-    text = words(kind.draw(read_run(tmp_path)))
-    assert "not measured: STAR without the nominal term" in text
-    assert "CNN" not in text
-    saved(tmp_path, kind.optional)
-    text = words(kind.draw(read_run(tmp_path)))
-    assert "not measured" not in text
-    assert "Far past the horizon, CNN" in text
+def test_a_run_without_a_manifest_shows_no_paper(tmp_path):
+    save_run(tmp_path, SMOKE, {"eigenvalues": part("eigenvalues")})
+    (tmp_path / "manifest.json").unlink()
+    report.render(tmp_path)
+    assert not (tmp_path / "figures").exists()

@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from optoscope.report._paper_a._marks import AGGREGATES, NAMES, SHOWN, look
-from optoscope.report._paper_figure import Arrays, Records
 from optoscope.report._style import INK, style, title
+from optoscope.report.papers._figure import Arrays, Records
+from optoscope.report.papers.symmetry_and_noise._marks import AGGREGATES, NAMES, SHOWN, look
 
 
 def swept(part: str, heading: str) -> Callable[[Records], Figure]:

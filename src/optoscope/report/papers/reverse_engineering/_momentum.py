@@ -7,7 +7,10 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from optoscope.report._paper_b._marks import (
+from optoscope.report._style import MUTED, logarithmic, style
+from optoscope.report.papers._figure import Arrays, Records
+from optoscope.report.papers._marks import color_bar, limits
+from optoscope.report.papers.reverse_engineering._marks import (
     LEVEL,
     MODE_ENDS,
     SIGNED,
@@ -29,9 +32,6 @@ from optoscope.report._paper_b._marks import (
     task_grid,
     update_functions,
 )
-from optoscope.report._paper_figure import Arrays, Records
-from optoscope.report._paper_marks import color_bar, limits
-from optoscope.report._style import MUTED, logarithmic, style
 
 _TRAJECTORIES = 40
 _ROUNDING = 1e-12

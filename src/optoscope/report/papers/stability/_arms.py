@@ -1,6 +1,6 @@
 """Figures 3 and appendix 1 to 4: meta-training of the arms, and runs far past its horizon."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -8,13 +8,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from optoscope.report._figures import FigureText
-from optoscope.report._paper_c._marks import (
-    ALWAYS,
+from optoscope.report._statistics import smooth
+from optoscope.report._style import MUTED, Look, Looks, label_ends, style, title
+from optoscope.report.papers._figure import Arrays, Records
+from optoscope.report.papers._marks import strengths
+from optoscope.report.papers.stability._marks import (
     BEHIND,
-    LOOKS,
-    SHOWN,
-    TASKS,
     WIDTH,
     Runs,
     corner_notes,
@@ -23,12 +22,9 @@ from optoscope.report._paper_c._marks import (
     inner_steps,
     is_free_below,
     key_below,
+    looks_of,
     loss_axis,
 )
-from optoscope.report._paper_figure import Arrays, PaperFigure, Records, paper_figure
-from optoscope.report._paper_marks import strengths
-from optoscope.report._statistics import smooth
-from optoscope.report._style import MUTED, Look, label_ends, style, title
 
 # A uniform guess costs ln C, and losses are clipped at 1.5 ln C.
 _CLIPPED_AT = 1.5
@@ -38,72 +34,47 @@ _MOST_REPORTS = 400
 _Parts = dict[str, tuple[Arrays, Arrays]]
 
 
-def arms_figure(
-    key: str, arms: tuple[str, ...], picture: Callable[[Records], Figure], text: FigureText
-) -> PaperFigure:
-    """A figure of arms; it waits for those that are measured at every scale, on the first task."""
-    parts = tuple(
-        f"{kind}-{task}-{arm}" for task in TASKS for arm in arms for kind in ("training", "far")
-    )
-    first = next(iter(TASKS))
-    always = {f"{kind}-{first}-{arm}" for arm in ALWAYS for kind in ("training", "far")}
-    needed = tuple(part for part in parts if part in always)
-    others = tuple(part for part in parts if part not in always)
-    return paper_figure(key, needed, picture, text, optional=others)
+def _by_task(records: Records) -> dict[str, _Parts]:
+    """For each task both parts of every arm, in the order of the records."""
+    found: dict[str, _Parts] = {}
+    for name in records:
+        kind, task, arm = name.split("-", 2)
+        if kind == "training":
+            found.setdefault(task, {})[arm] = (records[name], records[f"far-{task}-{arm}"])
+    return found
 
 
-def _by_task(records: Records, arms: tuple[str, ...]) -> dict[str, _Parts]:
-    """For each task with the arms that are always measured: both parts of each arm there is."""
-    found = {
-        task: {
-            arm: (records[f"training-{task}-{arm}"], records[f"far-{task}-{arm}"])
-            for arm in arms
-            if {f"training-{task}-{arm}", f"far-{task}-{arm}"} <= set(records)
-        }
-        for task in TASKS
-    }
-    needed = set(arms) & set(ALWAYS)
-    return {task: parts for task, parts in found.items() if needed <= set(parts)}
-
-
-def compared(arms: tuple[str, ...]) -> Callable[[Records], Figure]:
-    """Figure 3, appendix 2 to 4: a row a task, meta-training beside runs past the horizon.
-
-    Args:
-        arms: which are compared; a smaller scale may not have all.
-    """
-
-    def draw(records: Records) -> Figure:
-        tasks = _by_task(records, arms)
-        with style():
-            figure = Figure(figsize=(WIDTH, 4.7 * len(tasks)), layout="constrained")
-            grid = figure.subplots(len(tasks), 2, squeeze=False)
-            for row, (task, parts) in zip(grid, tasks.items(), strict=True):
-                _meta_training(row[0], _of_kind(parts, 0))
-                title(row[0], f"Meta-training, {TASKS[task]}", "held-out runs; mean ± one "
-                      "standard error; faint: each meta-seed")  # fmt: skip
-                _past_the_horizon(row[1], _of_kind(parts, 1))
-                title(row[1], f"Far past the horizon, {TASKS[task]}", "median over runs; faint: "
-                      "each run; ×: where a diverged run leaves")  # fmt: skip
-            missing = [SHOWN[arm] for arm in arms if all(arm not in one for one in tasks.values())]
-            if missing:
-                words = f"not measured: {'; '.join(missing)}"
-                figure.suptitle(words, x=0.01, ha="left", fontsize=10.5, color=MUTED)
-        return figure
-
-    return draw
+def compared(records: Records) -> Figure:
+    """Figure 3, appendix 2 to 4: a row a task, meta-training beside runs past the horizon."""
+    tasks, words = _by_task(records), records.labels
+    with style():
+        figure = Figure(figsize=(WIDTH, 4.7 * len(tasks)), layout="constrained")
+        grid = figure.subplots(len(tasks), 2, squeeze=False)
+        for row, (task, parts) in zip(grid, tasks.items(), strict=True):
+            looks = looks_of(parts, words)
+            _meta_training(row[0], _of_kind(parts, 0), looks)
+            title(row[0], f"Meta-training, {words[task]}", "held-out runs; mean ± one "
+                  "standard error; faint: each meta-seed")  # fmt: skip
+            _past_the_horizon(row[1], _of_kind(parts, 1), looks, words)
+            title(row[1], f"Far past the horizon, {words[task]}", "median over runs; faint: "
+                  "each run; ×: where a diverged run leaves")  # fmt: skip
+        if records.left_out:
+            missing = "; ".join(words[arm] for arm in records.left_out)
+            figure.suptitle(f"not measured: {missing}", x=0.01, ha="left",
+                            fontsize=10.5, color=MUTED)  # fmt: skip
+    return figure
 
 
 def _of_kind(parts: _Parts, kind: int) -> dict[str, Arrays]:
     return {arm: both[kind] for arm, both in parts.items()}
 
 
-def _meta_training(axes: Axes, parts: Mapping[str, Arrays]) -> None:
+def _meta_training(axes: Axes, parts: Mapping[str, Arrays], looks: Looks) -> None:
     curves = [np.asarray(part["held_out"], float) for part in parts.values()]
     loss_axis(axes, curves, [float(np.nanmax(curve[:, 0], initial=0)) for curve in curves])
     longest = max(float(part["steps"][-1]) for part in parts.values())
     for (arm, part), values in zip(parts.items(), curves, strict=True):
-        _mean_over_seeds(axes, part["steps"], values, LOOKS[arm])
+        _mean_over_seeds(axes, part["steps"], values, looks[arm])
     _meta_steps(axes, longest)
     axes.set_ylabel("mean normalized loss over the horizon")
     guessing(axes, float(next(iter(parts.values()))["maximum"]) / _CLIPPED_AT)
@@ -130,21 +101,23 @@ def _meta_steps(axes: Axes, last: float) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5, steps=[1, 2, 5, 10]))
 
 
-def _past_the_horizon(axes: Axes, parts: Mapping[str, Arrays]) -> None:
+def _past_the_horizon(
+    axes: Axes, parts: Mapping[str, Arrays], looks: Looks, words: Mapping[str, str]
+) -> None:
     runs = {arm: Runs.of(part) for arm, part in parts.items()}
     last = _far_axes(axes, parts, runs)
     ends = {}
     for arm, found in runs.items():
         steps = parts[arm]["steps"]
-        draw_runs(axes, steps, found, LOOKS[arm])
+        draw_runs(axes, steps, found, looks[arm])
         seen = np.flatnonzero(np.isfinite(found.middle))
         end = seen[-1] if seen.size else 0
         low, high = axes.get_ylim()
         height = found.middle[end] if seen.size else high
-        ends[SHOWN[arm]] = (min(float(steps[end]) + 1, last), float(np.clip(height, low, high)))
+        ends[words[arm]] = (min(float(steps[end]) + 1, last), float(np.clip(height, low, high)))
     axes.set_ylabel("inner loss, smoothed")
-    looks = {SHOWN[arm]: LOOKS[arm] for arm in parts}
-    label_ends(axes, ends, looks, {SHOWN[arm]: found.note for arm, found in runs.items()})
+    marks = {words[arm]: looks[arm] for arm in parts}
+    label_ends(axes, ends, marks, {words[arm]: found.note for arm, found in runs.items()})
 
 
 def _far_axes(axes: Axes, parts: Mapping[str, Arrays], runs: Mapping[str, Runs]) -> float:
@@ -174,33 +147,26 @@ def _upright(axes: Axes, step: float, words: str, below: bool) -> None:
     )  # fmt: skip
 
 
-def single_seeds(arms: tuple[str, ...]) -> Callable[[Records], Figure]:
-    """Appendix 1: an arm a column, two rows a task, one color a meta-seed.
-
-    Args:
-        arms: which are drawn, of those that are always measured.
-    """
-
-    def draw(records: Records) -> Figure:
-        tasks = _by_task(records, arms)
-        seeds = max(
-            len(training["held_out"]) for parts in tasks.values() for training, _ in parts.values()
-        )
-        colors = strengths(range(seeds))
-        with style():
-            figure = Figure(figsize=(WIDTH, 0.5 + 5.8 * len(tasks)), layout="constrained")
-            grid = figure.subplots(2 * len(tasks), len(arms), squeeze=False, sharey="row")
-            for axes, arm in zip(grid[0], arms, strict=True):
-                axes.set_title(SHOWN[arm], fontsize=12)
-            for above, below, task in zip(grid[::2], grid[1::2], tasks, strict=True):
-                _seeds_of_training(list(above), _of_kind(tasks[task], 0), colors)
-                _seeds_past_the_horizon(list(below), _of_kind(tasks[task], 1), colors)
-                above[0].set_ylabel(f"{TASKS[task]}: normalized loss")
-                below[0].set_ylabel(f"{TASKS[task]}: inner loss, smoothed")
-            _key_of_seeds(figure, colors)
-        return figure
-
-    return draw
+def single_seeds(records: Records) -> Figure:
+    """Appendix 1: an arm a column, two rows a task, one color a meta-seed."""
+    tasks, words = _by_task(records), records.labels
+    arms = tuple(next(iter(tasks.values())))
+    seeds = max(
+        len(training["held_out"]) for parts in tasks.values() for training, _ in parts.values()
+    )
+    colors = strengths(range(seeds))
+    with style():
+        figure = Figure(figsize=(WIDTH, 0.5 + 5.8 * len(tasks)), layout="constrained")
+        grid = figure.subplots(2 * len(tasks), len(arms), squeeze=False, sharey="row")
+        for axes, arm in zip(grid[0], arms, strict=True):
+            axes.set_title(words[arm], fontsize=12)
+        for above, below, task in zip(grid[::2], grid[1::2], tasks, strict=True):
+            _seeds_of_training(list(above), _of_kind(tasks[task], 0), colors)
+            _seeds_past_the_horizon(list(below), _of_kind(tasks[task], 1), colors)
+            above[0].set_ylabel(f"{words[task]}: normalized loss")
+            below[0].set_ylabel(f"{words[task]}: inner loss, smoothed")
+        _key_of_seeds(figure, colors)
+    return figure
 
 
 def _seeds_of_training(

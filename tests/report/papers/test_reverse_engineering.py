@@ -1,6 +1,5 @@
 """Paper B's figures draw from arrays of the shapes that its parts have."""
 
-import json
 import warnings
 
 import numpy as np
@@ -8,16 +7,26 @@ import pytest
 from matplotlib.figure import Figure
 
 from optoscope import report
-from optoscope.report._paper_b import PAPER_B
-from optoscope.report._paper_b._marks import TASKS, memory, project
-from optoscope.report._paper_b._performance import draw_losses
-from optoscope.report._paper_b._search import _cells, _heat_map
-from optoscope.report._paper_marks import limits
+from optoscope.papers import reverse_engineering as paper
 from optoscope.report._style import Look
+from optoscope.report.papers._marks import limits
+from optoscope.report.papers.reverse_engineering import FIGURES
+from optoscope.report.papers.reverse_engineering._marks import TASKS, memory, project
+from optoscope.report.papers.reverse_engineering._performance import draw_losses
+from optoscope.report.papers.reverse_engineering._search import _cells, _heat_map
 from support.paper_b_records import SEEDS, part
-from support.paper_figures import assert_drawn_and_labeled, copies, words
+from support.paper_figures import (
+    assert_described,
+    assert_drawn_and_labeled,
+    copies,
+    manifest_of,
+    parts_of,
+    save_run,
+    words,
+)
 
-FIGURES = {kind.name.removeprefix("figure-"): kind for kind in PAPER_B}
+MANIFEST = manifest_of(paper.PAPER)
+PARTS = parts_of(MANIFEST)
 LEADING_SEEDS = ("states-", "fixed-points-", "clipping-", "schedule-", "adaptation-", "groups-",
                  "manifold-", "meta-training-")  # fmt: skip
 UNSEEDED = {"best", "steps", "gradient_edges", "chance", "gradients", "arm_index", "optimum",
@@ -45,19 +54,16 @@ LABELS = {
 
 @pytest.fixture(scope="module")
 def parts():
-    return {name: part(name) for kind in PAPER_B for name in kind.parts}
+    return {name: part(name) for names in PARTS.values() for name in names}
 
 
 def records_of(key, parts):
-    return copies(FIGURES[key], parts)
+    return copies(PARTS[key], parts, MANIFEST.labels)
 
 
-def test_the_registry_names_and_describes_every_figure():
-    assert list(FIGURES) == list(LABELS)
-    for kind in PAPER_B:
-        assert kind.text.title
-        assert len(kind.text.how_to_read) > 80
-        assert len(kind.text.what_it_does_not_show) > 80
+def test_every_figure_of_the_paper_has_a_picture_and_its_words():
+    assert list(PARTS) == list(LABELS)
+    assert_described(FIGURES, MANIFEST)
 
 
 @pytest.mark.parametrize("key", FIGURES)
@@ -241,12 +247,8 @@ def test_limits_leave_out_the_asked_share():
 
 
 def test_the_page_shows_what_the_records_allow(tmp_path, parts):
-    folder = tmp_path / "records"
-    folder.mkdir()
-    for name in ("known-updates", "groups-cnn"):
-        np.savez(folder / f"{name}.npz", **parts[name])
-        (folder / f"{name}.json").write_text(json.dumps({}))
-    (tmp_path / "config.json").write_text(json.dumps({"command": "reproduce"}))
+    there = {name: parts[name] for name in ("known-updates", "groups-cnn")}
+    save_run(tmp_path, MANIFEST, there)
     page = report.render(tmp_path).read_text()
     assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"figure-2"}
-    assert FIGURES["2"].text.title in page
+    assert "Figure 2: Update functions of known optimizers" in page

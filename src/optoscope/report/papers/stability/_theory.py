@@ -9,10 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from optoscope.report._figures import FigureText
-from optoscope.report._paper_figure import Arrays
-from optoscope.report._paper_marks import unit_circle
 from optoscope.report._style import INK, MUTED, Looks, logarithmic, looks, style, title
+from optoscope.report.papers._figure import Arrays, Reading
+from optoscope.report.papers._marks import unit_circle
 
 _INTERVENTIONS = {
     "nominal": "(a) Nominal term",
@@ -23,8 +22,7 @@ _INTERVENTIONS = {
 _BEFORE, _AFTER = "#D55E00", "#0072B2"
 _SMOOTHING = 0.95
 
-EIGENVALUES_TEXT = FigureText(
-    "Figure 1: interventions move the eigenvalues of the dynamics",
+EIGENVALUES_TEXT = Reading(
     "Each ring is an eigenvalue of A before the intervention, each cross one after it, the line "
     "between them its way while the intervention is turned up. Inside the shaded unit circle a "
     "direction is stable; outside it the parameters run away. Panel (d) turns all three on.",
@@ -32,8 +30,7 @@ EIGENVALUES_TEXT = FigureText(
     "the paper does not give its example. How far into the circle is best: nearer to zero "
     "forgets the start sooner and follows the noise more.",
 )
-VARIANCE_TEXT = FigureText(
-    "Figure 2: the nominal term tames the meta-gradient",
+VARIANCE_TEXT = Reading(
     "Left: the spread of the meta-gradient over seeds, one line for each length T of the run, "
     "against the nominal step α; the upright line is 2/λ_max, the edge of stability. Lower is "
     "easier to meta-train. Middle: the sizes of the eigenvalues of A over meta-training, dotted "
@@ -45,8 +42,7 @@ VARIANCE_TEXT = FigureText(
     "not independent. The start of P, the number of particles and the meta-learning rate are "
     "not in the paper.",
 )
-CURVATURE_TEXT = FigureText(
-    "Which curvature an optimizer can stand",
+CURVATURE_TEXT = Reading(
     "The line is the spectral radius of one step of parameter and hidden state together, by "
     "linearization at rest: up to 1 the optimizer is stable. Below it, each mark is what a run "
     "on that curvature did: a dot converges, a ring circles in a limit cycle, a cross diverges, "

@@ -6,10 +6,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from optoscope.report._paper_a._marks import AGGREGATES, NAMES, SHOWN, look
-from optoscope.report._paper_figure import Arrays, Records
-from optoscope.report._paper_marks import band, flat, legend, log_axis, strengths
 from optoscope.report._style import INK, MUTED, looks, style, title
+from optoscope.report.papers._figure import Arrays, Records
+from optoscope.report.papers._marks import band, flat, legend, log_axis, strengths
+from optoscope.report.papers.symmetry_and_noise._marks import AGGREGATES, NAMES, SHOWN, look
 
 
 def _deviation_panel(axes: Axes, part: Arrays, aggregate: str) -> None:

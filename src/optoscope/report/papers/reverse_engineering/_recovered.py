@@ -5,7 +5,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from optoscope.report._paper_b._marks import (
+from optoscope.report._style import INK, MUTED, Look, style
+from optoscope.report.papers._figure import Arrays, Records
+from optoscope.report.papers._marks import color_bar, limits
+from optoscope.report.papers.reverse_engineering._marks import (
     LEVEL,
     SINGLE,
     TIME,
@@ -18,11 +21,8 @@ from optoscope.report._paper_b._marks import (
     star,
     timescale_axis,
 )
-from optoscope.report._paper_b._momentum import SHARES, shifted, states, variance
-from optoscope.report._paper_b._performance import draw_losses
-from optoscope.report._paper_figure import Arrays, Records
-from optoscope.report._paper_marks import color_bar, limits
-from optoscope.report._style import INK, MUTED, Look, style
+from optoscope.report.papers.reverse_engineering._momentum import SHARES, shifted, states, variance
+from optoscope.report.papers.reverse_engineering._performance import draw_losses
 
 _CURVES = {
     "momentum": "momentum, tuned",

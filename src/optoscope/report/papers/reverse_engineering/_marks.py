@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from optoscope.report._paper_figure import Arrays, Records
-from optoscope.report._paper_marks import limits, unit_circle
 from optoscope.report._style import INK, MUTED, Looks, logarithmic, looks
+from optoscope.report.papers._figure import Arrays, Records
+from optoscope.report.papers._marks import limits, unit_circle
 
 TASKS = {
     "regression": "Linear regression",

@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 
-from optoscope.report._paper_b._marks import SHOWN, TASKS, WIDTH
-from optoscope.report._paper_figure import Arrays, Records
-from optoscope.report._paper_marks import color_bar
 from optoscope.report._style import MUTED, style
+from optoscope.report.papers._figure import Arrays, Records
+from optoscope.report.papers._marks import color_bar
+from optoscope.report.papers.reverse_engineering._marks import SHOWN, TASKS, WIDTH
 
 _PANELS = (
     ("momentum", "learning_rate", "momentum"),

@@ -6,7 +6,10 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from optoscope.report._paper_b._marks import (
+from optoscope.report._style import INK, style
+from optoscope.report.papers._figure import Arrays, Records
+from optoscope.report.papers._marks import color_bar, limits
+from optoscope.report.papers.reverse_engineering._marks import (
     SINGLE,
     TIME,
     WIDTH,
@@ -23,9 +26,6 @@ from optoscope.report._paper_b._marks import (
     step_axis,
     task_grid,
 )
-from optoscope.report._paper_figure import Arrays, Records
-from optoscope.report._paper_marks import color_bar, limits
-from optoscope.report._style import INK, style
 
 
 def schedules(records: Records) -> Figure:

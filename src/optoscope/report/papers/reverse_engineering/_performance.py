@@ -7,7 +7,10 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from optoscope.report._paper_b._marks import (
+from optoscope.report._style import INK, MUTED, Look, Looks, logarithmic, style
+from optoscope.report.papers._figure import Arrays, Records
+from optoscope.report.papers._marks import legend, limits
+from optoscope.report.papers.reverse_engineering._marks import (
     NAMES,
     SHOWN,
     WIDTH,
@@ -18,9 +21,6 @@ from optoscope.report._paper_b._marks import (
     step_axis,
     task_grid,
 )
-from optoscope.report._paper_figure import Arrays, Records
-from optoscope.report._paper_marks import legend, limits
-from optoscope.report._style import INK, MUTED, Look, Looks, logarithmic, style
 
 
 def performance(records: Records) -> Figure:

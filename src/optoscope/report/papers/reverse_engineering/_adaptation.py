@@ -5,7 +5,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, SymLogNorm
 from matplotlib.figure import Figure
 
-from optoscope.report._paper_b._marks import (
+from optoscope.report._style import MUTED, style
+from optoscope.report.papers._figure import Arrays, Records
+from optoscope.report.papers._marks import color_bar, legend, limits
+from optoscope.report.papers.reverse_engineering._marks import (
     LEVEL,
     SIGNED,
     WIDTH,
@@ -21,10 +24,7 @@ from optoscope.report._paper_b._marks import (
     task_grid,
     update_functions,
 )
-from optoscope.report._paper_b._schedules import tuned_rate
-from optoscope.report._paper_figure import Arrays, Records
-from optoscope.report._paper_marks import color_bar, legend, limits
-from optoscope.report._style import MUTED, style
+from optoscope.report.papers.reverse_engineering._schedules import tuned_rate
 
 _ARMS = ((1, "g* > 0", "-", None), (-1, "g* < 0", "--", "white"))
 

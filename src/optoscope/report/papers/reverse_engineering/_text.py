@@ -1,6 +1,6 @@
 """What stands beside the figures of paper B."""
 
-from optoscope.report._figures import FigureText
+from optoscope.report.papers._figure import Reading
 
 _UPDATE = (
     "An update function is what an optimizer does to a parameter, Δ, for each gradient g it could "
@@ -8,8 +8,7 @@ _UPDATE = (
 )
 _BEST = "Drawn is the meta-training seed with the least held-out loss; faint lines are the others."
 
-PERFORMANCE_TEXT = FigureText(
-    "Figure 1: four tasks, against tuned baselines",
+PERFORMANCE_TEXT = Reading(
     "Above: the loss against the inner step, mean over the same test problems for every optimizer "
     "and one standard error around it. The baselines have the best of the settings that were "
     "searched at random. A line that ends in a cross has lost a run there. Below: condition "
@@ -19,14 +18,12 @@ PERFORMANCE_TEXT = FigureText(
     "that overlap say little; the claims use pairs. The meta-objective is the mean over a whole "
     "run: an optimizer may win by it and be behind at the last step.",
 )
-KNOWN_TEXT = FigureText(
-    "Figure 2: update functions of known optimizers",
+KNOWN_TEXT = Reading(
     _UPDATE + "Gradient descent is a line through 0; clipping saturates; momentum moves the line "
     "up or down by its velocity v; RMSProp changes the slope with the mean square s (dark: steep).",
     "What states an optimizer is in while it trains: these were chosen to show the shapes.",
 )
-MOMENTUM_TEXT = FigureText(
-    "Figures 3, 8 and 9: momentum",
+MOMENTUM_TEXT = Reading(
     "First row: states of the optimizer on test problems, along the two directions of most "
     "variance; colored dots are places along the mode that contributes most at the convergence "
     "point. Second: the variance of states over problems; it falls to zero where all runs "
@@ -40,8 +37,7 @@ MOMENTUM_TEXT = FigureText(
     "are of one gradient's response, not of the loss that a mode saves. Two directions may hide "
     "distances along a third.",
 )
-CLIPPING_TEXT = FigureText(
-    "Figures 4 and 10: gradient clipping",
+CLIPPING_TEXT = Reading(
     _UPDATE + "Above: at the trained initial state (orange) and at the convergence point (blue), "
     "beside the first one's tangent at 0. Where the update is less than half of the linear one "
     "the panel is shaded. Below: the density of the gradients met on the same axis, and how many "
@@ -49,8 +45,7 @@ CLIPPING_TEXT = FigureText(
     "That clipping is what makes the optimizer good: few gradients may lie in the shade. Both are "
     "looked at in two states; between them the update function differs.",
 )
-SCHEDULE_TEXT = FigureText(
-    "Figures 5 and 11: schedules without a gradient",
+SCHEDULE_TEXT = Reading(
     "First row: where the state goes by itself when every gradient is 0, from the trained initial "
     "state. Second: the effective learning rate along that path, from zero; dashed is the rate of "
     "tuned momentum. A rise and fall is a warm-up and a decay. Third: what is done to the "
@@ -61,8 +56,7 @@ SCHEDULE_TEXT = FigureText(
     "The rate in a real run, where gradients move the state as well. The learning rate of "
     "momentum adds up over its memory, while an effective rate is that of one step.",
 )
-ADAPTATION_TEXT = FigureText(
-    "Figures 6 and 12: the rate falls with the gradient's size",
+ADAPTATION_TEXT = Reading(
     "First row: the fixed point of the state for each gradient g* that is held for ever; filled "
     "is stable. Second: update functions at points along one arm, less their value at "
     "0. Third: the effective learning "
@@ -71,8 +65,7 @@ ADAPTATION_TEXT = FigureText(
     "How fast a state gets there: a gradient has to last for the memory of the optimizer. In a "
     "run gradients change sign, and the state seldom reaches an arm's end.",
 )
-GROUPS_TEXT = FigureText(
-    "Figure 7: tuning per layer and type",
+GROUPS_TEXT = Reading(
     "Left: states of the CNN's optimizer, averaged over the parameters of one layer and type, "
     "from the common initial state on. Middle: the effective learning rate in those mean states. "
     "Right: sizes of the gradients of each layer, filled before the first update and outlined "
@@ -82,8 +75,7 @@ GROUPS_TEXT = FigureText(
     "differs comes from the sizes and signs of gradients. The rate of a mean state is not the "
     "mean rate.",
 )
-MANIFOLD_TEXT = FigureText(
-    "Figure 13: a line of fixed points?",
+MANIFOLD_TEXT = Reading(
     "States in which runs of the CNN's optimizer end, moved on without a gradient until they are "
     "nearly at rest. (a) where they lie; (b) update functions there; (c) the effective learning "
     "rate along the direction in which they differ most; (d) how fast they still move. A line of "
@@ -91,8 +83,7 @@ MANIFOLD_TEXT = FigureText(
     "That they are fixed: a slow enough drift along a line looks the same. Whether the line is "
     "exact is for eigenvalues of 1 to say, in figure 3.",
 )
-RECOVERED_TEXT = FigureText(
-    "Figure 14: an optimizer that recovers momentum",
+RECOVERED_TEXT = Reading(
     "As figure 3, for the optimizer trained on random quadratics. (e): every mode as a learning "
     "rate and a timescale; green star: the best momentum found by search, red star: the closed "
     "form for heavy ball. Hollow: a negative rate. (f): the loss, relative to the first, of the "
@@ -101,8 +92,7 @@ RECOVERED_TEXT = FigureText(
     "optimizer does nothing else: (f) shows what the rest adds. The closed form is the best "
     "asymptotic rate for the worst curvature, not the best mean loss over a finite run.",
 )
-META_TRAINING_TEXT = FigureText(
-    "Figure 15: the way there through meta-training",
+META_TRAINING_TEXT = Reading(
     "(a): every mode at every kept checkpoint, from dark to yellow; the one that dominates in the "
     "end is large. Stars as in figure 14. (b), (c): that mode's learning rate and timescale, "
     "dashed the closed form for heavy ball; a dotted upright line is a checkpoint at which the "
@@ -111,8 +101,7 @@ META_TRAINING_TEXT = FigureText(
     "eigenvalues meet they have no identity of their own. Where a checkpoint's dynamics have no "
     "fixed point there is no mark.",
 )
-VIOLIN_TEXT = FigureText(
-    "Figure 17: the meta-objective over test problems",
+VIOLIN_TEXT = Reading(
     "Each violin is the distribution over test problems of a run's mean loss; the dark bar is its "
     "mean and one standard error. Lower is better. The axis is logarithmic where values span more "
     "than a factor of ten. " + _BEST.partition(";")[0] + ".",
@@ -120,15 +109,11 @@ VIOLIN_TEXT = FigureText(
     "same for all optimizers. Lost runs are counted below a name and are not in its violin.",
 )
 
-
-def search_text(key: str, task: str) -> FigureText:
-    """Beside the heat maps of a task's search."""
-    return FigureText(
-        f"Figure {key}: tuning the baselines, {task.lower()}",
-        "Each cell is the best meta-objective over all configurations with these two values, "
-        "whatever the others were; dark is good, and the colors are the same for all baselines. "
-        "The star is the configuration taken. A star at a border says that a wider search might "
-        "do better, and then the title says so.",
-        "The score on fresh problems: the best of many noisy scores looks better than it is, and "
-        "figures 1 and 17 use other problems. Cells differ in how many configurations they hold.",
-    )
+SEARCH_TEXT = Reading(
+    "Each cell is the best meta-objective over all configurations with these two values, "
+    "whatever the others were; dark is good, and the colors are the same for all baselines. "
+    "The star is the configuration taken. A star at a border says that a wider search might "
+    "do better, and then the title says so.",
+    "The score on fresh problems: the best of many noisy scores looks better than it is, and "
+    "figures 1 and 17 use other problems. Cells differ in how many configurations they hold.",
+)

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from optoscope.report._paper_a._marks import NAMES, SHOWN, look
-from optoscope.report._paper_figure import Arrays, Records
-from optoscope.report._paper_marks import legend
 from optoscope.report._style import INK, Looks, style
+from optoscope.report.papers._figure import Arrays, Records
+from optoscope.report.papers._marks import legend
+from optoscope.report.papers.symmetry_and_noise._marks import NAMES, SHOWN, look
 
 
 def _measured(

@@ -1,5 +1,6 @@
 """What the figures of paper C share: names and looks of optimizers, and runs that may diverge."""
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,34 +10,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from optoscope.report._paper_figure import Arrays
-from optoscope.report._paper_marks import limits
-from optoscope.report._style import MUTED, Look, logarithmic
+from optoscope.report._style import MUTED, Look, Looks, logarithmic, looks
+from optoscope.report.papers._figure import Arrays
+from optoscope.report.papers._marks import limits
 
 WIDTH = 12.8
 # Behind words that a curve may cross.
 BEHIND = {"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 1.0}
-# The first is measured at every scale.
-TASKS = {"mlp": "MLP", "cnn": "CNN"}
-ALWAYS = ("hyperparam", "blackbox", "star-0.1", "star-0.5")
-SHOWN = {
-    "hyperparam": "Hyperparam",
-    "blackbox": "Blackbox",
-    "blackbox-0.5": "Blackbox, weight decay 0.5",
-    "star-0": "STAR, weight decay 0",
-    "star-0.1": "STAR, weight decay 0.1",
-    "star-0.5": "STAR, weight decay 0.5",
-    "star-1": "STAR, weight decay 1",
-    "no-preconditioning": "STAR without preconditioning",
-    "no-nominal": "STAR without the nominal term",
-    "star-1e-4": "STAR with β₃ = 1e-4",
-    "star-small": "STAR with β₃ = 1e-5",
-    "star-1e-6": "STAR with β₃ = 1e-6",
-    "adam": "Adam",
-    "nadamw": "NAdamW",
-}
 # Learned ones warm and baselines cool, as everywhere; weight decays of STAR darken one color.
-LOOKS = {
+# An arm that is not here gets a look of its own by `looks_of`.
+_CHOSEN = {
     "hyperparam": Look("#E69F00", "-", learned=True),
     "blackbox": Look("#CC79A7", "-", learned=True),
     "blackbox-0.5": Look("#8E3B6A", "--", learned=True),
@@ -52,11 +35,33 @@ LOOKS = {
     "adam": Look("#0072B2", "-", learned=False),
     "nadamw": Look("#999933", "-", learned=False),
 }
+_PLAIN = ("sgd", "momentum-0.5", "momentum-0.7", "momentum-0.9")
+# For further arms of paper C, as many as are likely: warm, and each with dashes of its own.
+_SPARE = tuple(
+    Look(color, dashes, learned=True)
+    for dashes in ("--", "-.", ":")
+    for color in ("#A6761D", "#E7298A", "#67000D", "#BF812D")
+)
 
 # What is this many times above the start has failed, and must not flatten the rest.
 _FAILED, _FAILED_LOG, _FAILED_LOG_LOG = 1.3, 3.0, 10.0
 _LEAST_RATIO = 5.0
 _DECADES = 6.0
+
+
+def looks_of(names: Iterable[str], labels: Iterable[str] = ()) -> Looks:
+    """The look of each optimizer.
+
+    Args:
+        names: of the optimizers of one figure.
+        labels: all names of the run; those without a chosen look take spare ones in their order,
+            so that they have the same in every figure.
+    """
+    names = tuple(names)
+    plain = looks(name for name in names if name in _PLAIN)
+    further = [one for one in dict.fromkeys((*labels, *names)) if one not in (*_CHOSEN, *_PLAIN)]
+    spare = dict(zip(further, itertools.cycle(_SPARE), strict=False))
+    return {name: (_CHOSEN | spare | plain)[name] for name in names}
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from optoscope.report._paper_b._marks import (
+from optoscope.report._style import INK, MUTED, style
+from optoscope.report.papers._figure import Arrays, Records
+from optoscope.report.papers._marks import legend, limits
+from optoscope.report.papers.reverse_engineering._marks import (
     LEVEL,
     SIGNED,
     SINGLE,
@@ -19,9 +22,6 @@ from optoscope.report._paper_b._marks import (
     task_grid,
     update_functions,
 )
-from optoscope.report._paper_figure import Arrays, Records
-from optoscope.report._paper_marks import legend, limits
-from optoscope.report._style import INK, MUTED, style
 
 
 def known_updates(records: Records) -> Figure:

@@ -1,0 +1,25 @@
+"""The pictures of the papers: a folder for each, named as the paper is."""
+
+from collections.abc import Mapping
+
+from optoscope.report._manifest import Manifest
+from optoscope.report.papers import reverse_engineering, stability, symmetry_and_noise
+from optoscope.report.papers._figure import FigureOfRun, PaperFigure, figure_of_run
+
+PAPERS: dict[str, Mapping[str, PaperFigure]] = {
+    "symmetry_and_noise": symmetry_and_noise.FIGURES,
+    "reverse_engineering": reverse_engineering.FIGURES,
+    "stability": stability.FIGURES,
+}
+
+__all__ = ["PAPERS", "figures_of"]
+
+
+def figures_of(manifest: Manifest) -> tuple[FigureOfRun, ...]:
+    """The figures that there are pictures for, of the paper that the run is of and no other."""
+    known = PAPERS.get(manifest.paper, {})
+    return tuple(
+        figure_of_run(entry, known[entry.key], manifest.labels)
+        for entry in manifest.figures
+        if entry.key in known
+    )
