@@ -66,7 +66,7 @@ def default_precision_difference(devices: Devices) -> float:
 
 
 def optimizer_checks(devices: Devices) -> list[Check]:
-    """Every registered optimizer."""
+    """Compares every registered optimizer with the CPU."""
     return [
         Check(
             f"optimizer {name}: {STEPS} steps on parameters of rank 0 to 4",
@@ -144,7 +144,7 @@ def estimate(device: Any, name: str) -> dict[str, Any]:
 
 
 def estimator_checks(devices: Devices) -> list[Check]:
-    """Every estimator."""
+    """Compares every meta-gradient estimator with the CPU."""
     return [
         Check(
             f"estimator {name}: two meta-gradients",

@@ -92,7 +92,7 @@ class RowResult:
 
     @property
     def value(self) -> float:
-        """The median ratio."""
+        """The median of the ratios."""
         return statistics.median(self.paired)
 
     @property

@@ -75,7 +75,7 @@ class Worker:
         )
 
     def __enter__(self) -> Self:
-        """The worker itself."""
+        """Returns the worker itself."""
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -21,7 +21,7 @@ _HERE = Path(__file__).resolve().parent
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "--minutes", type=float, default=8.0, help="what does not fit is skipped, and named"

@@ -111,7 +111,7 @@ def many(task: tasks.Task, optimizer, particles: int, steps: int, how: str) -> R
 
 
 def alone(task: tasks.Task, optimizer, steps: int) -> Run:
-    """One unroll."""
+    """Times one unroll by itself."""
     compiled = jax.jit(lambda task, optimizer: unroll(task, optimizer, jax.random.key(3), steps))
     return lambda: compiled(task, optimizer)
 

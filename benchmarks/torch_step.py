@@ -34,7 +34,7 @@ def steps(make: Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer]) -> 
 
 
 def main() -> None:
-    """Prints a table."""
+    """Measures all optimizers and prints a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument(

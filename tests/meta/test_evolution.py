@@ -514,7 +514,7 @@ def test_pes_finds_the_best_drift():
         (PES, {"horizon": (9, 3)}, "write the shortest first"),
         (FullES, {"horizon": 0}, "horizon is 0"),
         (FullES, {"num_particles": 3, "devices": 2}, "3 particles cannot be spread evenly over 2"),
-        (TruncatedES, {"objective": Objective("last")}, "'last', which no truncation can see"),
+        (TruncatedES, {"objective": Objective("last")}, "'last', which is no sum over steps"),
         (PES, {"objective": Objective("log_sum")}, "use 'mean' or 'sum', or FullES"),
     ],
 )

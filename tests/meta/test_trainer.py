@@ -44,7 +44,7 @@ KEY = jax.random.key(0)
 
 
 class Number(OptimizerModule):
-    """One meta-parameter."""
+    """An optimizer with a single meta-parameter."""
 
     value: Float[Array, ""]
 

@@ -18,7 +18,7 @@ GROUPS = tuple(f"{n}/{t}" for n in ("conv_0", "conv_1", "conv_2", "dense") for t
 
 @dataclass(frozen=True, eq=False)
 class Toy:
-    """One made-up optimizer."""
+    """The sizes of one made-up optimizer."""
 
     betas: np.ndarray
     basis: np.ndarray

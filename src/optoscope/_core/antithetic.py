@@ -21,7 +21,7 @@ def draw_perturbation(key: PRNGKeyArray, params: PyTree[Array], std: float) -> P
 
 
 def moved(params: PyTree[Array], perturbation: PyTree[Array], sign: int) -> PyTree[Array]:
-    """θ + sign·ε."""
+    """The parameters moved along a perturbation: θ + sign·ε."""
     return jax.tree.map(lambda leaf, noise: leaf + sign * noise, params, perturbation)
 
 

@@ -47,7 +47,7 @@ class ProgramStore:
         most_bytes: int = _MOST_BYTES,
         on_problem: OnProblem | None = None,
     ) -> None:
-        """Reads nothing yet."""
+        """Keeps the settings; the folder is read at the first look-up."""
         self._path = directory  # the name that JAX logs
         self._machine = machine
         self._most_bytes = most_bytes

@@ -85,7 +85,7 @@ class Program(Generic[_Inputs, _Outputs]):
         return jit(self._function, compiler_options=compiler_options(self._runs_once))
 
     def __call__(self, *args: _Inputs.args, **kwargs: _Inputs.kwargs) -> _Outputs:
-        """The function's result."""
+        """Runs the compiled function on these arguments and returns its result."""
         # While another program is traced, its new arrays are tracers too.
         leaves = [*jax.tree.leaves((args, kwargs)), jnp.zeros(())]
         if any(isinstance(leaf, Tracer) for leaf in leaves):

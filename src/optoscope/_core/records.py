@@ -9,5 +9,5 @@ from optoscope._core.arrays import write_arrays
 
 
 def save_records(directory: Path, name: str, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes `records/<name>.npz`, atomically."""
+    """Writes arrays to `records/<name>.npz`, whole or not at all."""
     write_arrays(directory / "records" / f"{name}.npz", arrays)

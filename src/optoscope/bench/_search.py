@@ -40,7 +40,7 @@ class LogUniform:
         check_number("high", self.high, minimum=self.low)
 
     def sample(self, generator: np.random.Generator, num: int) -> Float[np.ndarray, " num"]:
-        """Draws `num` values."""
+        """Draws `num` values, uniform in the logarithm."""
         return np.exp(generator.uniform(math.log(self.low), math.log(self.high), num))
 
     def grid(self, num: int) -> Float[np.ndarray, " num"]:
@@ -60,7 +60,7 @@ class Uniform:
         check_number("high", self.high, minimum=self.low)
 
     def sample(self, generator: np.random.Generator, num: int) -> Float[np.ndarray, " num"]:
-        """Draws `num` values."""
+        """Draws `num` values, uniform between `low` and `high`."""
         return generator.uniform(self.low, self.high, num)
 
     def grid(self, num: int) -> Float[np.ndarray, " num"]:
@@ -80,7 +80,7 @@ class OneMinusLogUniform:
         check_number("high", self.high, minimum=self.low, maximum=1)
 
     def sample(self, generator: np.random.Generator, num: int) -> Float[np.ndarray, " num"]:
-        """Draws `num` values."""
+        """Draws `num` values β, uniform in the logarithm of 1 − β."""
         return 1 - LogUniform(self.low, self.high).sample(generator, num)
 
     def grid(self, num: int) -> Float[np.ndarray, " num"]:

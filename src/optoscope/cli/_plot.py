@@ -24,7 +24,7 @@ class Plot(Command):
     directory: tyro.conf.Positional[Path]
 
     def run(self) -> int:
-        """Draws."""
+        """Draws the results that lie in the folder and prints where the page is."""
         page = show_results(self.directory)
         for figure in sorted((self.directory / "figures").glob("*.png")):
             console.print(str(figure))

@@ -1,4 +1,4 @@
-"""What the estimators that backpropagate through the inner loop share."""
+"""The common part of the estimators that backpropagate through the inner loop."""
 
 from collections.abc import Callable
 
@@ -38,12 +38,12 @@ class TaskSums(eqx.Module):
 
 
 class TaskOutcome(eqx.Module):
-    """What one task's unroll gives besides its meta-loss.
+    """The results of one task's unroll besides its meta-loss.
 
     Args:
         inner_loss: the mean inner loss.
         params: the final inner parameters; a task where they are not finite is left out.
-        carry: what the estimator keeps of the task.
+        carry: what the estimator keeps for the task's next unroll.
     """
 
     inner_loss: Float[Array, ""]
@@ -86,7 +86,7 @@ def unroll(
         objective: gives the penalties.
         second_order: see `training.inner_step`.
         backward_clip: see `clip_backward`; applied before every step.
-        stop_at: from this step on the state stands still, so that it cannot diverge.
+        stop_at: from this step on the state is kept as it is, so that it cannot diverge.
     """
 
     @jax.checkpoint
@@ -98,8 +98,8 @@ def unroll(
             after = select(inner.step < stop_at, after, inner)
         return after, (record.loss, objective.penalty(record))
 
-    # All random numbers at once: in the loop they would be many small operations, taken again
-    # where a step is rematerialized.
+    # All random numbers are drawn at once: in the loop they would be many small operations, and
+    # be drawn again where a step is rematerialized.
     draws = draw_batches(task, batch_key, num_steps)
     inner, (losses, penalties) = jax.lax.scan(step, inner, draws)
     return Unrolled(inner, losses, penalties)
@@ -125,12 +125,12 @@ def group_sums(
     meta_params: PyTree[Array],
     items: PyTree[Array],
 ) -> tuple[TaskSums, PyTree[Array]]:
-    """The same for a group of tasks at once, summed; and their carries.
+    """What `task_sums` computes, summed over a group of tasks; and the carry of each task.
 
-    As long as everything is finite there is one gradient, that of the sum of the meta-losses:
-    about half the work of one gradient a task, because the weights' gradient is one product over
-    all tasks. Only when something is not finite is each task's gradient taken by itself, to
-    leave out those that are at fault and no others.
+    As long as everything is finite, one gradient is taken, that of the sum of the meta-losses.
+    It costs about half as much as one gradient per task, because the weights' gradient is one
+    product over all tasks. Only when something is not finite is each task's gradient taken by
+    itself, so that exactly the non-finite tasks are left out.
 
     Args:
         meta_loss: of (meta-parameters, item).

@@ -24,8 +24,8 @@ def clip_elementwise(bound: float | int) -> optax.GradientTransformation:
 
     An infinite entry becomes ±bound and NaN becomes 0, where `optax.clip` leaves NaN as it is.
     Each is counted in the state, `ClipState.non_finite`. `Trainer` skips a meta-step whose
-    gradient is not finite before any transformation sees it, and the estimators leave out the
-    tasks at fault: what is left for this to save is a meta-optimizer run without them.
+    gradient is not finite before any transformation sees it, and the estimators leave out
+    non-finite tasks, so this protection is needed only where neither of them is used.
 
     Source: paper B, appendix D.2 (5, "applied to each parameter independently").
 
@@ -65,11 +65,11 @@ def clip_elementwise(bound: float | int) -> optax.GradientTransformation:
 
 
 def clip_backward(tree: PyTree, largest: float) -> PyTree:
-    """The tree itself, but what flows back through it is no longer than `largest`.
+    """Returns the tree unchanged, and clips the gradient that flows back through it.
 
-    On the carry of every step of an unroll this keeps meta-gradients from exploding: what a step
-    has to say about the steps before it is bounded, however many of them there are, while what
-    it says about its own update is whole. What is not finite is dropped.
+    Applied to the carry of every step of an unroll, it keeps meta-gradients from exploding: the
+    gradient that a step passes on to the steps before it has at most the norm `largest`, while
+    the gradient of the step's own update is not clipped. A non-finite gradient becomes zero.
 
     Source: Graves (2013), "Generating sequences with recurrent neural networks", section 3, who
     clips each entry; here the direction is kept.

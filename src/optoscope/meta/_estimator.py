@@ -1,4 +1,4 @@
-"""What every meta-gradient estimator gives, and how its tasks are spread over devices."""
+"""The interface of meta-gradient estimators, and how their tasks are spread over devices."""
 
 import abc
 from collections.abc import Callable
@@ -23,9 +23,9 @@ class MetaGradient(eqx.Module):
     Args:
         loss: the mean meta-loss over the tasks that stayed finite.
         gradient: with respect to the optimizer's inexact array leaves, in its structure.
-        aux: numbers for humans: `inner_loss`, the mean over tasks and steps, and `non_finite`,
-            how many tasks were masked; and `lost_gradients`, how many of them because of their
-            gradient alone, while their losses were finite.
+        aux: numbers for logging: `inner_loss`, the mean over tasks and steps; `non_finite`, how
+            many tasks were left out; and `lost_gradients`, how many of those had finite losses
+            and only their gradient was not finite.
     """
 
     loss: Float[Array, ""]
@@ -34,7 +34,7 @@ class MetaGradient(eqx.Module):
 
 
 class Worker(eqx.Module):
-    """One task in progress: what the next unroll continues from.
+    """One task in progress: the state that the next unroll continues from.
 
     Args:
         task_key: draws the task again; cheaper to keep than the task and its data.
@@ -95,10 +95,11 @@ def check_spread(count: int, items: str, devices: int) -> None:
 
 
 def placed(shared: PyTree[Array], workers: Worker, devices: int) -> tuple[PyTree[Array], Worker]:
-    """The same arrays where `sum_over_tasks` leaves them: on all devices, and split over them.
+    """The arrays placed where `sum_over_tasks` leaves them.
 
-    A program is compiled again for arguments that are placed otherwise. What is in its place is
-    not touched, and with one device everything is.
+    Shared arrays are copied to all devices, and workers are split over them. JAX compiles a
+    program again for arguments that are placed differently. Arrays that are in place already,
+    which with one device are all of them, are returned as they are.
 
     Raises InvalidValueError for more devices than there are, or processes left without work.
     """
@@ -107,7 +108,7 @@ def placed(shared: PyTree[Array], workers: Worker, devices: int) -> tuple[PyTree
     mesh = _mesh(devices)
 
     def put(leaf: Array, over: PartitionSpec) -> Array:
-        # An array without entries, or with one for all tasks, is split over nothing.
+        # Arrays without entries, and scalars that all tasks share, cannot be split.
         place = NamedSharding(mesh, over if leaf.ndim and leaf.size else PartitionSpec())
         return leaf if leaf.sharding == place else jax.device_put(leaf, place)
 
@@ -138,7 +139,7 @@ def sum_over_tasks(
         function: (shared, optimizer, (worker, key)) to (summed, next worker).
         optimizer: the optimizer's arrays, the same on every device.
         workers: leading axis of tasks, divisible by `devices`.
-        keys: one a task.
+        keys: one per task.
         shared: arrays that every worker reads (the tasks' data).
         devices: how many devices to use.
         chunked_map: maps a function over the leading axis of its argument.

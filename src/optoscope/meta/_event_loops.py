@@ -1,4 +1,4 @@
-"""Event loops that finish what they have begun before they close."""
+"""Event loops that finish their running tasks before they close."""
 
 import asyncio
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 class _FinishingLoop(asyncio.SelectorEventLoop):
-    """Closes when every task has ended, with a result or an error.
+    """An event loop that waits for all its tasks to end before it closes.
 
     Orbax reads the arrays of a checkpoint as tasks of one loop, and closes it as soon as one of
     them fails: the others then report to a loop that is gone, "Event loop is closed" on the
@@ -14,7 +14,7 @@ class _FinishingLoop(asyncio.SelectorEventLoop):
     """
 
     def close(self) -> None:
-        """Waits for all tasks, whose errors say nothing new, and closes."""
+        """Waits for all tasks, ignores their errors, and closes the loop."""
         if not self.is_closed() and not self.is_running():
             tasks = asyncio.all_tasks(self)
             if tasks:

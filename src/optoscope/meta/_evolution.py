@@ -1,4 +1,4 @@
-"""Perturbed optimizers on one problem: what every evolution-strategies estimator unrolls."""
+"""Runs of perturbed optimizers on one inner problem, unrolled by all evolution strategies."""
 
 import math
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ def draw_horizon(key: PRNGKeyArray, horizon: Horizon) -> Int[Array, ""]:
 
 @jax.custom_batching.custom_vmap
 def _anywhere(flag: Bool[Array, ""]) -> Bool[Array, ""]:
-    """Whether the flag is up for any item of the surrounding `vmap`; not batched itself."""
+    """Whether the flag is true for any item of the surrounding `vmap`; one answer for all."""
     return flag
 
 
@@ -61,8 +61,8 @@ def _any_of_the_batch(
     return _anywhere(jnp.any(flags)), False
 
 
-class Life(eqx.Module):
-    """A problem and where the perturbed runs on it are.
+class Episode(eqx.Module):
+    """An inner problem together with the present state of the perturbed runs on it.
 
     Args:
         task_key: draws the problem again.
@@ -70,7 +70,7 @@ class Life(eqx.Module):
         inner: parameters, optimizer states and model states with a leading axis of signs; one
             step count.
         horizon: steps before the next problem begins.
-        restarts: how often that happened in this unroll.
+        restarts: how many times a new problem has begun in this unroll.
     """
 
     task_key: Array
@@ -81,13 +81,13 @@ class Life(eqx.Module):
 
 
 class Unrolled(eqx.Module):
-    """What an unroll saw, step by step.
+    """The record of an unroll, step by step.
 
     Args:
-        losses: as the task gave them, for every sign.
-        penalties: the objective's, for every sign.
-        steps: each step's place in its life.
-        restarts: how often a new life began before or at this step.
+        losses: the task's losses, for every sign.
+        penalties: the objective's penalties, for every sign.
+        steps: each step's place in its episode.
+        restarts: how often a new episode began before or at this step.
     """
 
     losses: Float[Array, "signs steps"]
@@ -101,11 +101,11 @@ class PerturbedRuns:
     """Runs of one optimizer under several perturbations, sharing data, keys and problem.
 
     Args:
-        tasks: where every new life's problem is drawn from.
+        tasks: where every new episode's problem is drawn from.
         meta_params: one set a perturbation, stacked on a leading axis of signs.
-        rest: the rest of the optimizer.
-        horizon: of a life, fixed or a range.
-        objective: for its penalties.
+        rest: the leaves of the optimizer that are not meta-parameters.
+        horizon: the number of steps of an episode, fixed or a range.
+        objective: gives the penalties.
     """
 
     tasks: TaskDistribution
@@ -117,7 +117,7 @@ class PerturbedRuns:
     def _sample(self, task_key: Array) -> tuple[PyTree[Array], PyTree]:
         """The drawn task as its leaves that depend on the draw, and everything else.
 
-        What the distribution only passes on (the data) must not travel through the loop.
+        Arrays that the distribution merely passes on, such as the data, are kept out of the loop.
         """
         passed_on = {id(leaf) for leaf in jax.tree.leaves(self.tasks)}
         task = self.tasks.sample(from_data(task_key))
@@ -129,8 +129,8 @@ class PerturbedRuns:
             self.meta_params, params
         )
 
-    def begin(self, key: PRNGKeyArray) -> Life:
-        """A new life: another problem, one start for all signs, fresh optimizer states."""
+    def begin(self, key: PRNGKeyArray) -> Episode:
+        """A new episode: another problem, one start for all signs, fresh optimizer states."""
         task_key, init_key, horizon_key = jax.random.split(key, 3)
         task_key = jax.random.key_data(task_key)
         varying, shared = self._sample(task_key)
@@ -140,69 +140,73 @@ class PerturbedRuns:
         )
         zero = jnp.zeros((), jnp.int32)
         inner = InnerState(params, self.initial_states(params), zero, model_state=model_state)
-        return Life(task_key, varying, inner, draw_horizon(horizon_key, self.horizon), zero)
+        return Episode(task_key, varying, inner, draw_horizon(horizon_key, self.horizon), zero)
 
-    def resume(self, task_key: Array, inner: InnerState, horizon: Int[Array, ""]) -> Life:
-        """A life that was put away; at step 0 the optimizers' own initial states are taken.
+    def resume(self, task_key: Array, inner: InnerState, horizon: Int[Array, ""]) -> Episode:
+        """Continues a stored episode; at step 0 it starts from the optimizers' initial states.
 
-        So a learned initial state is perturbed, and learned, too.
+        An initial state that is a meta-parameter is thereby perturbed, and learned, as well.
         """
         states = select(inner.step == 0, self.initial_states(inner.params), inner.optimizer_state)
         inner = eqx.tree_at(lambda a: a.optimizer_state, inner, states)
         varying, _ = self._sample(task_key)
-        return Life(task_key, varying, inner, horizon, jnp.zeros((), jnp.int32))
+        return Episode(task_key, varying, inner, horizon, jnp.zeros((), jnp.int32))
 
     def for_every_sign(self, tree: PyTree[Array]) -> PyTree[Array]:
         """The tree repeated on a leading axis of signs."""
         signs = jax.tree.leaves(self.meta_params)[0].shape[0]
         return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (signs, *leaf.shape)), tree)
 
-    def _renewed(self, life: Life, key: PRNGKeyArray, index: Int[Array, ""]) -> Life:
-        """The next life where this one is over."""
-        over = life.inner.step >= life.horizon
+    def _renewed(self, episode: Episode, key: PRNGKeyArray, index: Int[Array, ""]) -> Episode:
+        """The next episode where this one is over."""
+        over = episode.inner.step >= episode.horizon
 
-        def renew(life: Life) -> Life:
-            after = select(over, self.begin(jax.random.fold_in(key, index)), life)
-            return eqx.tree_at(lambda a: a.restarts, after, life.restarts + over.astype(jnp.int32))
+        def renew(episode: Episode) -> Episode:
+            after = select(over, self.begin(jax.random.fold_in(key, index)), episode)
+            return eqx.tree_at(
+                lambda a: a.restarts, after, episode.restarts + over.astype(jnp.int32)
+            )
 
-        # A new start costs more than a step: it is only made when someone's life is over.
-        return jax.lax.cond(_anywhere(over), renew, lambda life: life, life)
+        # Starting an episode costs more than a step, so it is done only where one is over.
+        return jax.lax.cond(_anywhere(over), renew, lambda episode: episode, episode)
 
     def _step(
-        self, life: Life, shared: PyTree, draw: PyTree[Array]
-    ) -> tuple[Life, tuple[Array, Array]]:
-        task = eqx.combine(life.varying, shared)
+        self, episode: Episode, shared: PyTree, draw: PyTree[Array]
+    ) -> tuple[Episode, tuple[Array, Array]]:
+        task = eqx.combine(episode.varying, shared)
 
         # All signs are at the same step.
-        moving = life.inner.params, life.inner.optimizer_state, life.inner.model_state
+        moving = episode.inner.params, episode.inner.optimizer_state, episode.inner.model_state
 
         def one(meta_params: PyTree[Array], moving: PyTree[Array]) -> tuple[PyTree[Array], tuple]:
             optimizer = eqx.combine(meta_params, self.rest)
             params, state, model_state = moving
-            inner = InnerState(params, state, life.inner.step, model_state=model_state)
+            inner = InnerState(params, state, episode.inner.step, model_state=model_state)
             after, record = inner_step(task, optimizer, inner, draw=draw)
             values = record.loss, self.objective.penalty(record)
             return (after.params, after.optimizer_state, after.model_state), values
 
         (params, states, model_states), values = jax.vmap(one)(self.meta_params, moving)
-        inner = InnerState(params, states, life.inner.step + 1, model_state=model_states)
-        return eqx.tree_at(lambda a: a.inner, life, inner), values
+        inner = InnerState(params, states, episode.inner.step + 1, model_state=model_states)
+        return eqx.tree_at(lambda a: a.inner, episode, inner), values
 
-    def unroll(self, life: Life, key: PRNGKeyArray, num_steps: int) -> tuple[Unrolled, Life]:
-        """The next `num_steps` steps of all signs; a life that is over is followed by a new one."""
+    def unroll(
+        self, episode: Episode, key: PRNGKeyArray, num_steps: int
+    ) -> tuple[Unrolled, Episode]:
+        """The next `num_steps` steps of all signs; where an episode is over, a new one begins."""
         batch_key, restart_key = jax.random.split(key)
-        _, shared = self._sample(life.task_key)
-        task = eqx.combine(life.varying, shared)
+        _, shared = self._sample(episode.task_key)
+        task = eqx.combine(episode.varying, shared)
         steps = jnp.arange(num_steps)
         # All random numbers at once: in the loop they would be many small operations.
         draws = draw_batches(task, batch_key, num_steps)
 
-        def step(life: Life, item: tuple[Array, PyTree[Array]]) -> tuple[Life, tuple]:
+        def step(episode: Episode, item: tuple[Array, PyTree[Array]]) -> tuple[Episode, tuple]:
             index, draw = item
-            life = self._renewed(life, restart_key, index)
-            place = life.inner.step
-            life, values = self._step(life, shared, draw)
-            return life, (*values, place, life.restarts)
+            episode = self._renewed(episode, restart_key, index)
+            place = episode.inner.step
+            episode, values = self._step(episode, shared, draw)
+            return episode, (*values, place, episode.restarts)
 
-        life, (losses, penalties, places, restarts) = jax.lax.scan(step, life, (steps, draws))
-        return Unrolled(losses.T, penalties.T, places, restarts), life
+        episode, (losses, penalties, places, restarts) = jax.lax.scan(step, episode, (steps, draws))
+        return Unrolled(losses.T, penalties.T, places, restarts), episode

@@ -1,4 +1,4 @@
-"""What the evolution-strategies estimators have in common: particles, their sum, their checks."""
+"""The common part of all evolution strategies: particles, sums over them, and checks."""
 
 import abc
 from collections.abc import Callable
@@ -74,7 +74,7 @@ class EvolutionStrategy(Estimator):
         """One particle's contribution to the sums over particles, and the particle after it."""
 
     def init(self, optimizer: Optimizer, key: PRNGKeyArray) -> Worker:
-        """The particles before their first unroll, each at the start of its first life."""
+        """The particles before their first unroll, each at the start of its first episode."""
 
         def one(
             tasks: TaskDistribution, optimizer: Optimizer, worker: None, key: PRNGKeyArray
@@ -101,7 +101,7 @@ class EvolutionStrategy(Estimator):
 
         sums, workers = self._over_particles(one, optimizer, workers, key)
         used = sums["used"]
-        # No usable particle at all: the loss says so, and the trainer skips the step.
+        # Where no particle is usable, the loss is NaN and the trainer skips the meta-step.
         mean = {name: mean_over_usable(sums[name], used) for name in ("loss", "inner_loss")}
         gradient = jax.tree.map(lambda leaf: leaf / jnp.maximum(used, 1.0), sums["gradient"])
         aux = {name: sums[name] for name in ("non_finite", "lost_gradients", "restarts")}
@@ -149,12 +149,12 @@ class EvolutionStrategy(Estimator):
             counted: which steps are part of the estimate.
             loss: its meta-loss, the mean of both signs.
             gradient: its meta-gradient.
-            broken: whether it has to restart.
+            broken: whether the particle diverged, so that a new episode must begin.
         """
         losses = self.objective.normalize(unrolled.losses[:2])
         inner = jnp.sum(jnp.where(counted, losses, 0.0)) / (2 * jnp.sum(counted))
         diverged = broken | jnp.any(counted & ~jnp.isfinite(unrolled.losses))
-        # Without a maximum to put in its place, a loss that is not finite leaves nothing to use.
+        # Without a maximum that replaces a non-finite loss, the particle cannot be used.
         used = jnp.isfinite(loss) & all_finite(gradient)
         values = {"loss": loss, "inner_loss": inner, "gradient": gradient}
         values = zero_unless(used, values)

@@ -1,4 +1,4 @@
-"""Evolution strategies over whole lives."""
+"""Evolution strategies over whole episodes."""
 
 import equinox as eqx
 import jax
@@ -14,12 +14,12 @@ from optoscope.tasks import TaskDistribution
 
 
 class FullES(EvolutionStrategy):
-    """Antithetic evolution strategies over the whole horizon: unbiased, and slow to answer.
+    """Antithetic evolution strategies over the whole horizon: unbiased, but each estimate is slow.
 
     Use it for short horizons and as the reference for the truncated ones; with a long horizon
-    `PES` gives one meta-gradient every few steps instead of one a life. Nothing is carried over:
-    every estimate starts on new problems. Of a range of horizons every particle draws its own,
-    and what it runs past it up to the longest is not counted.
+    `PES` gives a meta-gradient every few steps instead of one per episode. Nothing is carried
+    over: every estimate starts on new problems. Given a range of horizons, every particle draws
+    its own; it runs to the longest one, and the steps past its own are not counted.
 
     A loss that is not finite counts as `objective.maximum`; without one the particle is left out
     of the mean. Either way it is counted in `aux["non_finite"]`.
@@ -27,14 +27,14 @@ class FullES(EvolutionStrategy):
     Math: ĝ = mean_i (L(θ + ε_i) − L(θ − ε_i)) ε_i / (2σ²), ε_i ~ N(0, σ²I), which is the
     gradient of E L(θ + ε).
 
-    Source: paper C, section 2 and Metz et al. (2019); the spec's `FullES`.
+    Source: paper C, section 2 and Metz et al. (2019).
 
     Args:
         tasks: the distribution of problems, drawn afresh at every estimate.
         num_particles: antithetic pairs side by side; their estimates are averaged.
-        horizon: inner steps of a life, or (shortest, longest) for log-uniform lives.
+        horizon: inner steps of an episode, or (shortest, longest) for log-uniform episodes.
         std: σ, the standard deviation of the perturbations.
-        objective: the meta-objective of a life; any reduction.
+        objective: the meta-objective of an episode; any reduction.
         devices: over how many devices the particles are spread, those of other processes
             included; must divide `num_particles`.
 
@@ -46,18 +46,18 @@ class FullES(EvolutionStrategy):
 
     @property
     def signs(self) -> tuple[int, ...]:
-        """Both."""
+        """One run at θ + ε and one at θ − ε."""
         return (1, -1)
 
     def first(self, tasks: TaskDistribution, optimizer: Optimizer, key: PRNGKeyArray) -> Worker:
-        """Nothing is kept but a count of estimates."""
+        """A worker that counts the estimates; nothing else is carried over."""
         del tasks, optimizer
         return Worker(jax.random.key_data(key), (), (), jnp.zeros((), jnp.int32))
 
     def advance(
         self, runs: PerturbedRuns, noise: PyTree, worker: Worker, key: PRNGKeyArray
     ) -> tuple[Sums, Worker]:
-        """One whole life of a pair."""
+        """Runs one whole episode of an antithetic pair and returns its contribution."""
         begin_key, unroll_key = jax.random.split(key)
         _, longest = horizon_range(self.horizon)
         unrolled, _ = runs.unroll(runs.begin(begin_key), unroll_key, longest)

@@ -1,4 +1,4 @@
-"""What meta-training keeps, estimated from shapes alone."""
+"""The memory that meta-training needs, estimated from the shapes of arrays."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ from optoscope.training._train import inner_bytes
 
 
 def estimated_bytes(estimator: Estimator, optimizer: Optimizer) -> dict[str, int]:
-    """What is kept at the same time, by what it is; of one device, and rather too low.
+    """The bytes that one device holds at the same time, by purpose; rather too low than too high.
 
-    Estimators of one's own count with what they have in common with the library's.
+    For a user's own estimator, the settings that it shares with the library's are counted.
     """
     settings: Any = estimator
     tasks = getattr(settings, "tasks", None)

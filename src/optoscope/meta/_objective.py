@@ -1,4 +1,4 @@
-"""The meta-objective: what an unroll of inner losses and penalties is worth."""
+"""The meta-objective: the number that an unroll's inner losses and penalties are reduced to."""
 
 import math
 from collections.abc import Callable
@@ -49,7 +49,7 @@ def _as_array(weights: Any) -> Array | None:
 
 
 def classification_maximum(num_classes: int) -> float:
-    """The largest loss that counts for a classifier: 1.5 ln C, half more than guessing costs.
+    """The value at which a classifier's loss is clipped: 1.5 ln C, 1.5 times that of guessing.
 
     Source: paper C's meta-training losses; give it to `Objective(maximum=…)`.
 
@@ -111,11 +111,11 @@ class Objective(eqx.Module):
 
     @property
     def additive(self) -> bool:
-        """Whether every step counts by itself, as `step_terms` needs it."""
+        """Whether the meta-loss is a sum of one term per step, as `step_terms` requires."""
         return self.reduction in ("mean", "sum")
 
     def normalize(self, losses: Float[Array, "*axes"]) -> Float[Array, "*axes"]:
-        """The losses as they count: inside [0, maximum] where there is a maximum."""
+        """The losses clipped to [0, maximum] where there is a maximum, unchanged otherwise."""
         if self.maximum is None:
             return losses
         return jnp.clip(jnp.where(jnp.isfinite(losses), losses, self.maximum), 0.0, self.maximum)
@@ -126,10 +126,10 @@ class Objective(eqx.Module):
         penalties: Float[Array, "*axes steps"],
         steps: Int[Array, " steps"],
     ) -> Float[Array, "*axes steps"]:
-        """What each step adds to the meta-loss of an unroll, for steps of several lives.
+        """What each step adds to the meta-loss of an unroll, for steps of several episodes.
 
-        Their sum is the unroll's meta-loss: "sum" as it stands, "mean" with the weights divided
-        by their mean over the whole horizon, so that no unroll counts more than another.
+        The terms sum to the unroll's meta-loss. For "mean" the weights are divided by their mean
+        over the whole horizon, so that every unroll has the same weight.
 
         Args:
             losses: the inner losses.
@@ -160,11 +160,11 @@ class Objective(eqx.Module):
             losses: the inner losses.
             penalties: `penalty` of each step.
             steps: each step's place in the horizon, to look its weight up.
-            inside: whether the step lies inside the horizon; the others count for nothing.
+            inside: whether the step lies inside the horizon; the other steps are ignored.
         """
         weights = jnp.ones_like(losses) if self.weights is None else self.weights[steps]
         weights = jnp.where(inside, weights, 0.0)
-        # Zero times infinity is not a number: what lies outside must not be able to poison.
+        # Zero times infinity is NaN, so losses outside the horizon are replaced, not multiplied.
         losses = jnp.where(inside, self.normalize(losses), 0.0)
         penalties = jnp.where(inside, penalties, 0.0)
         total = jnp.sum(penalties)

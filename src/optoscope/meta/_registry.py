@@ -21,8 +21,9 @@ class EstimatorEntry:
     Args:
         estimator: the class; its first argument is the distribution of tasks.
         description: one line for lists.
-        unbiased: whether its mean is the gradient of the meta-loss over whole lives (of evolution
-            strategies: of that loss smoothed by the perturbations). The contract tests measure it.
+        unbiased: whether its mean is the gradient of the meta-loss over whole episodes (for
+            evolution strategies, of that loss smoothed by the perturbations). The contract tests
+            measure it.
         bias: what its mean is, and what it leaves out, in words.
         needs_derivatives: whether it differentiates the task's loss and the optimizer; the others
             need nothing but the losses.
@@ -70,7 +71,7 @@ ESTIMATORS.register(
     "full-backprop",
     EstimatorEntry(
         FullBackprop,
-        "backpropagation through whole lives",
+        "backpropagation through whole episodes",
         unbiased=True,
         bias="unbiased",
         needs_derivatives=True,
@@ -100,7 +101,7 @@ ESTIMATORS.register(
     "full-es",
     EstimatorEntry(
         FullES,
-        "evolution strategies over whole lives",
+        "evolution strategies over whole episodes",
         unbiased=True,
         bias="unbiased for the smoothed meta-loss",
         needs_derivatives=False,

@@ -1,4 +1,4 @@
-"""The meta-trainer: meta-gradients in, a better optimizer out, at any moment resumable."""
+"""The meta-trainer: it improves an optimizer by meta-gradients and can be resumed at any time."""
 
 import contextlib
 import functools
@@ -51,16 +51,16 @@ class MetaState(eqx.Module):
 
 @dataclass(frozen=True)
 class Report:
-    """What is known after a call of the compiled program; one line of `metrics.jsonl`.
+    """Measurements after one call of the compiled program; one line of `metrics.jsonl`.
 
     Args:
         step: meta-steps done.
         meta_loss: mean over the meta-steps since the last report; NaN if none was finite.
-        inner_loss: likewise, the mean inner training loss.
-        gradient_norm: likewise, the norm of the meta-gradient before clipping.
-        skipped: meta-steps left out so far because something in them was not finite.
+        inner_loss: the mean inner training loss, averaged in the same way.
+        gradient_norm: the norm of the meta-gradient before clipping, averaged in the same way.
+        skipped: meta-steps skipped so far because something in them was not finite.
         non_finite_tasks: tasks left out of a mean so far.
-        seconds: time spent so far, over all sittings.
+        seconds: time spent so far, that before a resume included.
         evaluation_loss: the evaluation's result, when it was due.
         skipped_for_loss: of the meta-steps since the last report, those left out because no
             inner loss was finite.
@@ -89,17 +89,17 @@ class Report:
 
 @dataclass(frozen=True)
 class MetaTrainingResult:
-    """What meta-training ends with.
+    """The result of meta-training.
 
     Args:
         optimizer: the optimizer after the last meta-step.
         best: the one with the least evaluation loss; `optimizer` where nothing was evaluated.
         best_loss: that loss, or None.
         step: meta-steps done.
-        skipped: meta-steps left out because something in them was not finite.
+        skipped: meta-steps skipped because something in them was not finite.
         non_finite_tasks: tasks left out of a mean because they were not finite.
         interrupted: whether it was asked to stop early; resume to go on.
-        seconds: time spent, over all sittings.
+        seconds: time spent, that before a resume included.
     """
 
     optimizer: Any
@@ -121,7 +121,8 @@ class HeldOutLoss:
         num_steps: steps a run.
         num_runs: runs to average.
         key: draws the runs.
-        measure: what the losses of all runs, (runs, steps), are worth, if not their mean.
+        measure: computes the number from the losses of all runs, (runs, steps); their mean if
+            not given.
     """
 
     task: Task | TaskDistribution
@@ -156,8 +157,8 @@ def _advance(
     """Several meta-steps in one program.
 
     Returns:
-        The state after them; metrics, averaged over those that were not skipped; how many were
-        skipped for what.
+        The state after them; metrics, averaged over those that were not skipped; the number
+        that were skipped, by cause.
     """
 
     def meta_step(state: MetaState, _: None) -> tuple[MetaState, tuple[dict[str, Array], ...]]:
@@ -328,7 +329,7 @@ class Trainer:
                 )
                 now = step + length
                 skipped = {name: int(count) for name, count in skips.items()}
-                # What a run of skipped meta-steps that is not over yet was skipped for.
+                # Causes are counted over the present streak of skipped meta-steps.
                 ongoing = int(state.skipped_in_a_row) > length
                 causes = {n: skipped[n] + (causes[n] if ongoing else 0) for n in CAUSES}
                 state, evaluation_loss = self._evaluate(state, rest, step, now, num_steps)
@@ -376,7 +377,11 @@ class Trainer:
         return evaluation_params(self.meta_optimizer, state.meta_optimizer_state, state.meta_params)
 
     def _placed(self, state: MetaState) -> MetaState:
-        """As the compiled program returns it, so that the first is the only one."""
+        """The state on the devices where the compiled program leaves it.
+
+        JAX compiles a program again for arguments on other devices; with the first state placed
+        like all later ones, the program is compiled once.
+        """
         others = eqx.tree_at(lambda s: s.workers, state, None)
         others, workers = placed(others, state.workers, self.estimator.devices)
         return eqx.tree_at(lambda s: s.workers, others, workers, is_leaf=lambda leaf: leaf is None)
@@ -412,9 +417,10 @@ class Trainer:
 def _kept(
     checkpoints: Checkpoints | None, newest: Callable[[], tuple[MetaState, float]]
 ) -> Iterator[None]:
-    """Ctrl-C loses nothing: the newest whole state is saved before it is passed on.
+    """On Ctrl-C, saves the newest complete state in a checkpoint and passes the interrupt on.
 
-    Several processes save together or not at all, and Ctrl-C may have reached one of them only.
+    Several processes must save together, but Ctrl-C may have reached only one of them: then
+    nothing is saved here.
     """
     try:
         yield

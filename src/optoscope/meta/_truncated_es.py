@@ -1,4 +1,4 @@
-"""Evolution strategies a truncation at a time: biased (TruncatedES) and persistent (PES)."""
+"""Evolution strategies, one truncation at a time: biased (TruncatedES) and persistent (PES)."""
 
 import abc
 from typing import Literal
@@ -21,11 +21,13 @@ from optoscope.training._step import initial_model_state
 
 
 class Particle(Worker):
-    """One antithetic pair in progress; parameters and states have a leading axis of what is kept.
+    """One antithetic pair in progress.
+
+    Parameters and states have a leading axis over the runs that the next truncation continues.
 
     Args:
-        horizon: steps of its present life.
-        perturbation: ξ, the sum of its life's perturbations so far; empty where none is kept.
+        horizon: steps of the present episode.
+        perturbation: ξ, the sum of the episode's perturbations so far; empty for `TruncatedES`.
     """
 
     horizon: Int[Array, ""]
@@ -33,7 +35,7 @@ class Particle(Worker):
 
 
 class TruncatedStrategy(EvolutionStrategy):
-    """A pair's lives cut into truncations; a life may end, and the next begin, inside one."""
+    """Runs episodes one truncation at a time; a new episode may begin within a truncation."""
 
     truncation: int = eqx.field(static=True, default=50)
     stagger: bool = eqx.field(static=True, default=True)
@@ -48,22 +50,22 @@ class TruncatedStrategy(EvolutionStrategy):
             )
         if not self.objective.additive:
             raise InvalidValueError(
-                f"the objective is {self.objective.reduction!r}, which no truncation can see a "
-                "part of; use 'mean' or 'sum', or FullES."
+                f"the objective is {self.objective.reduction!r}, which is no sum over steps, so "
+                "that one truncation cannot compute its part; use 'mean' or 'sum', or FullES."
             )
 
     @property
     @abc.abstractmethod
     def kept(self) -> tuple[int, ...]:
-        """The places among `signs` of the runs that the next truncation goes on from."""
+        """The indices in `signs` of the runs that the next truncation continues."""
 
     @property
     @abc.abstractmethod
     def persistent(self) -> bool:
-        """Whether the perturbations of a life are summed up."""
+        """Whether the perturbations of an episode are summed up."""
 
     def first(self, tasks: TaskDistribution, optimizer: Optimizer, key: PRNGKeyArray) -> Worker:
-        """A particle at step 0 of its first life, which `stagger` cuts short."""
+        """A particle at step 0 of its first episode, which `stagger` cuts short."""
         task_key, init_key, horizon_key, cut_key = jax.random.split(key, 4)
         task = tasks.sample(task_key)
         start = task.init(init_key)
@@ -90,15 +92,15 @@ class TruncatedStrategy(EvolutionStrategy):
     def advance(
         self, runs: PerturbedRuns, noise: PyTree[Array], worker: Worker, key: PRNGKeyArray
     ) -> tuple[Sums, Worker]:
-        """One truncation of a pair."""
+        """Runs one truncation of an antithetic pair and returns its contribution."""
         assert isinstance(worker, Particle)
         params, states, model_states = jax.tree.map(
             lambda leaf: jnp.broadcast_to(leaf, (len(self.signs), *leaf.shape[1:])),
             (worker.params, worker.optimizer_state, worker.model_state),
         )
         inner = InnerState(params, states, worker.step, model_state=model_states)
-        life = runs.resume(worker.task_key, inner, worker.horizon)
-        unrolled, life = runs.unroll(life, key, self.truncation)
+        episode = runs.resume(worker.task_key, inner, worker.horizon)
+        unrolled, episode = runs.unroll(episode, key, self.truncation)
         terms = self.objective.step_terms(
             unrolled.losses[:2], unrolled.penalties[:2], unrolled.steps
         )
@@ -106,7 +108,7 @@ class TruncatedStrategy(EvolutionStrategy):
         gradient = scaled(noise, jnp.sum(differences))
         perturbation = ()
         if self.persistent:
-            # Up to and including a life's last step its earlier perturbations acted, too.
+            # The episode's earlier perturbations act on all its steps, the last one included.
             first = unrolled.restarts == 0
             earlier = jnp.sum(jnp.where(first, differences, 0.0))
             gradient = jax.tree.map(jnp.add, gradient, scaled(worker.perturbation, earlier))
@@ -116,7 +118,7 @@ class TruncatedStrategy(EvolutionStrategy):
                 worker.perturbation,
             )
         present = unrolled.restarts == unrolled.restarts[-1]
-        broken = ~all_finite(life.inner.params)
+        broken = ~all_finite(episode.inner.params)
         broken |= jnp.any(present & ~jnp.isfinite(unrolled.losses))
         sums = self.contribution(
             unrolled,
@@ -128,49 +130,49 @@ class TruncatedStrategy(EvolutionStrategy):
         kept = jnp.array(self.kept)
         params, states, model_states = jax.tree.map(
             lambda leaf: leaf[kept],
-            (life.inner.params, life.inner.optimizer_state, life.inner.model_state),
+            (episode.inner.params, episode.inner.optimizer_state, episode.inner.model_state),
         )
-        # A life that broke is over; the next one begins with the next truncation's first step.
-        step = jnp.where(broken, life.horizon, life.inner.step)
+        # An episode that diverged has ended; the next one begins with the next truncation.
+        step = jnp.where(broken, episode.horizon, episode.inner.step)
         return sums, Particle(
-            life.task_key,
+            episode.task_key,
             params,
             states,
             step,
-            life.horizon,
+            episode.horizon,
             perturbation,
             model_state=model_states,
         )
 
 
 class TruncatedES(TruncatedStrategy):
-    """Antithetic evolution strategies over a truncation at a time: cheap, and biased.
+    """Antithetic evolution strategies over one truncation at a time: cheap, but biased.
 
-    Both signs start every truncation from one state, so that what a perturbation does to later
-    truncations is never seen. Use it to compare `PES` with; use `PES` to train.
+    Both signs start every truncation from the same state, so the effect of a perturbation on
+    later truncations is left out. Use it as a baseline for `PES`; use `PES` to train.
 
-    Source: paper C's spec, `TruncatedES`; Metz et al. (2019).
+    Source: paper C; Metz et al. (2019).
 
     Args:
         tasks: the distribution of problems, drawn afresh at every restart.
         num_particles: antithetic pairs side by side; their estimates are averaged.
-        horizon: inner steps of a life, or (shortest, longest) for log-uniform lives.
+        horizon: inner steps of an episode, or (shortest, longest) for log-uniform episodes.
         std: σ, the standard deviation of the perturbations.
         objective: the meta-objective, "mean" or "sum" over a truncation.
         devices: over how many devices the particles are spread, those of other processes
             included; must divide `num_particles`.
         truncation: inner steps between estimates.
-        stagger: cut the first life of every particle short at a random step, so that they do
+        stagger: cut the first episode of every particle short at a random step, so that they do
             not all restart together.
-        continue_from: the run whose state the next truncation starts from: "plus", that of
-            θ + ε (the default: it costs nothing), or "unperturbed", that of θ, which is run
-            beside the two and makes a truncation half as expensive again.
+        continue_from: the run whose final state the next truncation starts from: "plus" for
+            θ + ε (the default, at no extra cost), or "unperturbed" for θ, which is a third run
+            and makes a truncation 1.5 times as expensive.
 
     Raises:
         InvalidValueError: a count below 1, σ not positive, a range that runs backwards, a
             truncation longer than the horizon, an objective that is no sum over steps, weights
             of another length than the longest horizon, devices that do not divide the particles,
-            or nothing known to continue from.
+            or an unknown value of `continue_from`.
     """
 
     continue_from: Literal["plus", "unperturbed"] = eqx.field(static=True, default="plus")
@@ -183,30 +185,30 @@ class TruncatedES(TruncatedStrategy):
 
     @property
     def signs(self) -> tuple[int, ...]:
-        """Both, and the unperturbed one where it is continued from."""
+        """The runs at θ + ε and θ − ε, and the one at θ where the next truncation needs it."""
         return (1, -1) if self.continue_from == "plus" else (1, -1, 0)
 
     @property
     def kept(self) -> tuple[int, ...]:
-        """One."""
+        """Both signs go on from the state of this one run."""
         return (0,) if self.continue_from == "plus" else (2,)
 
     @property
     def persistent(self) -> bool:
-        """No."""
+        """Each truncation is estimated from its own perturbation alone."""
         return False
 
 
 class PES(TruncatedStrategy):
-    """Persistent evolution strategies: unbiased at the price of a truncation.
+    """Persistent evolution strategies: unbiased, at the cost of one truncation per estimate.
 
-    A particle's two runs go on from their own states, and it remembers ξ, the sum of the
-    perturbations of its life so far. Averaged over the steps of a life the estimate is the
+    A particle's two runs each continue from their own state, and it keeps ξ, the sum of the
+    perturbations of its episode so far. Averaged over the steps of an episode the estimate is the
     gradient of the mean loss over the horizon as σ → 0. The variance grows with the number of
-    truncations of a life; average over particles.
+    truncations in an episode; use several particles to reduce it.
 
     With `objective.maximum` a loss that is not finite counts as that maximum; without one the
-    particle is left out of the mean. Either way the pair starts a new life with the next
+    particle is left out of the mean. Either way the pair starts a new episode with the next
     truncation and is counted in `aux["non_finite"]`.
 
     Math: with δ_t = ℓ⁺_t − ℓ⁻_t over the W steps of a truncation,
@@ -219,14 +221,14 @@ class PES(TruncatedStrategy):
     Args:
         tasks: the distribution of problems, drawn afresh at every restart.
         num_particles: antithetic pairs side by side; their estimates are averaged.
-        horizon: inner steps of a life, or (shortest, longest) for log-uniform lives. Every step
-            counts the same, so that long lives count more.
+        horizon: inner steps of an episode, or (shortest, longest) for log-uniform episodes.
+            Every step has the same weight, so long episodes weigh more.
         std: σ, the standard deviation of the perturbations.
         objective: the meta-objective, "mean" or "sum" over a truncation.
         devices: over how many devices the particles are spread, those of other processes
             included; must divide `num_particles`.
         truncation: W, inner steps between estimates.
-        stagger: cut the first life of every particle short at a random step, so that they do
+        stagger: cut the first episode of every particle short at a random step, so that they do
             not all restart together.
 
     Raises:
@@ -238,15 +240,15 @@ class PES(TruncatedStrategy):
 
     @property
     def signs(self) -> tuple[int, ...]:
-        """Both."""
+        """One run at θ + ε and one at θ − ε."""
         return (1, -1)
 
     @property
     def kept(self) -> tuple[int, ...]:
-        """Both."""
+        """Each sign goes on from its own state."""
         return (0, 1)
 
     @property
     def persistent(self) -> bool:
-        """Yes."""
+        """The perturbations of an episode are summed, which removes the bias."""
         return True

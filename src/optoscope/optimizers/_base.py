@@ -23,7 +23,7 @@ class Optimizer(Protocol):
 
     @property
     def init(self) -> Any:
-        """`init(params) -> state`."""
+        """A function from parameters to the initial state: `init(params) -> state`."""
         ...
 
     @property

@@ -26,7 +26,7 @@ class Cell(eqx.Module):
     @property
     @abc.abstractmethod
     def hidden_size(self) -> int:
-        """Units H."""
+        """H, the number of hidden units."""
 
     @property
     def state_size(self) -> int:
@@ -44,7 +44,7 @@ class Cell(eqx.Module):
     @classmethod
     @abc.abstractmethod
     def create(cls, key: PRNGKeyArray, num_inputs: int, hidden_size: int) -> "Cell":
-        """Draws the weights."""
+        """A cell with randomly drawn weights."""
 
 
 def _draw_weights(
@@ -69,7 +69,7 @@ class _MatrixCell(Cell):
 
     @property
     def hidden_size(self) -> int:
-        """Units H."""
+        """H, the number of hidden units."""
         return self.recurrent_weights.shape[1]
 
     @classmethod
@@ -151,7 +151,7 @@ class LSTMCell(Cell):
 
     @property
     def hidden_size(self) -> int:
-        """Units H."""
+        """H, the number of hidden units."""
         return self.layer.bias.shape[0] // self.num_gates
 
     @property

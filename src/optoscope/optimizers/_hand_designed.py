@@ -35,7 +35,7 @@ class OptaxOptimizer(OptimizerModule):
     name: str = eqx.field(static=True)
 
     def init(self, params: PyTree[Array]) -> PyTree[Array]:
-        """Optax's state."""
+        """The initial state of the Optax optimizer."""
         return self.build(**self.hyperparameters).init(params)
 
     def update(
@@ -170,7 +170,7 @@ class AggregatedMomentum(OptimizerModule):
 
     @property
     def registered_name(self) -> str:
-        """Aggmo."""
+        """The name in the registry, "aggmo"."""
         return "aggmo"
 
     def configuration(self) -> dict[str, Any]:
@@ -206,7 +206,7 @@ class Interpolation(OptimizerModule):
     weight: Float[Array, ""]
 
     def init(self, params: PyTree[Array]) -> PyTree[Array]:
-        """Both states."""
+        """The initial states of the two optimizers."""
         return self.first.init(params), self.second.init(params)
 
     def update(

@@ -170,7 +170,7 @@ class LSTMOptimizer(OptimizerModule):
 
     @property
     def registered_name(self) -> str:
-        """Lstm."""
+        """The name in the registry, "lstm"."""
         return "lstm"
 
     def configuration(self) -> dict[str, Any]:

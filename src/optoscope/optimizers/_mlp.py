@@ -56,7 +56,7 @@ class MLPOptimizer(OptimizerModule):
         return cls(SmallNetwork.create(key, 2), float(step_scale), float(exponent_scale))
 
     def init(self, params: PyTree[Array]) -> SmallState:
-        """Zero averages."""
+        """A state in which all averages are zero."""
         return self.network.init(params)
 
     def update(
@@ -76,7 +76,7 @@ class MLPOptimizer(OptimizerModule):
 
     @property
     def registered_name(self) -> str:
-        """Mlp."""
+        """The name in the registry, "mlp"."""
         return "mlp"
 
     def configuration(self) -> dict[str, Any]:

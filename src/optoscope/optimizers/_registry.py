@@ -1,4 +1,4 @@
-"""Optimizers by name."""
+"""The registry of optimizers: each is found by its name."""
 
 import dataclasses
 import inspect

@@ -141,7 +141,7 @@ class RNNOptimizer(OptimizerModule):
 
     @property
     def registered_name(self) -> str:
-        """Rnn."""
+        """The name in the registry, "rnn"."""
         return "rnn"
 
     def configuration(self) -> dict[str, Any]:

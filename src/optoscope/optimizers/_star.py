@@ -140,7 +140,7 @@ class StarOptimizer(OptimizerModule):
         )
 
     def init(self, params: PyTree[Array]) -> SmallState:
-        """Zero averages."""
+        """A state in which all averages are zero."""
         return self.network.init(params)
 
     def update(
@@ -176,7 +176,7 @@ class StarOptimizer(OptimizerModule):
 
     @property
     def registered_name(self) -> str:
-        """Star."""
+        """The name in the registry, "star"."""
         return "star"
 
     def configuration(self) -> dict[str, Any]:

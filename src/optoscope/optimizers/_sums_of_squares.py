@@ -33,12 +33,12 @@ class InverseRoot(eqx.Module):
 
     @property
     def value(self) -> Float[Array, "..."]:
-        """array^(-1/2)."""
+        """One over the square root of each entry."""
         return jax.lax.rsqrt(self.array)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The array's."""
+        """The shape of the array."""
         return self.array.shape
 
 

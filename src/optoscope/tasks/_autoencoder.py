@@ -75,7 +75,7 @@ class Autoencoder(Task):
         return jax.random.randint(key, (self.batch_size,), 0, self.splits["train"].shape[0])
 
     def gather(self, draw: Int[Array, " batch"]) -> Float[Array, "batch inputs"]:
-        """Those images."""
+        """The images that a draw of indices stands for."""
         return self.splits["train"][draw]
 
     def loss(self, params: MLPParams, batch: Float[Array, "batch inputs"]) -> Float[Array, ""]:

@@ -40,7 +40,7 @@ class Task(eqx.Module):
 
     @abc.abstractmethod
     def init(self, key: PRNGKeyArray) -> Params:
-        """Draws initial parameters."""
+        """Draws the initial parameters of a run."""
 
     @abc.abstractmethod
     def sample_batch(self, key: PRNGKeyArray) -> Batch:
@@ -99,7 +99,7 @@ class TaskDistribution(eqx.Module):
 
     @abc.abstractmethod
     def sample(self, key: PRNGKeyArray) -> Task:
-        """Draws a task."""
+        """Draws one task from the distribution."""
 
     @property
     def metadata(self) -> dict[str, Any]:

@@ -140,7 +140,7 @@ class CNN(eqx.Module):
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """The settings."""
+        """The settings that define the task, for reports."""
         return {
             "image_shape": list(self.image_shape),
             "channels": list(self.channels),

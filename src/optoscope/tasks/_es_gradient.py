@@ -104,7 +104,7 @@ class ESGradient(Task):
         return _estimated(params, self.task, batch, self.num_pairs, self.std)
 
     def accuracy(self, params: Params, split: str = "test") -> Float[Array, ""] | None:
-        """The task's."""
+        """The accuracy on the task that is estimated."""
         return self.task.accuracy(params, split)
 
     @property

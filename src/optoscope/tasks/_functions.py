@@ -42,7 +42,7 @@ class FunctionTask(Task):
     name: str = eqx.field(static=True)
 
     def init(self, key: PRNGKeyArray) -> Params:
-        """The initial parameters."""
+        """Draws the initial parameters with the user's function."""
         made = self.functions.init(key)
         return made[0] if self.has_state else made
 

@@ -102,7 +102,7 @@ class MLP(eqx.Module):
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """The settings."""
+        """The settings that define the task, for reports."""
         return {
             "widths": list(self.widths),
             "activation": self.activation,

@@ -75,7 +75,7 @@ class RandomLeastSquares(TaskDistribution):
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """Name and sizes."""
+        """The task's name and its sizes."""
         return {"name": self.name, "rows": self.rows, "num_params": self.columns}
 
 

@@ -148,7 +148,7 @@ class RecurrentNetwork(eqx.Module):
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """The settings."""
+        """The settings that define the task, for reports."""
         return {
             "cell": self.cell,
             "units": self.units,

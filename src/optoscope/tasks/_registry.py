@@ -1,4 +1,4 @@
-"""Tasks by name."""
+"""The registry of tasks: each is found by its name."""
 
 import inspect
 from collections.abc import Callable, Mapping

@@ -33,15 +33,15 @@ class Reparametrized(Task):
         return jax.tree.map(lambda leaf: leaf / self.scale.astype(leaf.dtype), start)
 
     def sample_batch(self, key: PRNGKeyArray) -> Batch:
-        """The task's."""
+        """Draws a batch of the original task."""
         return self.task.sample_batch(key)
 
     def draw(self, key: PRNGKeyArray) -> PyTree[Array]:
-        """The task's."""
+        """Draws the random numbers of a batch, as the original task does."""
         return self.task.draw(key)
 
     def gather(self, draw: PyTree[Array]) -> Batch:
-        """The task's."""
+        """Makes the batch from its random numbers, as the original task does."""
         return self.task.gather(draw)
 
     def loss(self, params: Params, batch: Batch) -> Float[Array, ""]:

@@ -104,7 +104,7 @@ class ResidualNetwork(eqx.Module):
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """The settings."""
+        """The settings that define the task, for reports."""
         return {
             "image_shape": list(self.image_shape),
             "channels": list(self.channels),

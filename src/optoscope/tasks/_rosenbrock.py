@@ -38,5 +38,5 @@ class Rosenbrock(Task):
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """Name and size."""
+        """The task's name and its number of parameters."""
         return {"name": "rosenbrock", "num_params": 2}

@@ -84,7 +84,7 @@ class TorchProblem:
         return {name: _as_numpy(named[name]) for name in self.parameters}
 
     def loss(self, params: Arrays, seed: np.ndarray) -> np.ndarray:
-        """The training loss."""
+        """The training loss of a PyTorch module at these parameters."""
         import torch
 
         with torch.no_grad():

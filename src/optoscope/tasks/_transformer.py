@@ -127,7 +127,7 @@ class Transformer(eqx.Module):
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """The settings."""
+        """The settings that define the task, for reports."""
         return {
             "num_layers": self.num_layers,
             "width": self.width,

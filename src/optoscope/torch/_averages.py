@@ -197,5 +197,5 @@ def _sum(values: Tensor) -> Tensor:
 
 
 def _floored(values: Tensor) -> Tensor:
-    """In place."""
+    """Raises small values to the floor, in place."""
     return values.clamp_(min=_FACTOR_FLOOR)

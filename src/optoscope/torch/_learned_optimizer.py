@@ -85,7 +85,7 @@ class LearnedOptimizer(torch.optim.Optimizer):
         *,
         foreach: bool = True,
     ):
-        """See the class."""
+        """Checks the options and reads the weights; the class describes the arguments."""
         self._rule, kind = load_rule(optimizer)
         defaults = {"lr": lr, "weight_decay": weight_decay, "foreach": foreach, _KIND: kind}
         super().__init__(params, defaults)

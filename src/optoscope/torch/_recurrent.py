@@ -16,7 +16,7 @@ class _CoordinateWise(Rule):
     """A rule that takes all coordinates of a tensor as one row."""
 
     def view(self, shape: Sequence[int]) -> View:
-        """One row."""
+        """The view of a tensor as one row of coordinates."""
         return flat(shape)
 
     def advance(

@@ -32,7 +32,7 @@ class View:
 
     @property
     def size(self) -> int:
-        """Coordinates."""
+        """How many coordinates the tensor has."""
         return math.prod(self.shape)
 
 

@@ -77,7 +77,7 @@ class Norms(Probe):
     )
 
     def measure(self, record: StepRecord) -> dict[str, Float[Array, ""]]:
-        """One number each."""
+        """The norms of parameters, gradients and updates, one number each."""
         return {
             "params": global_norm(record.params),
             "grads": global_norm(record.grads),
@@ -97,7 +97,7 @@ class LayerUpdateSizes(Probe):
     )
 
     def measure(self, record: StepRecord) -> PyTree[Float[Array, ""]]:
-        """One number an array, in the structure of the parameters."""
+        """One number per array, in the structure of the parameters."""
         return jax.tree.map(lambda u: safe_root(jnp.mean(jnp.square(u))), record.updates)
 
 

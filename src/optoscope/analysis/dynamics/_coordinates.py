@@ -79,7 +79,7 @@ class CoordinateMap:
     Args:
         scalar_map: the map for use inside programs that run in float64.
         initial_state: h₀.
-        labels: where in the optimizer's state each entry of h lives.
+        labels: where in the optimizer's state each entry of h is stored.
         frozen: the leaves of the state that are held at their first value: integer counters, keys
             and whatever is shared by all coordinates.
         readout: the linear readout, or None where the update is not linear in (h', g).
@@ -93,7 +93,7 @@ class CoordinateMap:
 
     @property
     def size(self) -> int:
-        """Entries of h."""
+        """How many entries the state h has."""
         return len(self.labels)
 
     def step(

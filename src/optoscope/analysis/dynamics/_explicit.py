@@ -22,7 +22,7 @@ class Clipping(eqx.Module):
     threshold: Float[Array, ""]
 
     def __call__(self, grad: Array) -> Array:
-        """The clipped gradient."""
+        """Clips a gradient smoothly to at most the threshold."""
         return self.threshold * jnp.tanh(grad / self.threshold)
 
 
@@ -87,7 +87,7 @@ class ExplicitOptimizer(OptimizerModule):
     adaptation: Adaptation | None = None
 
     def init(self, params: PyTree[Array]) -> ExplicitState:
-        """Everything at zero."""
+        """A state with the step count and all averages at zero."""
         zeros = jax.tree.map(jnp.zeros_like, params)
         return ExplicitState(jnp.zeros((), jnp.int32), zeros, self.momentum.init(params))
 

@@ -56,7 +56,7 @@ class FixedPoints:
     num_unconverged: int
 
     def __len__(self) -> int:
-        """How many points."""
+        """How many fixed points were found."""
         return len(self.kinds)
 
 

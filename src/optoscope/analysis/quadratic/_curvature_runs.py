@@ -22,7 +22,7 @@ _CHANGED = 0.05
 
 
 class _Position(Probe):
-    """The one parameter."""
+    """Records the task's only parameter at every step."""
 
     def measure(self, record: StepRecord) -> Float[Array, ""]:
         return record.params[0]

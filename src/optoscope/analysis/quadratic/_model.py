@@ -105,15 +105,15 @@ class NoisyQuadratic(Task):
 
     @property
     def largest_curvature(self) -> float:
-        """λ_max(H)."""
+        """The largest eigenvalue of the Hessian, λ_max(H)."""
         return float(np.linalg.eigvalsh(np.asarray(self.hessian))[-1])
 
     def init(self, key: PRNGKeyArray) -> Float[Array, " n"]:
-        """Draws φ₀."""
+        """Draws the initial parameters φ₀."""
         return jnp.sqrt(self.start_variance) * jax.random.normal(key, (self.size,))
 
     def sample_batch(self, key: PRNGKeyArray) -> Float[Array, " n"]:
-        """Draws ξ."""
+        """Draws the noise ξ of one step."""
         return jnp.asarray(self.noise_factor) @ jax.random.normal(key, (self.size,))
 
     def loss(self, params: Float[Array, " n"], batch: Float[Array, " n"]) -> Float[Array, ""]:
@@ -125,7 +125,7 @@ class NoisyQuadratic(Task):
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """Name and size."""
+        """The task's name and its number of parameters."""
         return {"name": "noisy-quadratic", "num_params": self.size}
 
 
@@ -146,7 +146,7 @@ class MatrixOptimizer(OptimizerModule):
     nominal: Float[Array, ""] = eqx.field(converter=jnp.asarray)
 
     def init(self, params: Float[Array, " n"]) -> None:
-        """Nothing."""
+        """The state, None: the optimizer keeps nothing."""
         del params
 
     def update(
@@ -162,7 +162,7 @@ class MatrixOptimizer(OptimizerModule):
 
 
 def inverse_power(quadratic: NoisyQuadratic, exponent: float) -> Matrix:
-    """H^(−exponent)."""
+    """The inverse power H^(−exponent) of the Hessian, by its eigenvalues."""
     values, vectors = np.linalg.eigh(np.asarray(quadratic.hessian))
     return (vectors * values**-exponent) @ vectors.T
 

@@ -175,7 +175,7 @@ def _meta_train(
     def step(carry: _Carry, key: PRNGKeyArray) -> tuple[_Carry, Float[Array, ""]]:
         optimizer, P = carry.optimizer, carry.optimizer.preconditioner
         worker_key, estimate_key = jax.random.split(key)
-        # Whole lives keep nothing from one estimate to the next.
+        # Whole episodes keep nothing from one estimate to the next.
         workers = estimator.init(optimizer, worker_key)
         estimate, _ = estimator.estimate(optimizer, workers, estimate_key)
         gradient = estimate.gradient.preconditioner

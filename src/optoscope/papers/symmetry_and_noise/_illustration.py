@@ -16,16 +16,16 @@ class _Bowl(Task):
     """x² + y² from a fixed start, without noise."""
 
     def init(self, key: Array) -> Float[Array, "2"]:
-        """The start."""
+        """The fixed initial parameters, whatever the key."""
         del key
         return jnp.array([1.0, 0.6])
 
     def sample_batch(self, key: Array) -> None:
-        """Nothing."""
+        """None: the loss has no noise, so it needs no batch."""
         del key
 
     def loss(self, params: Float[Array, "2"], batch: None) -> Float[Array, ""]:
-        """x² + y²."""
+        """The loss x² + y² of the parameters."""
         del batch
         return jnp.sum(params**2)
 

@@ -46,7 +46,7 @@ _GUESS = 0.5
 
 
 def recovered(records: Records) -> Figure:
-    """Figure 14."""
+    """Figure 14: inside the optimizer that recovers momentum."""
     fixed, tuned = records["fixed-points-recovered"], records["tuned-recovered"]
     seed = best_of(fixed)
     with style():
@@ -120,7 +120,7 @@ def _rate_axis(axes: Axes, sizes: np.ndarray, tuned: Arrays) -> None:
 
 
 def meta_training(records: Records) -> Figure:
-    """Figure 15."""
+    """Figure 15: how momentum appears in the course of meta-training."""
     part, tuned = records["meta-training-recovered"], records["tuned-recovered"]
     steps, seed = part["steps"], best_of(part)
     norm = Normalize(float(np.min(steps)), max(float(np.max(steps)), float(np.min(steps)) + 1))

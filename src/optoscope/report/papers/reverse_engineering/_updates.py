@@ -25,7 +25,7 @@ from optoscope.report.papers.reverse_engineering._marks import (
 
 
 def known_updates(records: Records) -> Figure:
-    """Figure 2."""
+    """Figure 2: the update functions of known optimizers."""
     part = records["known-updates"]
     velocities, squares = part["momentum_states"], part["rmsprop_states"]
     logs = np.log(np.maximum(squares, 1e-300))
