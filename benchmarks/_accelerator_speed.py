@@ -1,4 +1,4 @@
-"""Inner steps a second on one device, beside `optax.adam` through `training.train` on it."""
+"""Inner steps per second on one device, beside `optax.adam` through `training.train` on it."""
 
 import dataclasses
 import functools
@@ -30,7 +30,7 @@ PATH_TOLERANCE = 1.15
 
 @dataclass(frozen=True)
 class Rate:
-    """Inner steps a second: medians of rounds in which the candidates take turns.
+    """Inner steps per second: medians of rounds in which the candidates take turns.
 
     Args:
         inner_steps_per_second: of all particles and problems together.
@@ -70,7 +70,7 @@ class EvolutionRow:
     Args:
         num_inputs: pixels.
         hidden: units of the hidden layers.
-        batch: images a batch.
+        batch: images per batch.
         pairs: antithetic pairs.
         beside: whether as many Adam runs side by side are measured too.
     """

@@ -2,7 +2,7 @@
 
 Needs one accelerator and a Python with JAX's build for it; no data. Results must equal the
 CPU's, a checkpoint of one platform must be exact on the other, and what was written for a CPU
-must stay there. Then inner steps a second are printed beside `optax.adam` on the same device. The
+must stay there. Then inner steps per second are printed beside `optax.adam` on the same device. The
 last line is JSON. Without an accelerator two CPU devices are compared: that checks this script.
 
 Exit status: 0 where all checks passed, 1 where one failed or was skipped, 2 where none was made.

@@ -1,6 +1,6 @@
 """PES on the 784-128-128-10 network against plain SGD's `training.train` rate, in one run.
 
-Rates are inner steps a second, both signs of every antithetic pair counted. Memory is what the
+Rates are inner steps per second, both signs of every antithetic pair counted. Memory is what the
 compiled estimate allocates (arguments that are not the data, results and temporaries) as a
 multiple of the particles' parameters and optimizer states. Ends with what four forced devices
 cost over one on the same cores.

@@ -1,1 +1,1 @@
-"""What every layer uses: errors, the registry, tree arithmetic, files."""
+"""The parts that every layer uses: errors, the registry, tree arithmetic, files."""

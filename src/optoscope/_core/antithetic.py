@@ -34,7 +34,7 @@ def perturbed(
 
 
 def slope(ahead: Float[Array, "*axes"], behind: Float[Array, "*axes"], std: float) -> Array:
-    """(L(θ + ε) − L(θ − ε))/(2σ²): what ε is multiplied by to make the estimate."""
+    """(L(θ + ε) − L(θ − ε))/(2σ²), the factor of ε in the gradient estimate."""
     return (ahead - behind) / (2 * std**2)
 
 

@@ -1,4 +1,4 @@
-"""Named arrays as NumPy archives, read without trusting what the archive says of itself."""
+"""Named arrays as NumPy archives, whose declared sizes are checked before they are read."""
 
 import math
 import os

@@ -1,4 +1,4 @@
-"""Many items at once, as many side by side as their memory allows."""
+"""Maps a function over many items in chunks, each as large as memory allows."""
 
 from typing import Any
 

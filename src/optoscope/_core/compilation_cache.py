@@ -35,8 +35,8 @@ class ProgramStore:
 
     Args:
         directory: where the entries are; it must exist.
-        machine: what tells apart the machines whose programs differ.
-        most_bytes: what all entries may take together.
+        machine: a description of the machine; programs of other machines are not used.
+        most_bytes: the size that all entries together may reach.
         on_problem: called with one sentence, once, when something cannot be read or written.
     """
 
@@ -55,7 +55,7 @@ class ProgramStore:
         self._bytes: int | None = None
 
     def get(self, key: str) -> bytes | None:
-        """The program under a key, or None where there is none that is intact."""
+        """The program stored under a key, or None where it is missing or damaged."""
         place = self._place(key)
         try:
             content = _read_regular_file(place, self._most_bytes)
@@ -74,7 +74,7 @@ class ProgramStore:
         return value
 
     def put(self, key: str, value: bytes) -> None:
-        """Keeps a program under a key, in place of what is there."""
+        """Stores a program under a key and replaces an earlier one."""
         size = _on_disk(_DIGEST_BYTES + len(value))
         if size > self._most_bytes:
             return

@@ -1,4 +1,4 @@
-"""Verdicts: what an estimate is compared with, and what follows from its interval."""
+"""Verdicts: the criterion that an estimate is compared with, judged by its interval."""
 
 import math
 from dataclasses import dataclass

@@ -20,8 +20,8 @@ class Drawing:
     """How one array of a record is drawn, against the inner step.
 
     Args:
-        kind: "curve": one number a measurement; the line is the median over runs, the band the
-            middle half. "spread": several numbers a measurement; the line is their median over
+        kind: "curve": one number per measurement; the line is the median over runs, the band the
+            middle half. "spread": several numbers per measurement; the line is their median over
             runs and everything else, the band their middle half, thin lines 5% and 95%.
             "histogram": counts on shared bins along the last axis; a picture for each optimizer,
             whose shade is the share of everything counted.

@@ -91,7 +91,7 @@ def mean(values: Float[np.ndarray, " repetitions"]) -> Estimate:
     modified Cox method, here with n − 1 in the place of n + 1.
 
     Args:
-        values: one number a repetition.
+        values: one number per repetition.
 
     Example:
         >>> found = mean(np.array([1.0, 2.0, 3.0]))
@@ -173,7 +173,7 @@ def every(values: Float[np.ndarray, " units"]) -> Estimate:
     Judge them by `Criterion.verdict_of_every`.
 
     Args:
-        values: one number a unit.
+        values: one number per unit.
     """
     values = np.asarray(values, np.float64).ravel()
     if len(values) == 0:

@@ -70,9 +70,11 @@ def as_key(key: Any, name: str = "key") -> PRNGKeyArray:
 
 
 def as_keys(keys: Any) -> Key[Array, " runs"]:
-    """The same for a vector of keys, one a run."""
+    """What `as_key` does, for a vector of keys, one per run."""
     if jnp.ndim(keys) == 0:
-        raise InvalidValueError("keys is one key; it must be one a run: training.run_keys(key, 3).")
+        raise InvalidValueError(
+            "keys is one key; it must be one per run: training.run_keys(key, 3)."
+        )
     typed = hasattr(keys, "dtype") and jnp.issubdtype(keys.dtype, jax.dtypes.prng_key)
     if typed and jax.random.key_impl(keys) == GENERATOR:
         return keys

@@ -1,4 +1,4 @@
-"""What will be needed is estimated before anything is allocated, and refused if it cannot fit."""
+"""Refuses runs that cannot fit into memory, by an estimate made before anything is allocated."""
 
 import os
 from collections.abc import Mapping
@@ -40,9 +40,9 @@ def check_memory(needed: Mapping[str, int], advice: str) -> None:
     """Refuses what cannot fit into memory.
 
     Args:
-        needed: bytes of what is kept at the same time, by what it is; rather too low than too
+        needed: the bytes that are held at the same time, by purpose; rather too low than too
             high, so that nothing is refused that would have worked.
-        advice: what to ask less of.
+        advice: a sentence that says which setting to lower.
 
     Raises:
         InvalidValueError: more than there is.

@@ -69,7 +69,7 @@ def mean_over_usable(total: Float[Array, ""], count: Float[Array, ""]) -> Float[
 
 
 def worst_unless_finite(scores: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """Scores of which less is better, infinite where they are not finite: NaN never wins."""
+    """Scores where lower is better, with NaN replaced by infinity so that it is never best."""
     return jnp.where(jnp.isfinite(scores), scores, jnp.inf)
 
 
@@ -87,9 +87,9 @@ def skip_causes(
         loss: the meta-loss, NaN where no task could be used.
         lost_gradients: tasks whose loss was finite and whose gradient was not.
         gradient: the meta-gradient.
-        updates: what the meta-optimizer made of it.
+        updates: the meta-optimizer's updates for it.
         before: meta-parameters and meta-optimizer state before the step.
-        after: the same after it.
+        after: meta-parameters and meta-optimizer state after the step.
     """
     finite = jnp.isfinite(loss)
     by_gradient = jnp.where(finite, ~all_finite(gradient), lost_gradients > 0)
@@ -105,7 +105,7 @@ def skip_causes(
 
 
 def describe(counts: Mapping[str, int]) -> str:
-    """What meta-steps were skipped for, in words: "3 because the inner losses were …".
+    """The causes for which meta-steps were skipped: "3 because the inner losses were …".
 
     Args:
         counts: for each of `CAUSES` how many.

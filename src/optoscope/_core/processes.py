@@ -20,21 +20,21 @@ def is_first() -> bool:
 
 
 def anyone(flag: bool) -> bool:
-    """Whether the flag is up on any process; every process must ask at the same place."""
+    """Whether the flag is true on any process; every process must call this at the same place."""
     if jax.process_count() == 1:
         return flag
     return bool(np.any(multihost_utils.process_allgather(np.asarray(flag))))
 
 
 def agreed(number: int) -> bool:
-    """Whether the number is the same on every process; every process must ask."""
+    """Whether the number is the same on every process; every process must call this."""
     if jax.process_count() == 1:
         return True
     return len(set(multihost_utils.process_allgather(np.asarray(number)).tolist())) == 1
 
 
 def wait_for_all(place: str) -> None:
-    """Returns when every process has come to this place."""
+    """Waits until every process has made this call."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(place)
 

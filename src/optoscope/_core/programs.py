@@ -21,7 +21,7 @@ _OPTIONS = {
     # compiles in a quarter to a half of the time, and what comes out is as fast.
     "xla_backend_optimization_level": 2,
 }
-# For what runs once: a third of the time to compile, several times the time to run.
+# For programs that run once: they compile in a third of the time and run several times slower.
 _QUICK_OPTIONS = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
 
 _Inputs = ParamSpec("_Inputs")
@@ -36,10 +36,10 @@ _COMPILED = "/jax/core/compile/backend_compile_duration"
 
 @functools.cache
 def compiler_options(runs_once: bool = False) -> dict[str, Any]:
-    """What XLA is told beyond its defaults and what `XLA_FLAGS` says.
+    """The options given to XLA in addition to its defaults and to `XLA_FLAGS`.
 
-    Nothing on accelerators, nothing where JAX is told to leave optimizations out, and nothing
-    that this version of XLA does not know.
+    There are none on accelerators and none where JAX is told to leave optimizations out; an
+    option that this version of XLA does not know is left out.
 
     Args:
         runs_once: whether the program should be compiled quickly rather than well.
@@ -112,7 +112,9 @@ def _compilations() -> list[str]:
 
 
 def _forget_now_and_then() -> None:
-    """Keeps a long sweep going whose every optimizer is a new program, as Optax's own are.
+    """Frees compiled programs now and then, so that long sweeps do not run out of memory maps.
+
+    Optax's own optimizers need a new program for each one, so that a sweep compiles many.
 
     Counting the maps takes milliseconds, so they are counted once in some compilations.
     """

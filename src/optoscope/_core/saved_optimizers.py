@@ -1,4 +1,4 @@
-"""Where a saved optimizer lies and what it says of itself; for JAX and for PyTorch alike."""
+"""Finds saved optimizers and reads their descriptions, for JAX and for PyTorch alike."""
 
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ def pretrained_names() -> tuple[str, ...]:
 
 
 def read_description(path_or_name: str | Path) -> dict[str, Any]:
-    """What `optimizer.json` says: class, configuration, metadata.
+    """The content of `optimizer.json`: class, configuration, metadata.
 
     Raises:
         FileFormatError: not such a file, or from a newer version of the library.

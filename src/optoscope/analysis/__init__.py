@@ -1,4 +1,4 @@
-"""What optimizers do: symmetry breaking, noise, update sizes, dynamics, stability.
+"""Analysis of optimizers: symmetry breaking, noise, update sizes, dynamics, stability.
 
 Importing it registers its probes.
 """

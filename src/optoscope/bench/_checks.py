@@ -1,4 +1,4 @@
-"""Everything that can be known before the first search or run: names, probes, memory."""
+"""Checks made before the first search or run: names, probes, memory."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -40,8 +40,8 @@ def check_search(
         create: makes an optimizer.
         example: a value for each argument that is searched.
         num_configurations: how many are tried.
-        num_steps: steps a run.
-        num_runs: runs a configuration.
+        num_steps: steps per run.
+        num_runs: runs per configuration.
 
     Raises:
         InvalidValueError: counts below 1, or more than fits into memory.
@@ -69,7 +69,7 @@ def check_comparison(
     tuning_runs: int = 8,
     probes: Mapping[str, Probe] | None = None,
 ) -> None:
-    """Checks what `compare` is given: a typo should not cost minutes, nor leave a directory.
+    """Checks the arguments of `compare`, so that a typo fails at once and leaves no directory.
 
     Raises:
         UnknownNameError: no such baseline.

@@ -27,7 +27,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `compare` found.
+    """The result of `compare`.
 
     Args:
         evaluation: all optimizers on the same fresh runs.
@@ -35,7 +35,7 @@ class Comparison:
         learned: the names that were not tuned.
         metric_steps: the first steps over which the headline mean loss is taken.
         task: the task's metadata.
-        seed: the evaluation's.
+        seed: the seed of the evaluation.
         seconds: wall time of searches and evaluation.
         horizons: steps of the runs that learned optimizers were meta-trained on, where known.
         probes: what measured the runs, by name; how it is drawn is written beside it.
@@ -210,12 +210,12 @@ def compare(
         task: the problem.
         learned: optimizers to compare as they are, by name.
         baselines: names of registered optimizers to tune.
-        num_steps: steps an evaluation run.
+        num_steps: steps per evaluation run.
         seed: of everything random here.
-        num_runs: evaluation runs an optimizer.
+        num_runs: evaluation runs per optimizer.
         metric_steps: the first steps the mean loss is taken over; at most `num_steps`.
         num_points: points of each search grid.
-        tuning_runs: runs a point.
+        tuning_runs: runs per point.
         probes: what to measure during the evaluation.
         horizons: steps that learned optimizers were meta-trained for, by name, for the report.
         on_progress: called with (what, done, in all).

@@ -83,7 +83,7 @@ class OptimizerEvaluation:
 
 
 def _over_steps(losses: Float[np.ndarray, "runs steps"]) -> Float[np.ndarray, " runs"]:
-    """Each run's mean; not finite, and without a warning, where the run is not."""
+    """Each run's mean; it is not finite, without a warning, where the run's losses are not."""
     with np.errstate(invalid="ignore", over="ignore"):
         return np.mean(losses, axis=1)
 
@@ -159,7 +159,7 @@ def evaluate(
     Args:
         task: the problem, or a distribution: then run r has the same problem for all.
         optimizers: by the names that reports should use.
-        num_steps: steps a run.
+        num_steps: steps per run.
         key: draws the runs; run r is the same for any number of runs.
         num_runs: runs an optimizer.
         probes: what to measure on the way, by name.
@@ -183,7 +183,7 @@ def evaluate(
     results = {}
     for name, optimizer in optimizers.items():
         chunk = side_by_side(4 * inner_bytes(task, optimizer), num_runs)
-        # At most ten calls an optimizer, all of one shape, so that there is progress to see.
+        # At most ten calls per optimizer, all of one shape, so that there is progress to see.
         per_call = chunk * math.ceil(num_runs / (10 * chunk))
         program = compile_train(
             task, optimizer, num_steps, probes=probes, num_runs=per_call, chunk_size=chunk

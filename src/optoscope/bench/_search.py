@@ -93,7 +93,7 @@ Distribution = LogUniform | Uniform | OneMinusLogUniform
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search found.
+    """The result of a search for hyper-parameters.
 
     Args:
         hyperparameters: the values tried, by name, each of shape (configurations,).
@@ -178,10 +178,10 @@ def evaluate_configurations(
     Args:
         task: the problem, or a distribution of problems.
         create: makes an optimizer from keyword arguments (traced numbers).
-        hyperparameters: for each argument its values, one a configuration.
-        num_steps: steps a run.
+        hyperparameters: for each argument its values, one per configuration.
+        num_steps: steps per run.
         key: draws the runs' problems, initial parameters and batches.
-        num_runs: runs a configuration.
+        num_runs: runs per configuration.
         on_progress: called with (configurations done, configurations in all).
 
     Raises:
@@ -235,9 +235,9 @@ def random_search(
         create: makes an optimizer from keyword arguments.
         space: for each argument its distribution.
         num_samples: configurations to draw.
-        num_steps: steps a run.
+        num_steps: steps per run.
         key: draws both the configurations and the runs.
-        num_runs: runs a configuration.
+        num_runs: runs per configuration.
         on_progress: called with (configurations done, configurations in all).
 
     Example:
@@ -279,9 +279,9 @@ def grid_search(
         task: the problem, or a distribution of problems.
         create: makes an optimizer from keyword arguments.
         grid: for each argument its values.
-        num_steps: steps a run.
+        num_steps: steps per run.
         key: draws the runs.
-        num_runs: runs a configuration.
+        num_runs: runs per configuration.
         on_progress: called with (configurations done, configurations in all).
     """
     axes = np.meshgrid(*(np.asarray(values, float) for values in grid.values()), indexing="ij")

@@ -1,4 +1,4 @@
-"""What all commands share: their fields, the run directory, config.json, devices."""
+"""The common part of all commands: fields, the run directory, config.json, devices."""
 
 import contextlib
 import dataclasses

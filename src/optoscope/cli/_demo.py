@@ -64,7 +64,7 @@ class Demo(RunCommand):
     Args:
         meta_steps: updates of the learned optimizer's weights.
         runs: paired evaluation runs.
-        steps: steps an evaluation run.
+        steps: steps per evaluation run.
     """
 
     name: ClassVar[str] = "demo"
@@ -74,7 +74,7 @@ class Demo(RunCommand):
     steps: Count = 200
 
     def run(self) -> int:
-        """Searches, meta-trains, compares and draws."""
+        """Tunes the baselines, meta-trains, compares all optimizers and draws the page."""
         return self.configured()._work()
 
     def _work(self) -> int:

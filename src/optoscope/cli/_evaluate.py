@@ -118,7 +118,7 @@ class Evaluate(RunCommand):
         task: what to run on, as `optoscope list tasks` shows it; by default what the first
             optimizer was trained on, with its options.
         against: baselines to tune, separated by commas.
-        steps: steps a run.
+        steps: steps per run.
         runs: paired runs.
         metric_steps: first steps whose mean training loss is tuned for and compared.
         search_points: points of each learning-rate grid.
@@ -141,7 +141,7 @@ class Evaluate(RunCommand):
     probe_every: Count = 10
 
     def run(self) -> int:
-        """Tunes, runs, writes and draws."""
+        """Tunes the baselines, runs all optimizers, writes the results and draws the page."""
         return self.configured()._work()
 
     def _work(self) -> int:

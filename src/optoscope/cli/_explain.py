@@ -22,7 +22,7 @@ _EXAMPLE = {"learning_rate": 0.1, "momentum": 0.9}
 
 @dataclass(frozen=True, kw_only=True)
 class Explain(RunCommand):
-    """Distil a learned optimizer into named mechanisms, and measure what each contributes.
+    """Distill a learned optimizer into named mechanisms, and measure what each contributes.
 
     Tunes momentum on the task, reads modes, clipping, schedule and adaptation off the learned
     optimizer, and looks for the fewest of them that keep the wanted share of its gain. Writes
@@ -34,7 +34,7 @@ class Explain(RunCommand):
         task: what to run on, as `optoscope list tasks` shows it; by default what the optimizer
             was trained on.
         share: of its gain over tuned momentum that the mechanisms are to keep.
-        steps: steps a run; the mean training loss over them is what counts, by its geometric
+        steps: steps per run; the mean training loss over them is what counts, by its geometric
             mean over problems.
         runs: problems for the choice, and again as many fresh ones for the table.
         samples: settings of momentum to try.
@@ -54,7 +54,7 @@ class Explain(RunCommand):
     most_modes: Count = 2
 
     def run(self) -> int:
-        """Tunes, distils, writes and draws."""
+        """Tunes the baseline, distills the optimizer, writes the results and draws the page."""
         return self.configured()._work()
 
     def _work(self) -> int:
@@ -74,10 +74,10 @@ class Explain(RunCommand):
         check_comparison(task, {"": learned}, (), num_steps=self.steps, num_runs=self.runs)
         label = Path(self.optimizer).resolve().name
         with self.new_directory(f"explain-{label}-{task_name}") as directory:
-            self._distil(directory, learned, task, task_name)
+            self._distill(directory, learned, task, task_name)
         return 0
 
-    def _distil(self, directory: Path, learned: Any, task: Any, task_name: str) -> None:
+    def _distill(self, directory: Path, learned: Any, task: Any, task_name: str) -> None:
         from optoscope import optimizers, report
         from optoscope._core.keys import stream
         from optoscope.analysis import dynamics

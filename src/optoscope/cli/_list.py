@@ -1,4 +1,4 @@
-"""optoscope list: what there is."""
+"""optoscope list: tables of the tasks, optimizers, datasets and so on that there are."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal

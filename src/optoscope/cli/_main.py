@@ -120,7 +120,7 @@ def _run(command: Command) -> int:
 
 
 def _runtime_reason(text: str) -> str | None:
-    """What a failure of JAX's runtime comes to that is no fault of the program, or None."""
+    """The reason of a failure of JAX's runtime that is no fault of the program, or None."""
     first = text.strip().splitlines()[0][:300] if text.strip() else ""
     if "backend" in first.lower():
         platforms = os.environ.get("JAX_PLATFORMS", "")
@@ -135,7 +135,7 @@ def _runtime_reason(text: str) -> str | None:
 
 
 def _refused(error: BaseException) -> int:
-    """Says in one message why nothing came of it; returns the exit code."""
+    """Prints in one message why the command failed; returns the exit code."""
     with contextlib.suppress(OSError):
         print(f"optoscope: {_message(error)}", file=sys.stderr)
     return 2

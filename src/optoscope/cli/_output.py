@@ -1,4 +1,4 @@
-"""Output that never fails for a character, and ends quietly where nobody reads on."""
+"""Output that prints in any encoding, and ends quietly when its reader has gone."""
 
 import codecs
 import contextlib
@@ -48,7 +48,7 @@ def flush_output() -> None:
 
 
 def drop_output() -> None:
-    """Throws away what is still to be printed: it would fail again when Python ends."""
+    """Discards the output that is still buffered, which would fail again when Python ends."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

@@ -50,7 +50,7 @@ class Reproduce(RunCommand):
     devices: CountOrZero = 0
 
     def run(self) -> int:
-        """Measures, judges and draws."""
+        """Measures the figures, judges the claims and draws the page."""
         return self.configured()._work()
 
     def _work(self) -> int:

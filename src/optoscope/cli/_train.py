@@ -34,10 +34,10 @@ class MetaTraining:
         meta_steps: updates of the optimizer's weights.
         num_tasks: problems (of evolution strategies: antithetic pairs) side by side, whose
             meta-gradients are averaged.
-        truncation: inner steps an unroll; whole ones take the horizon.
+        truncation: inner steps per unroll; whole ones take the horizon.
         horizon: inner steps before a problem is started afresh.
         std: of the perturbations of evolution strategies.
-        objective: what an unroll of losses is worth.
+        objective: how the losses of an unroll are reduced to a meta-loss.
         meta_learning_rate: of Adam on the optimizer's weights.
         schedule: of the meta learning rate: constant, or a cosine down to zero.
         clip: largest norm of the meta-gradient; 0 does not clip.
@@ -211,7 +211,7 @@ class Train(RunCommand, MetaTraining, Processes):
         return f"{super()._beside_a_full_one()} To go on with what it holds: --resume {{}}."
 
     def run(self) -> int:
-        """Meta-trains, exports and draws."""
+        """Meta-trains, exports the best optimizer and draws the page."""
         if self.resume is not None:
             return self._resumed()._work()
         configured = self.configured()

@@ -24,8 +24,8 @@ class Tune(RunCommand):
     Args:
         optimizer: what to tune, as `optoscope list optimizers` shows it.
         task: what to run on, as `optoscope list tasks` shows it.
-        steps: steps a run; the score is the mean training loss over them.
-        runs: runs a candidate; all candidates see the same problems, starts and batches.
+        steps: steps per run; the score is the mean training loss over them.
+        runs: runs per candidate; all candidates see the same problems, starts and batches.
         samples: candidates to draw at random; 0 takes a grid of `points` values instead.
         points: points of the grid.
         search: ranges to search, e.g. learning_rate=1e-4:3,momentum=0.5:0.99 (logarithmic for
@@ -46,7 +46,7 @@ class Tune(RunCommand):
     search: str = ""
 
     def run(self) -> int:
-        """Searches, writes and draws."""
+        """Searches, writes the results and draws the page."""
         return self.configured()._work()
 
     def _work(self) -> int:

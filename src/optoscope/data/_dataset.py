@@ -1,4 +1,4 @@
-"""What a loaded dataset is: frozen pytrees of device arrays."""
+"""Loaded datasets: frozen pytrees of device arrays."""
 
 import equinox as eqx
 from jaxtyping import Array, Float32, Int32

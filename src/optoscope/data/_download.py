@@ -15,7 +15,7 @@ from typing import Any
 from optoscope._core.errors import DataError
 
 _CONNECT_SECONDS = 10
-# Without a byte for so long, or with fewer bytes a second over such a time, it will not end.
+# A download that gets no byte for so long, or fewer per second on average, is given up.
 _STALL_SECONDS = 30.0
 _LEAST_BYTES_A_SECOND = 1_000
 _TOTAL_SECONDS = 3_600.0
@@ -34,10 +34,10 @@ def download(
 
     Args:
         url: http or https.
-        path: where to; what is there after an error is of no use.
-        most: bytes that it may have.
-        stall_seconds: how long nothing (or next to nothing) may come.
-        total_seconds: how long it may take in all.
+        path: the file to write; after an error its content must not be used.
+        most: the most bytes that the file may have.
+        stall_seconds: the longest time during which (almost) nothing arrives.
+        total_seconds: the longest time for the whole download.
 
     Raises:
         OSError: the address cannot be reached, is not there, or the connection breaks.
@@ -77,7 +77,7 @@ def _refuse_large(url: str, size: int, most: int) -> None:
 
 
 def _chunks(raw: Any, url: str, stall_seconds: float, total_seconds: float) -> Iterator[bytes]:
-    """What comes, as it comes; asking for whole blocks would wait for a slow sender for ever."""
+    """The bytes as they arrive; waiting for whole blocks could take forever if they come slowly."""
     from urllib3.exceptions import HTTPError
 
     started = window = time.monotonic()
@@ -103,7 +103,7 @@ def _chunks(raw: Any, url: str, stall_seconds: float, total_seconds: float) -> I
 
 @contextmanager
 def _progress(name: str, expected: int | None) -> Iterator[Callable[[int], None]]:
-    """Yields what shows that so many bytes are there; nothing unless on a terminal."""
+    """Yields a function that shows how many bytes have arrived; it is silent off a terminal."""
     if not sys.stderr.isatty():
         yield lambda received: None
         return

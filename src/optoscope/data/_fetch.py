@@ -41,7 +41,7 @@ class RemoteFile:
 
     @property
     def most_bytes(self) -> int:
-        """What a download of it may have; a mirror may compress less well."""
+        """The most bytes that a download may have; a mirror may compress less well."""
         return MOST_BYTES if self.size is None else 2 * self.size + _SLACK_BYTES
 
 
@@ -49,8 +49,8 @@ def data_directory(data_dir: str | os.PathLike[str] | None = None) -> Path:
     """The folder datasets are looked for in and fetched into; it need not exist yet.
 
     Args:
-        data_dir: wins where given; else the environment variable OPTOSCOPE_DATA; else the user's
-            cache folder.
+        data_dir: the folder; if not given, the environment variable OPTOSCOPE_DATA, else the
+            user's cache folder.
 
     Returns:
         The folder; a dataset's files lie in `<folder>/<dataset>/<canonical file name>`.

@@ -1,4 +1,4 @@
-"""The named datasets: where they are published, what is known of them, and who reads them."""
+"""The named datasets: where they are published, their checksums, and their readers."""
 
 from optoscope._core.registry import Registry
 from optoscope.data._cifar import CifarImages

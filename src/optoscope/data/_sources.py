@@ -1,4 +1,4 @@
-"""What every reader gives, and what is checked of any dataset's labels."""
+"""The types that readers return, and the checks of labels that all datasets share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from optoscope._core.errors import DataError
 
 @dataclass(frozen=True)
 class RawImages:
-    """Images as stored, before scaling and splitting; `notes` is what the user should be told."""
+    """Images as stored, before scaling and splitting; `notes` are warnings for the user."""
 
     train_images: UInt8[np.ndarray, "n height width channels"]
     train_labels: UInt8[np.ndarray, " n"]
@@ -69,7 +69,7 @@ def check_balance(labels: UInt8[np.ndarray, " n"], path: Path) -> None:
 
 
 def unproven_notes(paths: list[Path]) -> tuple[str, ...]:
-    """What to tell the user of files that no known checksum could prove."""
+    """A warning for the user about files that no known checksum could verify."""
     if not paths:
         return ()
     return (

@@ -34,7 +34,7 @@ class Checkpoints:
     writes and all read: the directory must be one that all of them see.
 
     Args:
-        directory: where they lie; made on the first save.
+        directory: where the checkpoints are; made on the first save.
         keep: how many of the newest to keep.
     """
 

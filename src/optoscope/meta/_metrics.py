@@ -11,7 +11,7 @@ from optoscope._core.files import MOST_LINES_BYTES, parse_json, read_bytes, writ
 
 
 class MetricsLog:
-    """`metrics.jsonl`: one line a report, in order, without gaps or repeats after a resume.
+    """`metrics.jsonl`: one line per report, in order, without gaps or repeats after a resume.
 
     Args:
         path: the file.

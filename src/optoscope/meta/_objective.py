@@ -97,7 +97,8 @@ class Objective(eqx.Module):
             raise UnknownNameError("meta-objective", self.reduction, REDUCTIONS)
         if self.weights is not None and self.weights.ndim != 1:
             raise InvalidValueError(
-                f"weights has shape {self.weights.shape}; it must be one number a step: (horizon,)."
+                f"weights has shape {self.weights.shape}; it must hold one number per step: "
+                "(horizon,)."
             )
         if self.maximum is not None:
             check_number("maximum", self.maximum, minimum=0, exclusive_minimum=True)

@@ -118,7 +118,7 @@ class HeldOutLoss:
 
     Args:
         task: what to run on.
-        num_steps: steps a run.
+        num_steps: steps per run.
         num_runs: runs to average.
         key: draws the runs.
         measure: computes the number from the losses of all runs, (runs, steps); their mean if

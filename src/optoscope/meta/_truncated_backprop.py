@@ -39,7 +39,7 @@ class TruncatedBackprop(Estimator):
     Args:
         tasks: the distribution of problems; wrap one problem with `tasks.fixed`.
         num_tasks: tasks side by side; their meta-gradients are averaged.
-        truncation: inner steps an unroll.
+        truncation: inner steps per unroll.
         horizon: inner steps before a restart; the last unroll is cut off there.
         objective: the meta-objective of an unroll.
         second_order: whether the gradient flows through the optimizer's input too.

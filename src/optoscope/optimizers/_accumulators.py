@@ -22,7 +22,7 @@ class Decays(eqx.Module):
     Math: β = 1 − (1 − d₀) exp(10 φ), d₀ as in the constants of this module. The second moment's
     and the factored averages' β are clipped to [0, 1]; a momentum's is not.
 
-    Source: paper C's optimizer and Metz et al. (2022), as restated in the project's specification.
+    Source: paper C's optimizer and Metz et al. (2022).
 
     Example:
         >>> decays = Decays.create()

@@ -103,7 +103,7 @@ def extra_arguments(
     grad: PyTree[Array],
     value_fn: Callable[[PyTree[Array]], Float[Array, ""]],
 ) -> dict[str, Any]:
-    """What every step gives an optimizer's `update` beyond gradient, state and parameters.
+    """The arguments that `update` is given at every step beside gradient, state and parameters.
 
     Those are Optax's names: `value` (Polyak's step size, MoMo, reduction on a plateau), `grad`
     and `value_fn` (line searches, L-BFGS), and `obj_fn`, which is what Sophia's estimator of the

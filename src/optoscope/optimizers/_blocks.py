@@ -1,4 +1,4 @@
-"""Which tensors go through a network side by side, so that each loop is compiled and run once."""
+"""Groups tensors that a network takes together, so that each loop is compiled and run once."""
 
 import math
 from collections.abc import Sequence

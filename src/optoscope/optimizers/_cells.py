@@ -30,7 +30,7 @@ class Cell(eqx.Module):
 
     @property
     def state_size(self) -> int:
-        """Numbers a coordinate keeps; H unless the cell has a memory besides its hidden state."""
+        """Size of the state of a coordinate: H, or more with a memory beside the hidden state."""
         return self.hidden_size
 
     @abc.abstractmethod

@@ -1,4 +1,4 @@
-"""What a hyper-parameter may be, by its name: the same for every optimizer that has it."""
+"""The domain of each hyper-parameter, by its name, for all optimizers that have it."""
 
 from collections.abc import Mapping
 from typing import Any

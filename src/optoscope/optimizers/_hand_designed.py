@@ -147,7 +147,7 @@ class AggregatedMomentum(OptimizerModule):
     betas: Float[Array, " modes"]
 
     def init(self, params: PyTree[Array]) -> PyTree[Array]:
-        """K velocities a parameter, stacked on a leading axis."""
+        """K velocities per parameter, all zero, stacked on a leading axis."""
         modes = self.betas.shape[0]
         return jax.tree.map(lambda leaf: jnp.zeros((modes, *leaf.shape), leaf.dtype), params)
 

@@ -155,7 +155,7 @@ class SmallNetwork(eqx.Module):
         )
 
     def _scaled(self, scales: Sequence[float]) -> "SmallNetwork":
-        """With scaled outputs: one product a weight instead of one a coordinate."""
+        """With scaled outputs: one product per weight instead of one per coordinate."""
         heads = jnp.asarray(scales, self.output_bias.dtype)
         return eqx.tree_at(
             lambda network: (network.output_weights, network.output_bias),
@@ -240,7 +240,7 @@ def _repeated(
 
 
 def _along(units: Float[Array, " hidden"], like: Float[Array, "..."] | None) -> Array:
-    """One number a unit, broadcast against arrays with a leading axis like another's."""
+    """One number per unit, broadcast against arrays with a leading axis like another's."""
     return units if like is None else units.reshape(-1, *(1,) * (like.ndim - 1))
 
 

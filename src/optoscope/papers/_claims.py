@@ -1,4 +1,4 @@
-"""Claims of a paper as data, and how what was measured becomes a verdict."""
+"""Claims of a paper as data, and the verdicts on them from measurements."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Reading:
     """One way of measuring a claim.
 
     Args:
-        statistic: of the records: the quantity in its own unit, one number a repetition;
+        statistic: of the records: the quantity in its own unit, one number per repetition;
             booleans where the quantity is the share of repetitions in which something happens.
         quantity: what it is, in words.
         unit: of the quantity, such as "decades", "share" or "factor"; empty for a plain number.

@@ -57,7 +57,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What `reproduce` did.
+    """The result of `reproduce`.
 
     Args:
         page: the run's page.
@@ -79,7 +79,7 @@ class Paper:
         name: of its folders, here and in the report.
         figures: by key, in the paper's order; keys that are no numbers ("4", of an appendix
             "app-4") are open questions.
-        claims: what it says.
+        claims: the statements of the paper that are judged.
         scales: the counts of "smoke", "laptop" and "paper".
         setting: makes what its parts are built from, of (scale, seed, data_dir, devices).
         aliases: other names of keys, for figures that are one picture here.

@@ -15,7 +15,7 @@ from optoscope.report._summary import format_number
 
 
 def comparison(results: Results, *, look: Looks | None = None) -> Figure:
-    """Mean training loss at each horizon and test accuracy: a dot and its 95% interval each.
+    """Mean training loss at each horizon, and test accuracy, as dots with their 95% intervals.
 
     Args:
         results: the content of `results.json`.

@@ -55,7 +55,7 @@ class Explanation:
         optimizer: what was explained.
         task: its name.
         baseline: tuned values of momentum, by name.
-        num_steps: steps a run.
+        num_steps: steps per run.
         num_runs: fresh problems.
         wanted: the share of the gain that was to be kept.
         num_modes: modes kept.

@@ -1,4 +1,4 @@
-"""The registry of figures: what each needs, how it is drawn, and what stands beside it."""
+"""The registry of figures: the records each needs, its drawing function and its text."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from optoscope.report._style import Looks, looks
 
 @dataclass(frozen=True)
 class FigureText:
-    """What stands beside a figure.
+    """The text beside a figure.
 
     Args:
         title: a short heading.
@@ -137,7 +137,7 @@ FIGURES: tuple[FigureKind, ...] = (
             "The same curves over all steps, lower is better. The axis is logarithmic when the "
             "losses span more than a factor of ten: equal distances are then equal ratios. A run "
             "that leaves the finite numbers counts as infinitely bad, and the label beside the "
-            "curve says how many did; a line that stops at a cross has lost half of its runs.",
+            "curve says how many did; a line stops at a cross where half of its runs diverged.",
             "Whether a difference is more than chance: bands of single runs overlap even where "
             "the paired difference is clear. Look at the intervals for that. Nor does it show "
             "seconds: a step of one optimizer can cost more than a step of another.",

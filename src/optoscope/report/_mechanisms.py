@@ -102,7 +102,7 @@ def explanation_tables(explanation: Explanation) -> "tuple[Table, Table]":
 
 
 def mechanisms(explanation: Explanation) -> Figure:
-    """The share of the gain that is left: all of it, the distilled program, and its parts off.
+    """The share of the gain that each program keeps, among them the one without each part.
 
     Args:
         explanation: what was found.

@@ -24,7 +24,7 @@ Arrays = Mapping[str, np.ndarray]
 
 # Of a network with very many arrays the first are drawn; all of them are in the records.
 _MOST_PANELS = 24
-# The axes of runs and measurements, and for what has several numbers a measurement one more.
+# The axes of runs and measurements, and for what has several numbers per measurement one more.
 _LEAST_AXES = {"curve": 2, "spread": 3, "histogram": 3}
 _OUTER = (0.05, 0.95)
 

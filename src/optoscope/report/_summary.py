@@ -9,7 +9,7 @@ from typing import Any
 from optoscope._core.inference import Estimate
 from optoscope.report._records import Comparison, OptimizerResult, Results
 
-# What runs may give back of their gain before it counts as a rise: batches differ.
+# The share of their gain that runs may lose at the end before it counts as a rise: batches differ.
 _NOISE = 0.01
 
 
@@ -167,7 +167,7 @@ def _notes(results: Results) -> tuple[str, ...]:
 
 
 def sentence(results: Results | Mapping[str, Any]) -> str:
-    """What the comparison came to, in one plain sentence, also when the learned one lost.
+    """The result of the comparison in one plain sentence, also where the learned one is worse.
 
     Args:
         results: what `read_run` found, or the content of `results.json`.

@@ -1,4 +1,4 @@
-"""Tasks and task distributions: what optimizers are run on."""
+"""Tasks and task distributions: the problems that optimizers are run on."""
 
 from optoscope.tasks._autoencoder import Autoencoder, autoencoder
 from optoscope.tasks._base import Task, TaskDistribution, as_distribution, fixed

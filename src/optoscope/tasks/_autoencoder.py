@@ -23,7 +23,7 @@ LOSSES = ("squared_error", "cross_entropy")
 
 
 def _guess_loss(images: Float[Array, "images inputs"], loss: str) -> float:
-    """What it costs to answer every image with the mean image, the best constant answer."""
+    """The loss of the best constant answer, the mean image."""
     pixels = np.asarray(images)
     if loss == "squared_error":
         return float(np.mean(np.var(pixels, axis=0, dtype=np.float64)))
@@ -44,7 +44,7 @@ class Autoencoder(Task):
     Args:
         network: as many outputs as inputs.
         splits: flat images by split name.
-        batch_size: images a batch.
+        batch_size: images per batch.
         loss_name: "squared_error" or "cross_entropy".
         guess_loss: the loss of the best constant answer, for normalizing.
         name: how reports call the task.
@@ -71,7 +71,7 @@ class Autoencoder(Task):
         return self.gather(self.draw(key))
 
     def draw(self, key: PRNGKeyArray) -> Int[Array, " batch"]:
-        """Which training images a batch holds."""
+        """The indices of the training images in a batch."""
         return jax.random.randint(key, (self.batch_size,), 0, self.splits["train"].shape[0])
 
     def gather(self, draw: Int[Array, " batch"]) -> Float[Array, "batch inputs"]:
@@ -120,7 +120,7 @@ def autoencoder(
         norm: "batch", "layer" or None.
         initialization: "uniform" or "truncated_normal", see `MLP`.
         loss: "squared_error" or "cross_entropy".
-        batch_size: images a batch.
+        batch_size: images per batch.
         name: how reports call the task.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a task is: something with parameters, batches and a loss."""
+"""The base classes of tasks: problems with parameters, batches and a loss."""
 
 import abc
 from typing import Any, cast

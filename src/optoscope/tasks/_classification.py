@@ -38,7 +38,7 @@ class Classification(Task):
     Args:
         network: maps (params, inputs) to logits.
         splits: flat inputs and labels by split name: "train", "validation", "test".
-        batch_size: images a batch.
+        batch_size: images per batch.
         name: how reports call the task.
     """
 
@@ -61,7 +61,7 @@ class Classification(Task):
         return self.gather(self.draw(key))
 
     def draw(self, key: PRNGKeyArray) -> Int[Array, " batch"]:
-        """Which training images a batch holds."""
+        """The indices of the training images in a batch."""
         count = self.splits["train"].labels.shape[0]
         return jax.random.randint(key, (self.batch_size,), 0, count)
 
@@ -154,7 +154,7 @@ def mlp_classification(
         activation: "sigmoid", "tanh", "relu" or "leaky_relu".
         norm: "batch", "layer" or None.
         initialization: "uniform" or "truncated_normal", see `MLP`.
-        batch_size: images a batch.
+        batch_size: images per batch.
         name: how reports call the task.
     """
     num_inputs = math.prod(dataset.input_shape)
@@ -187,7 +187,7 @@ def cnn_classification(
         pooling: "flatten" or "mean".
         activation: as for `MLP`.
         initialization: "uniform" or "truncated_normal", see `CNN`.
-        batch_size: images a batch.
+        batch_size: images per batch.
         name: how reports call the task.
     """
     network = CNN(
@@ -217,7 +217,7 @@ def residual_classification(
         dataset: as `data.load` gives it.
         channels: output channels of each block.
         strides: of each block.
-        batch_size: images a batch.
+        batch_size: images per batch.
         name: how reports call the task.
 
     Example:

@@ -1,4 +1,4 @@
-"""What a task must give, checked in one place, before anything is compiled."""
+"""Checks of a task's results, in one place, made before anything is compiled."""
 
 from typing import Any
 

@@ -28,7 +28,7 @@ class FunctionTask(Task):
         examples: arrays with a leading axis of examples, where batches are drawn from them.
         validation: the batch that validation is measured on, or None.
         stream: where batches come from the host.
-        batch_size: examples a batch, of `examples`.
+        batch_size: examples per batch, of `examples`.
         has_state: whether `init` and `loss` also return a model state.
         name: how reports call the task.
     """
@@ -155,7 +155,7 @@ def from_functions(
             (params, state, batch), measured on the validation batch; one called "loss" replaces
             the loss there, for models that behave otherwise when they are not trained.
         has_state: whether there is a model state.
-        batch_size: examples a batch, where `batches` are arrays (32 if not given).
+        batch_size: examples per batch, where `batches` are arrays (32 if not given).
         name: how reports call the task.
 
     Raises:

@@ -35,7 +35,7 @@ class LanguageModel(Task):
     Args:
         network: maps (params, tokens) to the logits of the next token at every position.
         splits: tokens in reading order by split name: "train", "validation", "test".
-        batch_size: windows a batch.
+        batch_size: windows per batch.
         length: characters predicted a window.
         name: how reports call the task.
 
@@ -146,7 +146,7 @@ def recurrent_language_model(
         cell: "vanilla", "gru" or "lstm".
         units: hidden units.
         embedding_size: numbers a character is embedded in.
-        batch_size: windows a batch.
+        batch_size: windows per batch.
         length: characters predicted a window.
         name: how reports call the task.
 
@@ -176,7 +176,7 @@ def transformer_language_model(
         num_layers: blocks.
         width: of the residual stream.
         num_heads: attention heads; must divide the width.
-        batch_size: windows a batch.
+        batch_size: windows per batch.
         length: characters predicted a window.
         name: how reports call the task.
 

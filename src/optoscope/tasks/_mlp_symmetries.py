@@ -51,11 +51,11 @@ def mlp_symmetries(network: MLP) -> dict[str, Symmetry]:
       a norm, incoming weights and bias against outgoing weights; with one, the learned scale and
       shift after the norm against outgoing weights.
     - "scale", with a norm. Batch norm divides every neuron by its own standard deviation: one
-      generator a neuron, its incoming weights and bias. Layer norm divides all neurons of a
+      generator per neuron, its incoming weights and bias. Layer norm divides all neurons of a
       layer by one standard deviation, and scaling a single one is *not* a symmetry: one
-      generator a layer, all its weights and biases.
+      generator per layer, all its weights and biases.
     - "norm_translation", with a norm: what its centering removes. Batch norm subtracts a neuron's
-      own mean: one generator a neuron, its bias alone. Layer norm subtracts the mean over
+      own mean: one generator per neuron, its bias alone. Layer norm subtracts the mean over
       neurons: as for the softmax, one generator for each input of the layer and one for its
       bias.
 

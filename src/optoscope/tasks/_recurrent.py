@@ -57,7 +57,7 @@ def lstm_step(
 
 @dataclass(frozen=True)
 class RecurrentCell:
-    """A kind of recurrence.
+    """One kind of recurrent cell: its step and the number of its gates.
 
     Args:
         step: (x, state, U) to the next state, whose first entries are the hidden state.
@@ -72,7 +72,7 @@ class RecurrentCell:
 
 # The learned optimizers' cells multiply their inputs inside the step: right for an optimizer,
 # which has one step at a time. Here the whole sequence is known, and one product before the loop
-# (and one after its backward pass) takes the place of one a step.
+# (and one after its backward pass) takes the place of one per step.
 RECURRENT_CELLS: dict[str, RecurrentCell] = {
     "vanilla": RecurrentCell(vanilla_step, 1),
     "gru": RecurrentCell(gru_step, 3),

@@ -27,7 +27,7 @@ _OPEN = 64
 
 @dataclass
 class _Position:
-    """An open iterator and what it will give next."""
+    """An open iterator and the position of its next batch."""
 
     iterator: Iterator[Any]
     epoch: int

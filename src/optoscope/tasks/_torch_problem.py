@@ -1,4 +1,4 @@
-"""What a PyTorch model computes for a task, in NumPy arrays; it knows no task."""
+"""A PyTorch model's losses and gradients as NumPy arrays, independent of the task classes."""
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence

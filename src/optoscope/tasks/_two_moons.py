@@ -24,7 +24,7 @@ class TwoMoons(Task):
     Math: mean over points of log(1 + exp(∓z)), + ½·l2·‖θ‖² over all weights and biases.
 
     Args:
-        network: maps (params, points) to one logit a point.
+        network: maps (params, points) to one logit per point.
         points: coordinates of the training points.
         labels: which moon, 0 or 1.
         l2: strength of the penalty; 0 for none.

@@ -1,4 +1,4 @@
-"""Sixteen tasks that no optimizer was meta-trained on: what generalization is measured with.
+"""Sixteen tasks that no optimizer was meta-trained on, to measure generalization.
 
 Paper C names the families, four of the tasks and the number; which sixteen, and every size but
 those of the four, is this library's choice. They are neither hard nor large: what they have in

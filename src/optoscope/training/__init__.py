@@ -1,4 +1,4 @@
-"""The inner loop: an optimizer acts on a task and leaves a trajectory."""
+"""The inner loop: training a task with an optimizer."""
 
 from optoscope._core.drawings import Drawing, ProbeText
 from optoscope.training._probes import PROBES, LayerUpdateSizes, Norms, Probe

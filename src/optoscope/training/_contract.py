@@ -1,4 +1,4 @@
-"""What an optimizer must give, checked while a step is traced: nothing has been compiled yet."""
+"""Checks of an optimizer's results, made while a step is traced, before it is compiled."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ def check_methods(optimizer: Any) -> None:
 def checked_step(
     optimizer: Optimizer, result: Any, params: PyTree[Array], state: PyTree[Array]
 ) -> tuple[PyTree[Array], PyTree[Array]]:
-    """What `update` gave, as updates and state.
+    """The result of `update`, checked and split into updates and state.
 
     Args:
         optimizer: for its name.

@@ -1,4 +1,4 @@
-"""What runs keep, estimated from shapes alone."""
+"""The memory that runs need, estimated from the shapes of arrays."""
 
 from collections.abc import Mapping
 
@@ -13,13 +13,13 @@ from optoscope.tasks import Task, TaskDistribution, as_distribution
 from optoscope.training._probes import Probe
 from optoscope.training._step import draw_batches, initial_state, inner_step
 
-# What a run records and is told: its loss before every step, in single precision, and its key.
+# Bytes per run: its loss before every step, in single precision, and its key.
 _LOSS_BYTES = 4
 _KEY_BYTES = 8
 
 
 def draw_bytes(task: Task | TaskDistribution) -> int:
-    """The memory of what is random of one batch, in bytes."""
+    """The memory of the random numbers that determine one batch, in bytes."""
 
     def draws(distribution: TaskDistribution, key: PRNGKeyArray) -> object:
         return draw_batches(distribution.sample(key), key, 1)
@@ -48,10 +48,10 @@ def probe_bytes(
 
 
 def run_bytes(num_steps: int, num_runs: int, inner: int) -> dict[str, int]:
-    """What runs keep without probes, by what it is.
+    """The bytes that runs need without probes, by purpose.
 
     Args:
-        num_steps: steps a run.
+        num_steps: steps per run.
         num_runs: runs whose results are kept at the same time.
         inner: bytes of one run's parameters and optimizer state.
     """

@@ -1,4 +1,4 @@
-"""Probes: what a person wants to see of a run, measured every k steps."""
+"""Probes: measurements of a run, taken every k steps."""
 
 import abc
 from typing import ClassVar

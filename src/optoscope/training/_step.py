@@ -17,7 +17,7 @@ from optoscope.training._contract import check_methods, checked_step
 
 
 class InnerState(eqx.Module):
-    """What the next step needs."""
+    """The state that the next inner step starts from."""
 
     params: PyTree[Array]
     optimizer_state: PyTree[Array]
@@ -26,7 +26,7 @@ class InnerState(eqx.Module):
 
 
 class StepRecord(eqx.Module):
-    """What one step saw and did; probes, penalties and estimators read it.
+    """The inputs and results of one step; probes, penalties and estimators read it.
 
     Args:
         step: steps taken before this one.
@@ -36,7 +36,7 @@ class StepRecord(eqx.Module):
         updates: what the optimizer added to `params`.
         state: the optimizer's state before the update.
         loss: the loss at `params` on `batch`.
-        model_state: what the model keeps besides its parameters, before the step; () for most.
+        model_state: the model's state besides its parameters, before the step; () for most.
     """
 
     step: Int[Array, ""]
@@ -50,11 +50,11 @@ class StepRecord(eqx.Module):
 
 
 class StepDraw(eqx.Module):
-    """What is random of a step on a task whose loss takes a key.
+    """The random numbers of a step on a task whose loss takes a key.
 
     Args:
-        batch: what of the batch is random.
-        loss_key: the loss's.
+        batch: the random numbers that determine the batch.
+        loss_key: the key of the loss.
     """
 
     batch: PyTree[Array]
@@ -101,10 +101,10 @@ def loss_at(task: Task, params: PyTree[Array], record: StepRecord) -> Float[Arra
 
 
 def draw_step(task: Task, key: PRNGKeyArray, step: Int[Array, ""]) -> PyTree[Array]:
-    """What is random of a step, for `inner_step(draw=…)`: all of it follows from (key, step).
+    """The random numbers of a step, for `inner_step(draw=…)`, determined by (key, step).
 
-    Of a task that has no `draw` (nothing but `init`, `sample_batch` and `loss` is needed) it is
-    the key fold_in(key, step) itself.
+    For a task without a `draw` (only `init`, `sample_batch` and `loss` are required) it is the
+    key fold_in(key, step) itself.
     """
     key = as_key(key)
     step_key = jax.random.fold_in(key, step)
@@ -116,12 +116,12 @@ def draw_step(task: Task, key: PRNGKeyArray, step: Int[Array, ""]) -> PyTree[Arr
 
 
 def _loss_key(step_key: PRNGKeyArray) -> PRNGKeyArray:
-    """The key of a loss; no other use of a step's key meets it."""
+    """The key of a loss, independent of the keys that are derived for other purposes."""
     return jax.random.fold_in(step_key, 1)
 
 
 def draw_batches(task: Task, key: PRNGKeyArray, num_steps: int) -> PyTree[Array]:
-    """What is random of several steps, with a leading axis of steps."""
+    """The random numbers of several steps, with a leading axis of steps."""
     return jax.vmap(lambda step: draw_step(task, key, step))(jnp.arange(num_steps))
 
 
@@ -134,7 +134,7 @@ def inner_step(
     draw: PyTree[Array] = None,
     second_order: bool = True,
 ) -> tuple[InnerState, StepRecord]:
-    """Gathers a batch, takes its gradient, lets the optimizer act.
+    """Makes one inner step: draws a batch, computes its gradient, applies the optimizer.
 
     The optimizer's `update` is given Optax's extra arguments, the loss, the gradient and
     the loss as a function.
@@ -143,8 +143,8 @@ def inner_step(
         task: the problem.
         optimizer: any pair of `init` and `update`.
         inner: parameters, optimizer state and step.
-        key: draws the batch; not needed where it is drawn already.
-        draw: what is random of the step, `draw_step(task, key, step)`, where it is drawn already.
+        key: draws the batch; not needed where `draw` is given.
+        draw: the random numbers of the step, `draw_step(task, key, step)`, if drawn before.
         second_order: whether a meta-gradient also flows through the optimizer's input; without
             it the gradient is a constant to whoever differentiates this step.
 

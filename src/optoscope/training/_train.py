@@ -31,15 +31,15 @@ from optoscope.training._step import (
 
 
 class Trajectory(eqx.Module):
-    """What an optimizer left behind on a task.
+    """The result of training: losses, final state and measurements of several runs.
 
     Args:
         losses: the loss before each step, shape (runs, steps).
-        params: the final parameters, each leaf with a leading axis of runs. Of an optimizer that
-            is evaluated elsewhere than where it steps (`optimizers.evaluation_params`) the
-            losses and the final parameters are those of the point where it is evaluated.
-        state: the final optimizer state, likewise.
-        model_state: the final model state, likewise; () for a task without one.
+        params: the final parameters, each leaf with a leading axis of runs. Where an optimizer is
+            evaluated at another point than where it steps (`optimizers.evaluation_params`),
+            losses and final parameters are those of the point of evaluation.
+        state: the final optimizer state, each leaf with a leading axis of runs.
+        model_state: the final model state in the same form; () for a task without one.
         records: for each probe its arrays, with leading axes (runs, measurements).
         measured_steps: for each probe the steps it was measured at.
     """
@@ -98,8 +98,8 @@ def run_once(
     The losses are taken where the optimizer wants to be evaluated; the final state is what its
     next step would start from.
 
-    Steps come in blocks as long as the greatest common divisor of the probes' intervals: only
-    the first step of a block can be due, so the others carry no trace of the probes.
+    Steps are grouped into blocks as long as the greatest common divisor of the probes' intervals.
+    A probe can only be due at the first step of a block, so the other steps need no branch.
     """
     probes = {name: probe.bind(task, optimizer) for name, probe in (probes or {}).items()}
     inner = initial_state(task, optimizer, init_key)
@@ -240,7 +240,7 @@ def train(
     Args:
         task: what to train on; from a distribution every run draws its own.
         optimizer: any pair of `init` and `update`.
-        num_steps: steps a run, at least 1.
+        num_steps: steps per run, at least 1.
         key: PRNG key.
         probes: what to measure on the way, by name.
         num_runs: independent runs.

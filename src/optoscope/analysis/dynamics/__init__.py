@@ -1,4 +1,4 @@
-"""What an optimizer's state does: fixed points, modes, schedules, for learned and known ones."""
+"""The dynamics of an optimizer's state: fixed points, modes and schedules."""
 
 from optoscope.analysis.dynamics._continuation import Branch, continue_fixed_points
 from optoscope.analysis.dynamics._coordinates import (

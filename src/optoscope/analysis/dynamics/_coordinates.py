@@ -74,7 +74,7 @@ class LinearReadout:
 
 @dataclasses.dataclass(frozen=True)
 class CoordinateMap:
-    """What an optimizer does with one coordinate: F(h, g) -> (h', update), in float64.
+    """The map of one coordinate under an optimizer, F(h, g) -> (h', update), in float64.
 
     Args:
         scalar_map: the map for use inside programs that run in float64.

@@ -1,4 +1,4 @@
-"""The smallest explicit optimizer that does most of what a learned one does."""
+"""Distillation: the simplest explicit optimizer that keeps most of a learned one's gain."""
 
 import dataclasses
 import itertools
@@ -90,8 +90,8 @@ def _losses(
     losses = np.asarray(
         train(task, optimizer, num_steps, key=key, num_runs=num_runs).losses, np.float64
     )
-    # A run that ends ten times as high as it began has failed; how much higher says nothing. A
-    # loss that may be negative has no such factor, and the runs' sizes stand for it.
+    # A run that ends at ten times its first loss has failed, and larger losses are clipped to that.
+    # A loss that may be negative has no such factor, and the runs' sizes are used instead.
     first = losses[:, 0]
     negative = losses.min(where=np.isfinite(losses), initial=0.0) < 0
     size = np.mean(np.abs(first)) if negative else np.abs(first)
@@ -225,7 +225,7 @@ def distill(
         baseline: tuned momentum (or another), which the gain is measured against.
         key: PRNG key; fits, choice and evaluation draw different problems.
         share: of the learned optimizer's gain over the baseline that is to be kept, at most 1.
-        num_steps: steps a run; the mean loss over them is what counts, as in `Gain`.
+        num_steps: steps per run; the mean loss over them is what counts, as in `Gain`.
         num_runs: runs, for the choice and again for the evaluation.
         most_modes: the most modes to try.
         on_progress: called with (combinations tried, combinations in all).

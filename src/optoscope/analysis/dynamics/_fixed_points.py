@@ -220,7 +220,7 @@ def fixed_points(
         starts: states.
         gradient: g, held constant.
         tolerance: the largest ‖F(h, g) − h‖ of a fixed point, relative to 1 + ‖h‖.
-        max_steps: Levenberg–Marquardt steps a start.
+        max_steps: Levenberg–Marquardt steps per start.
         num_iterations: steps of forward iteration.
 
     Returns:

@@ -50,7 +50,7 @@ def _names(params: PyTree[Any], by: str) -> list[str]:
 def group_trajectories(
     record: GroupStates, params: PyTree[Any], *, by: str = "array"
 ) -> GroupTrajectories:
-    """What `GroupProbe` recorded, averaged by array, layer or parameter type.
+    """The record of `GroupProbe`, averaged by array, layer or parameter type.
 
     Feed the states to `effective_learning_rate` or `state_pca`.
 

@@ -67,7 +67,7 @@ class Imitation:
     Args:
         optimizer: the learned one; component-wise.
         task: what runs are on.
-        num_steps: steps a run.
+        num_steps: steps per run.
         num_runs: runs a round.
         key: draws the runs.
     """

@@ -51,7 +51,7 @@ class StateLayout(eqx.Module):
     def vectors(
         self, state: PyTree[Any], params: PyTree[Array]
     ) -> Float[Array, "coordinates size"]:
-        """The state of a run, one row a coordinate; see `coordinate_states`."""
+        """The state of a run, one row per coordinate; see `coordinate_states`."""
         try:
             subtrees = self.structure.flatten_up_to(state)
         except ValueError as error:

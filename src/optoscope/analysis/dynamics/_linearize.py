@@ -1,4 +1,4 @@
-"""The linear optimizer that an optimizer is near one state."""
+"""The first-order (linear) approximation of an optimizer around one state."""
 
 import dataclasses
 

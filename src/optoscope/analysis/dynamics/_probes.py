@@ -18,7 +18,7 @@ from optoscope.training import Probe, StepRecord
 
 
 class VisitedStates(eqx.Module):
-    """States that a run has visited, before the step, and what was met and done there.
+    """States that a run has visited, before the step, with the gradients and updates there.
 
     Args:
         states: h of each sampled coordinate.

@@ -1,4 +1,4 @@
-"""Where states go: principal components, spread over problems, motion without a gradient."""
+"""Trajectories of states: principal components, variance, motion without a gradient."""
 
 import dataclasses
 
@@ -93,7 +93,7 @@ def total_variance(
 
 @dataclasses.dataclass(frozen=True)
 class AutonomousTrajectory:
-    """What a state does by itself while the gradient stays what it is.
+    """The trajectory of a state under a constant gradient.
 
     Args:
         states: h₀, h₁, …

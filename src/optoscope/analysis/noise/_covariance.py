@@ -92,7 +92,7 @@ def update_covariance(
     eigenvalues by a symmetric solver, unless asked otherwise.
 
     Args:
-        updates: one row a mini-batch, not centered.
+        updates: one row per mini-batch, not centered.
         method: "eigh", or "power" for the paper's power iteration.
         max_iterations: of the power iteration.
         tolerance: the relative residual at which it stops.

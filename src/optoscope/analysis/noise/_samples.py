@@ -39,10 +39,10 @@ _ROUNDING = 1e-5
 
 
 class BatchRows(eqx.Module):
-    """What mini-batches give at one state, before anything is subtracted.
+    """The gradients or updates of mini-batches at one state, before anything is subtracted.
 
     Args:
-        rows: by quantity, one row a mini-batch.
+        rows: by quantity, one row per mini-batch.
         full: by quantity, the row of the whole training split as one batch, if asked for.
         inert: coordinates whose gradient is the same number in every mini-batch.
     """
@@ -185,10 +185,10 @@ def noise_samples(
     num_batches: int | None = None,
     chunk_size: int | None = None,
 ) -> Float64[np.ndarray, "batches coordinates"]:
-    """The noise U_k of mini-batch gradients or updates at one stored state, one row a batch.
+    """The noise U_k of mini-batch gradients or updates at one stored state, one row per batch.
 
     The optimizer is applied from the same `state` to the gradient of every batch; nothing of
-    the run changes. The rows stay together in memory: 8 bytes a batch and coordinate, and about
+    the run changes. The rows stay together in memory: 8 bytes per batch and coordinate, and about
     twice as much again on the way.
 
     Math: U_k = g_k − g (equation 20) or u_k − u (equation 22). What "full batch" means is a
@@ -215,7 +215,7 @@ def noise_samples(
         chunk_size: batches side by side; chosen from the memory of the state if not given.
 
     Returns:
-        One row a batch; coordinates in the order of `jax.flatten_util.ravel_pytree(params)`.
+        One row per batch; coordinates in the order of `jax.flatten_util.ravel_pytree(params)`.
         A coordinate whose gradient is the same in all batches, and whose update varies by no
         more than rounding, is exactly zero.
 

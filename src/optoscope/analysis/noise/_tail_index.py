@@ -34,7 +34,7 @@ class TailIndex:
         zero_fraction: the share of coordinates that are exactly zero in every batch.
         surrogate_alpha: α of the Gaussian surrogate; NaN without a key or with a single batch.
         surrogate_standard_error: of `surrogate_alpha`.
-        group_size: m, samples a group.
+        group_size: m, samples per group.
         standardized: whether every coordinate was divided by its own scale.
     """
 
@@ -285,7 +285,7 @@ def tail_index(
       entries are left out of the groups.
 
     Args:
-        samples: noise U_k, one row a mini-batch.
+        samples: noise U_k, one row per mini-batch.
         group_size: m, at least 2; chosen by the protocol if not given.
         protocol: "corrected", "paper" or "released".
         key: permutes and draws the surrogate; the other two protocols can go without a key
@@ -341,7 +341,7 @@ def alpha_against_group_size(
     with a finite variance, whatever α the default m gives.
 
     Args:
-        samples: noise U_k, one row a mini-batch.
+        samples: noise U_k, one row per mini-batch.
         group_sizes: the sizes m; by default about `num_sizes`, evenly spaced in the logarithm
             from 2 to a thirtieth of the samples (their divisors in "paper" and "released").
         num_sizes: how many sizes to aim for.
@@ -350,7 +350,7 @@ def alpha_against_group_size(
         standardize: as in `tail_index`.
 
     Returns:
-        Arrays with one entry a size.
+        Arrays with one entry per size.
 
     Raises:
         InvalidValueError: as `tail_index`.

@@ -1,4 +1,4 @@
-"""What a run on a one-dimensional quadratic of a given curvature really does."""
+"""Runs on one-dimensional quadratics of given curvatures, to see whether they are stable."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -71,7 +71,7 @@ def curvature_runs(
     num_steps: int = 2000,
     start: float = 1.0,
 ) -> CurvatureRuns:
-    """Runs an optimizer on ½λφ² for each λ and says what it did.
+    """Runs an optimizer on ½λφ² for each λ and classifies the outcome.
 
     `training.train` in float32, without noise. A judgment of what was seen: a run that is
     slow, or that bursts more rarely than a quarter of its length, can be misjudged; look at
@@ -80,7 +80,7 @@ def curvature_runs(
     Args:
         optimizer: any pair of `init` and `update`.
         curvatures: λ, each positive.
-        num_steps: steps a run, at least 8.
+        num_steps: steps per run, at least 8.
         start: φ₀, not zero. Matters to every optimizer that is not linear.
 
     Raises:

@@ -14,7 +14,7 @@ from optoscope.analysis.quadratic._model import Matrix, NoisyQuadratic, checked_
 
 
 class _Stretch(NamedTuple):
-    """What k consecutive steps do, in a form in which two stretches combine into one.
+    """The effect of k consecutive steps, in a form that can be combined with the next steps.
 
     `transfer` is A^k, `covariance` that of φ_k from a start at zero, `weights` the sum over
     t = 1..k of (A^t)ᵀ H A^t, `noise` the sum over t = 1..k of tr(H Σ_t).

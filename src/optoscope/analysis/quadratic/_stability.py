@@ -25,7 +25,7 @@ _MOST_CORNERS = 12
 
 @dataclass(frozen=True)
 class StabilityBounds:
-    """What a sufficient condition says of P, and what is true.
+    """Whether a sufficient condition on P is satisfied, and whether the dynamics are stable.
 
     Args:
         source: the theorem or lemma.

@@ -1,4 +1,4 @@
-"""How much is computed: the counts of the paper, of a laptop, and of a test."""
+"""The three scales of a reproduction: the paper's counts, a laptop's, and a test's."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -96,7 +96,7 @@ _NEARLY_LINEAR = {"input_scaling": "scaled", "input_scale": 0.1, "output_scale":
 
 
 def _tiny(task: str, **numbers: Any) -> Recipe:
-    """For wiring only: everything as small as it goes."""
+    """The smallest possible counts, to test that all parts work together."""
     small: dict[str, Any] = {
         "optimizer": {"hidden_size": 8},
         "horizon": 12,

@@ -1,4 +1,4 @@
-"""What all parts of one reproduction share."""
+"""The setting that all parts of one reproduction share."""
 
 import numpy as np
 from jaxtyping import Float

@@ -1,4 +1,4 @@
-"""The quantities of paper B's claims: one number a repetition, from the parts' arrays.
+"""The quantities of paper B's claims: one number per repetition, from the parts' arrays.
 
 A repetition is a meta-seed, except where the docstring says that it is a problem. What follows the
 protocol's quantity names the part.
@@ -20,7 +20,7 @@ def _log(values: np.ndarray | float) -> np.ndarray:
 
 
 def _rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Spearman's; not a number where one does not change at all."""
+    """Spearman's rank correlation; NaN where one of the two is constant."""
     if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
         return float("nan")
     return float(np.corrcoef(stats.rankdata(first), stats.rankdata(second))[0, 1])
@@ -31,12 +31,12 @@ def _tuned(records: Records, name: str, hyperparameter: str, baseline: str = "mo
 
 
 def beats(reading: str, name: str, baseline: str, records: Records) -> np.ndarray:
-    """How far the learned meta-objective lies below the baseline's, a number a problem (paired).
+    """How far the learned meta-objective lies below the baseline's, for each (paired) problem.
 
-    The paper's reading: the best meta-seed's difference, as a share of the baseline's mean. One
-    problem on which the baseline diverges makes that mean. The corrected one: the logarithm of
-    the ratio, averaged over meta-seeds; who ends up beyond ten times the first loss has lost, no
-    matter how far.
+    The paper's reading: the best meta-seed's difference, as a share of the baseline's mean. A
+    single problem on which the baseline diverges dominates that mean. The corrected one: the
+    logarithm of the ratio, averaged over meta-seeds. Every value above ten times the first loss
+    counts as ten times the first loss, so that diverged runs do not dominate.
     """
     part = records[f"performance-{name}"]
     learned, other = part["learned/objective"], part[f"{baseline}/objective"][0]
@@ -158,7 +158,7 @@ def schedule_range(quantity: str, name: str, records: Records) -> np.ndarray:
 
 
 def silent(quantity: str, name: str, records: Records) -> np.ndarray:
-    """How far the autonomous motion moves the parameters.
+    """How far the state's motion without a gradient moves the parameters.
 
     The paper's reading: its mean |cos| with the readout, over that of a random direction. The
     corrected one: the largest drift of the update, over the updates made in runs.
@@ -275,8 +275,8 @@ def rate_near_tuned(quantity: str, name: str, records: Records) -> np.ndarray:
 def as_good_as(repetition: str, name: str, first: str, second: str, records: Records):
     """How much one meta-objective differs from the other, as a share of it.
 
-    The paper's reading: the best meta-seed, a number a problem. The corrected one: means over
-    problems, a number a meta-seed.
+    The paper's reading: the best meta-seed, one number per problem. The corrected one: means over
+    problems, one number per meta-seed.
     """
     part = records[f"performance-{name}"]
     one, two = part[f"{first}/objective"], part[f"{second}/objective"]

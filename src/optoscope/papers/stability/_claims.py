@@ -1,4 +1,4 @@
-"""What paper C says, as data."""
+"""The claims of paper C, as data."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -40,7 +40,7 @@ def kept_steps(num_steps: int, count: int) -> Int[np.ndarray, " steps"]:
 def diverged(
     losses: Float[np.ndarray, "*runs steps"], average: Float[np.ndarray, "*runs steps"]
 ) -> Bool[np.ndarray, "*runs"]:
-    """Whether runs are lost: a loss is not finite, or the smoothed one ends above the first."""
+    """Whether runs diverged: a loss is not finite, or the smoothed loss ends above the first."""
     finite = np.isfinite(losses).all(axis=-1)
     with np.errstate(invalid="ignore"):
         return ~finite | ~(average[..., -1] <= losses[..., 0])

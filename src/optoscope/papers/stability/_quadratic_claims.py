@@ -1,4 +1,4 @@
-"""What paper C says about the noisy quadratic model (figures 1 and 2), as data."""
+"""The claims of paper C about the noisy quadratic model (figures 1 and 2), as data."""
 
 from typing import Any
 

@@ -37,7 +37,7 @@ class MetaSettings:
         horizon: T, the length of a run; with a truncation as long, PES is plain ES.
         learning_rate: of AdamW.
         weight_decay: of AdamW, as a multiple of the learning rate.
-        num_particles: antithetic pairs a meta-step.
+        num_particles: antithetic pairs per meta-step.
         sigma: σ, the standard deviation of a perturbation.
         clip: the largest absolute entry of a meta-gradient.
         start_scale: standard deviation of the entries of P at the start; 0 starts at P = 0.

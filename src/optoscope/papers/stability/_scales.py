@@ -20,25 +20,25 @@ class Scale(_recipe.Scale):
         arms: optimizers that are compared; all if empty. Hyperparam,
             Blackbox and STAR with a decay of 0.5 must be there.
         multiples: of the horizon, where runs past it are judged; the last is how far they go.
-        far_runs: runs past the horizon an optimizer.
+        far_runs: runs past the horizon per optimizer.
         records: steps at which smoothed losses are kept.
         unseen: tasks of `tasks.UNSEEN` that are measured; all if empty.
         unseen_size: at which of their sizes.
         unseen_images: the dataset of those that have images; each task's own if empty.
         unseen_steps: steps of a run on an unseen task.
-        unseen_runs: runs an optimizer on an unseen task.
+        unseen_runs: runs per optimizer on an unseen task.
         unseen_seeds: meta-trained optimizers of an arm that are run there.
         adam_points: learning rates of Adam from 1e-7 to 1.
         nadamw_samples: configurations of NAdamW.
-        tuning_runs: runs a configuration.
+        tuning_runs: runs per configuration.
         nominals: values of α in figure 2a.
         horizons: values of T in figure 2a.
-        variance_seeds: runs a value in figure 2a.
+        variance_seeds: runs per value in figure 2a.
         quadratic_meta_steps: meta-steps of figures 2b and 2c.
         quadratic_seeds: meta-trainings of figures 2b and 2c.
         quadratic_every: meta-steps between their records.
         examples: random linear optimizers like that of figure 1.
-        bound_draws: random preconditioners a batch, of ten, on which the bounds are tried.
+        bound_draws: random preconditioners per batch, of ten, on which the bounds are tried.
         curvature_steps: steps of a run on a quadratic.
     """
 

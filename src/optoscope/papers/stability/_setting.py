@@ -1,4 +1,4 @@
-"""What all parts of one reproduction share, and the optimizers that are compared."""
+"""The setting that all parts of one reproduction share, and the optimizers that are compared."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

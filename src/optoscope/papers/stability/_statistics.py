@@ -1,4 +1,4 @@
-"""The quantities of paper C's claims: one number a repetition, from the parts' arrays.
+"""The quantities of paper C's claims: one number per repetition, from the parts' arrays.
 
 A repetition is a meta-seed unless the docstring says otherwise. What follows the protocol's
 quantity names tasks and arms. A task that a scale leaves out gives no repetition at all.

@@ -1,4 +1,4 @@
-"""Parts on the noisy quadratic model, and on which curvature optimizers can stand."""
+"""Parts on the noisy quadratic model, and on the curvatures at which optimizers are stable."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""What paper A says, as data, and what is asked beyond it."""
+"""The claims of paper A, and of its open questions, as data."""
 
 from typing import Any
 

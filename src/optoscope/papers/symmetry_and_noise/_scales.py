@@ -23,11 +23,11 @@ class Scale(_recipe.Scale):
         betas: strengths of the penalty for rescale and scale; the first must be 0.
         translation_betas: the same for translation.
         sweep_betas: the strengths of `sweep-beta`.
-        runs: paired runs an optimizer.
+        runs: paired runs per optimizer.
         steps: steps of the runs in which deviations are measured.
         performance_steps: steps of the runs in which performance is compared.
         tuning_points: points of each learning-rate grid.
-        tuning_runs: runs a point.
+        tuning_runs: runs per point.
         interpolations: λ of Lion–SGD, descending.
         histogram_steps: updates to draw, the first being number 1.
         noise_steps: steps of the runs in which noise is measured.

@@ -1,4 +1,4 @@
-"""What all parts of one reproduction share."""
+"""The setting that all parts of one reproduction share."""
 
 from dataclasses import dataclass
 from typing import Any

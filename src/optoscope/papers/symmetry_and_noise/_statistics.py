@@ -1,4 +1,4 @@
-"""The quantities of paper A's claims: one number a repetition, from the parts' arrays.
+"""The quantities of paper A's claims: one number per repetition, from the parts' arrays.
 
 The first argument is the quantity that a protocol reads; what follows names the part.
 """
@@ -120,7 +120,7 @@ def spectrum_in_order(quantity: str, variant: str, records: Records) -> np.ndarr
     order = ("momentum", "adam", "lion", "lstm")
     logs = [np.nanmean(np.log10(part[f"{name}/covariance/{quantity}"]), axis=1) for name in order]
     margins = [after - before for before, after in pairwise(logs)]
-    # A baseline is one repetition, the learned optimizer one a meta-seed.
+    # A baseline is one repetition, the learned optimizer one per meta-seed.
     return np.min(np.broadcast_arrays(*margins), axis=0)
 
 

@@ -30,7 +30,7 @@ _ARMS = ((1, "g* > 0", "-", None), (-1, "g* < 0", "--", "white"))
 
 
 def adaptation(records: Records) -> Figure:
-    """Figures 6 and 12."""
+    """Figures 6 and 12: fixed points against the gradient, and the rates along their arms."""
     with style():
         figure = Figure(figsize=(WIDTH, 10.2), layout="constrained")
         curves, updates, rates = task_grid(figure, 3)

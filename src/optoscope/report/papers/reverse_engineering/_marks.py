@@ -49,7 +49,7 @@ def look(names: Iterable[str] = NAMES) -> Looks:
 
 
 def best_of(part: Arrays) -> int:
-    """Which meta-seed is drawn."""
+    """The index of the meta-seed that is drawn, the best one."""
     return int(part["best"])
 
 
@@ -183,7 +183,7 @@ def rate_axis(axes: Axes, rates: np.ndarray, tuned: float) -> None:
 
 
 def signed_norm(values: np.ndarray) -> Normalize:
-    """Zero in the middle."""
+    """A norm for colors with zero in the middle of the color map."""
     finite = np.abs(values[np.isfinite(values)])
     reach = float(finite.max(initial=0.0)) or 1.0
     return Normalize(-reach, reach)
@@ -237,13 +237,13 @@ def timescale_axis(axes: Axes, which: str, *shown: np.ndarray) -> None:
 
 
 def step_axis(axes: Axes, words: str) -> None:
-    """Steps are whole numbers."""
+    """Labels the axis as inner steps, with whole numbers on it."""
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5, steps=[1, 2, 5, 10]))
     axes.set_xlabel(words)
 
 
 def star(axes: Axes, x: float, y: float, color: str, label: str) -> None:
-    """A setting to compare with."""
+    """A star at a setting to compare with."""
     axes.plot(
         [x], [y], "*", color=color, markersize=17, markeredgecolor="white", zorder=6, label=label
     )

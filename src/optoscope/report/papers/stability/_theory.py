@@ -53,7 +53,7 @@ CURVATURE_TEXT = Reading(
 
 
 def eigenvalue_figure(arrays: Arrays) -> Figure:
-    """Figure 1.
+    """Figure 1: the eigenvalues of the dynamics under each intervention.
 
     Args:
         arrays: as paper C's `figure_1_arrays` makes them.
@@ -107,7 +107,7 @@ def _paths(axes: Axes, path: np.ndarray) -> None:
 
 
 def stability_figure(variance: Arrays, training: Arrays) -> Figure:
-    """Figure 2.
+    """Figure 2: meta-gradient variance and meta-training on the noisy quadratic model.
 
     Args:
         variance: as paper C's `figure_2a_arrays` makes them.
