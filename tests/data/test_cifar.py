@@ -78,7 +78,7 @@ def test_a_known_archive_loads_without_a_warning(folder, batches, recwarn):
     assert len(raw.train_labels) == 100
 
 
-def test_standardising_is_per_channel(folder, cifar_batch):
+def test_standardizing_is_per_channel(folder, cifar_batch):
     rng = np.random.RandomState(0)
     records = rng.randint(0, 256, (60, 3073)).astype(np.uint8)
     records[:, 0] %= 10

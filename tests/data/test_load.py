@@ -73,7 +73,7 @@ class TestDigits:
         np.testing.assert_array_equal(none.train.inputs, joined)
         np.testing.assert_array_equal(none.test.inputs, default.test.inputs)
 
-    def test_standardising_uses_the_train_split_for_all_splits(self):
+    def test_standardizing_uses_the_train_split_for_all_splits(self):
         plain = data.load("digits", size=4)
         scaled = data.load("digits", size=4, standardize=True)
         train = np.asarray(plain.train.inputs, np.float64)

@@ -52,7 +52,7 @@ def test_spread_is_unknown_where_most_runs_are_lost():
     assert np.isnan([result.middle, result.low, result.high]).all()
 
 
-def test_envelope_minimises_over_the_other_hyperparameters():
+def test_envelope_minimizes_over_the_other_hyperparameters():
     rates = np.array([0.1, 0.01, 0.1, 1.0, 1.0, 0.01])
     scores = np.array([0.5, 0.9, 0.4, np.nan, np.inf, 0.8])
     envelope = lower_envelope(rates, scores)

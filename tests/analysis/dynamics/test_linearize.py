@@ -108,7 +108,7 @@ def test_sums_of_modes(seed):
             assert first == np.conj(second)
 
 
-def test_the_linearisation_and_its_modes_respond_alike():
+def test_the_linearization_and_its_modes_respond_alike():
     linear = linearize(coordinate_map(random_gru(1)), np.zeros(32))
     np.testing.assert_allclose(
         linear.impulse_response(20), linear.modes().impulse_response(20), atol=1e-11
