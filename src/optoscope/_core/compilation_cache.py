@@ -192,7 +192,7 @@ def enable_compilation_cache(
 
 
 def machine_description() -> str:
-    """What a compiled program depends on besides JAX's version and the compiler's options.
+    """A description of the machine, for which a compiled program is made.
 
     XLA compiles for the processor's instructions and divides loops among the cores there are.
     """

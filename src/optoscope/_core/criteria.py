@@ -16,7 +16,7 @@ Relation = Literal["above", "below", "within a factor of"]
 
 @dataclass(frozen=True)
 class Criterion:
-    """What an estimate is compared with.
+    """The condition that an estimate is compared with.
 
     Args:
         relation: "above", "below", or "within a factor of" for ratios: between 1 / bound and bound.

@@ -49,13 +49,13 @@ class Drawing:
         return f"{self.label} ({self.unit})" if self.unit else self.label
 
     def as_json(self) -> dict[str, Any]:
-        """As `records/probes.json` holds it."""
+        """The JSON form that `records/probes.json` holds."""
         return dataclasses.asdict(self)
 
 
 @dataclass(frozen=True)
 class ProbeText:
-    """What stands beside the pictures of one probe, and how they are drawn.
+    """The words beside the figures of one probe, and how these are drawn.
 
     Args:
         how_to_read: what the marks mean and where to look.
@@ -68,7 +68,7 @@ class ProbeText:
     drawings: tuple[Drawing, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """As `records/probes.json` holds it."""
+        """The JSON form that `records/probes.json` holds."""
         return {
             "how_to_read": self.how_to_read,
             "what_it_does_not_show": self.what_it_does_not_show,

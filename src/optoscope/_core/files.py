@@ -143,7 +143,7 @@ def _finite(text: str) -> float:
 
 
 def _check_depth_and_text(value: Any) -> None:
-    """What follows recurses into the value, and prints and writes its texts."""
+    """Refuses values that are nested too deeply or hold text that cannot be written."""
     waiting = [(value, 1)]
     while waiting:
         inner, depth = waiting.pop()

@@ -1,4 +1,4 @@
-"""What repetitions say: an estimate with an interval, or the reason why there is none.
+"""Estimates from repetitions: a value with an interval, or the reason why there is none.
 
 Every interval in this library comes from here. It claims to hold the true value in 95 of 100 cases
 (`COVERAGE`); how often it really does was measured and is tested.

@@ -117,7 +117,7 @@ def _self() -> dict[str, str | int]:
 
 
 def _holder(file: int) -> str:
-    """Who holds the lock, in words; it may not have written its name yet."""
+    """The process that holds the lock, in words; it may not have written its name yet."""
     for _ in range(10):
         try:
             said = json.loads(os.pread(file, 1000, 0))

@@ -1,4 +1,4 @@
-"""What happens to numbers that are not finite, in one place; the guide "Not finite" tells it."""
+"""The handling of numbers that are not finite, in one place; see the guide "Not finite"."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -114,5 +114,5 @@ def describe(counts: Mapping[str, int]) -> str:
 
 
 def advice(counts: Mapping[str, int]) -> str:
-    """What to do about the most frequent cause."""
+    """Advice on the most frequent cause."""
     return CAUSES[max(CAUSES, key=lambda name: counts[name])][1]

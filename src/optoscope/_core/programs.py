@@ -100,7 +100,7 @@ class Program(Generic[_Inputs, _Outputs]):
 
 @functools.cache
 def _compilations() -> list[str]:
-    """What JAX has compiled since the last look at the memory maps; it grows by itself."""
+    """The compilations since the memory maps were last counted; JAX's events add to it."""
     since: list[str] = []
 
     def note(event: str, duration_secs: float | int, **kwargs: str | int) -> None:

@@ -67,7 +67,7 @@ def with_safe_roots(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
 
 
 def _evaluated(closed: ClosedJaxpr, arguments: Sequence[Any]) -> list[Any]:
-    """What a traced function gives, its equations evaluated one by one with safe roots."""
+    """Evaluates the equations of a traced function one by one, with safe roots."""
     values: dict[Any, Any] = dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
     values |= zip(closed.jaxpr.invars, arguments, strict=True)
 

@@ -26,7 +26,7 @@ _NAMES = {
 
 
 def native(array: np.ndarray) -> np.ndarray:
-    """The same values in C order and in this machine's byte order."""
+    """The array in C order and in this machine's byte order."""
     # Not `ascontiguousarray`, which gives a scalar a dimension.
     return np.asarray(array, dtype=array.dtype.newbyteorder("="), order="C")
 

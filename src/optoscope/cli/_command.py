@@ -98,7 +98,7 @@ class RunCommand(Command):
         return dataclasses.replace(self, **values)
 
     def arguments(self) -> dict[str, Any]:
-        """What the command computes, as config.json holds it."""
+        """The arguments that determine the results, as config.json holds them."""
         return {
             f.name: str(value) if isinstance(value := getattr(self, f.name), Path) else value
             for f in dataclasses.fields(self)

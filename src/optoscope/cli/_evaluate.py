@@ -55,7 +55,7 @@ def split_places(text: str) -> list[str]:
 
 
 def _saved_at(place: str) -> Path:
-    """Where the optimizer of a place lies: a run directory has it in a folder of that name."""
+    """The folder that stands for a saved optimizer: for `run/optimizer` the run directory."""
     path = Path(place).resolve()
     return path.parent if path.name == "optimizer" else path
 
@@ -63,7 +63,7 @@ def _saved_at(place: str) -> Path:
 def distinct_labels(
     places: Sequence[str], descriptions: Sequence[Mapping[str, Any]], pretrained: Collection[str]
 ) -> list[str]:
-    """What reports call saved optimizers: their kind, with their folders where that is shared.
+    """The names of saved optimizers in reports: their kind, with the folder where it is ambiguous.
 
     Args:
         places: of the optimizers, all different.

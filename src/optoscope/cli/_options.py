@@ -1,4 +1,4 @@
-"""What an option may be, written once: typed words and a config.json obey the same rules."""
+"""The domains of options, which typed words and a config.json both obey."""
 
 import dataclasses
 import re
@@ -83,7 +83,7 @@ def check_options(command: Any, place: str = "") -> None:
 
 
 def check_values(kind: type, values: Mapping[str, Any], place: str = "") -> None:
-    """The same for values by their names, before there is a command that has them.
+    """Checks values by their names, before a command is made from them.
 
     Args:
         kind: the class of the command.

@@ -1,4 +1,4 @@
-"""Where files are found, how missing ones are fetched, and how their content is checked."""
+"""Finds the files of datasets, fetches missing ones, and checks their content."""
 
 import contextlib
 import hashlib

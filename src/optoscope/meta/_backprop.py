@@ -28,7 +28,7 @@ class Unrolled(eqx.Module):
 
 
 class TaskSums(eqx.Module):
-    """What is summed over tasks to make a meta-gradient; a task that is not finite adds zeros."""
+    """The sums over tasks that make a meta-gradient; a task that is not finite adds zeros."""
 
     loss: Float[Array, ""]
     inner_loss: Float[Array, ""]

@@ -142,7 +142,7 @@ class EvolutionStrategy(Estimator):
         gradient: PyTree[Array],
         broken: Bool[Array, ""],
     ) -> Sums:
-        """What one particle adds to the sums.
+        """One particle's contribution to the sums.
 
         Args:
             unrolled: its losses.

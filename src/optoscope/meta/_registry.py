@@ -52,7 +52,7 @@ class EstimatorEntry:
 
     @property
     def needs(self) -> str:
-        """What it needs of the task and the optimizer, in words."""
+        """What the estimator requires of the task and the optimizer, in words."""
         return "derivatives" if self.needs_derivatives else "losses alone"
 
 

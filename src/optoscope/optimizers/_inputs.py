@@ -157,7 +157,7 @@ def _products(
 
 
 def _factors(accumulators: Accumulators) -> tuple[tuple[Factors, ...], tuple[Factors, ...]]:
-    """What g and what m_k are multiplied by: (r_k, c_k) for rank 2 or more."""
+    """The factors of g and of m_k: (r_k, c_k) for rank 2 or more."""
     rows, columns = accumulators.rows, accumulators.columns
     if columns is None:
         first = _floored_one_over_root(rows + _FACTOR_FLOOR)

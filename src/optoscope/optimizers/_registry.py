@@ -112,7 +112,7 @@ REGISTRY.register(
 
 
 def entry(name: str) -> OptimizerEntry:
-    """What is registered under a name, which may end in a schedule.
+    """The entry that is registered under a name, which may end in a schedule.
 
     "adamw-cosine" and "adamw-warmup-cosine" are AdamW with a schedule of its learning rate; their
     `create` takes `num_steps`, the length of the run, besides AdamW's own arguments.

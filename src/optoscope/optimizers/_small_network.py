@@ -32,7 +32,7 @@ HIDDEN = 4
 
 
 class Coordinates(eqx.Module):
-    """What an update rule may use, for all coordinates of one tensor at once.
+    """The inputs of an update rule, for all coordinates of one tensor at once.
 
     Args:
         outputs: the network's, scaled; one array per head.
@@ -227,7 +227,7 @@ def _repeated(
     weights: Float[Array, "inputs hidden"],
     indices: tuple[int, ...],
 ) -> Float[Array, "hidden ..."]:
-    """What features that repeat over an axis add to every hidden unit.
+    """The contribution to every hidden unit of features that repeat over an axis.
 
     A matrix product is never fused into the loop over all coordinates, to be taken again for
     each: there it costs one addition.

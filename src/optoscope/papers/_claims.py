@@ -134,7 +134,7 @@ def judge(values: Repetitions, reading: Reading) -> tuple[Estimate, Verdict]:
 def measured_claims(
     claim: Claim, records: Records, paper: str, scale: str
 ) -> tuple[MeasuredClaim, ...]:
-    """The claim's entries for `claims.json`, one a protocol."""
+    """The claim's entries for `claims.json`, one per protocol."""
     entries = []
     for protocol, reading in claim.readings.items():
         with np.errstate(divide="ignore", invalid="ignore"):

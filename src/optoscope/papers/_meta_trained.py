@@ -58,7 +58,7 @@ class MetaTraining:
         return tuple(int(step) for step in np.unique(np.round(steps)))
 
     def configuration(self) -> dict[str, Any]:
-        """What the result depends on beside the seeds."""
+        """The configuration that the result depends on, besides the seeds."""
         numbers = dataclasses.asdict(self.recipe)
         # Those of the problems are in `described`; how many there are changes none of them.
         for name in ("task", "options", "meta_seeds"):

@@ -30,7 +30,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Workspace:
-    """What a part may use while it computes.
+    """The folder and the progress report that a part may use while it computes.
 
     Args:
         place: where its own folder is, if it asks for one.
@@ -176,7 +176,7 @@ class Store:
         return missing
 
     def outdated(self, parts: Iterable[Part]) -> tuple[str, ...]:
-        """Those that are finished, but with another version of the numerics.
+        """The parts that are finished, but with another version of the numerics.
 
         They are among the `missing`.
         """

@@ -1,4 +1,4 @@
-"""What the papers share about meta-training: its counts, a scale of them, and what parts know."""
+"""The settings of meta-training that the papers share: recipes, scales of counts, and settings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -146,7 +146,7 @@ Counts = TypeVar("Counts", bound=Scale)
 
 @dataclass(frozen=True)
 class Setting(Generic[Counts]):
-    """What all parts of one reproduction share.
+    """The setting that all parts of one reproduction share.
 
     Args:
         scale: the counts.

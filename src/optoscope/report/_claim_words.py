@@ -11,7 +11,7 @@ REVISED = "†"
 
 
 def claim_number(claim: Claim) -> str:
-    """What was measured: the value with its interval and unit.
+    """The measured value with its interval and unit.
 
     Without an interval for units that were chosen, but with how many of them meet the criterion.
     """
@@ -36,14 +36,14 @@ def claim_test(claim: Claim) -> str:
 
 
 def claim_basis(claim: Claim) -> str:
-    """What the number rests on: how many repetitions of what, and the method."""
+    """The basis of the number: how many repetitions, of what, and the method."""
     count = claim.estimate.count
     plural = "" if count == 1 else "es" if claim.repeated_over.endswith("x") else "s"
     return f"{count} {claim.repeated_over}{plural}; {claim.estimate.method}"
 
 
 def chance(claims: Sequence[Claim]) -> str:
-    """What chance alone would do to the verdicts, and which statistics were revised, in words."""
+    """How many verdicts chance alone explains, and which statistics were revised, in words."""
     judged = [claim for claim in claims if claim.estimate.has_ends and not claim.chosen]
     if not judged:
         return ""

@@ -123,7 +123,7 @@ def _draw_losses(
 
 
 def _end_of(step: np.ndarray, values: np.ndarray, low: float, high: float) -> tuple[float, float]:
-    """Where a curve is last seen inside the axes, for its label to point at."""
+    """The last point of a curve inside the axes, at which its label points."""
     seen = np.flatnonzero(np.isfinite(values) & (values <= high))
     last = seen[-1] if seen.size else 0
     # The last minibatch is noisy; the label may point at the middle of the last few.
@@ -216,7 +216,7 @@ def _meta_text(metrics: MetaTraining, window: int) -> str:
 
 
 def left_out(metrics: MetaTraining) -> list[str]:
-    """What meta-training left out because it was not finite, counted."""
+    """The number of tasks and meta-steps that meta-training left out as not finite, in words."""
     counted = (
         (metrics.skipped, "meta-gradients skipped as not finite"),
         (metrics.non_finite_tasks, "problems left out of a meta-gradient as not finite"),

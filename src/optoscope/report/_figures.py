@@ -51,7 +51,7 @@ class FigureKind:
     more: Callable[[Run], FigureText] | None = field(default=None, kw_only=True)
 
     def text_of(self, run: Run) -> FigureText:
-        """What stands beside the figure of this run."""
+        """The text beside the figure of this run."""
         if self.more is None:
             return self.text
         more = self.more(run)
@@ -81,7 +81,7 @@ def _results(run: Run) -> Results:
 
 
 def _probe_text(run: Run) -> FigureText:
-    """What each probe says of itself, behind its name."""
+    """The text of each probe, after its name."""
     drawn = dict.fromkeys(panel.probe for panel in panels(run.probes, run.probe_texts))
     said = {name: run.probe_texts[name] for name in drawn}
     return FigureText(

@@ -1,4 +1,4 @@
-"""What `optoscope explain` found in words, as tables and as a picture."""
+"""The results of `optoscope explain` in words, as tables and as a figure."""
 
 import math
 from typing import TYPE_CHECKING
@@ -84,7 +84,7 @@ def _ends_of_share(explanation: Explanation, worth: Worth) -> tuple[float, float
 
 
 def explanation_tables(explanation: Explanation) -> "tuple[Table, Table]":
-    """What each mechanism is worth and the modes, for the terminal."""
+    """Tables of each mechanism's gain and of the modes, for the terminal."""
     from rich import box
     from rich.table import Table
     from rich.text import Text

@@ -1,4 +1,4 @@
-"""What probes measured, against the inner step, drawn as each probe says."""
+"""The measurements of probes against the inner step, drawn as each probe states."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -50,7 +50,7 @@ class Panel:
 
 
 def probe_texts(content: Any) -> dict[str, ProbeText]:
-    """What `records/probes.json` says of each probe."""
+    """The texts of the probes in `records/probes.json`, by name."""
     fields = as_format(content, DRAWINGS_FORMAT, DRAWINGS_VERSION)
     probes = as_mapping(fields.get("probes"), "'probes'")
     return {name: _probe_text(entry, name) for name, entry in probes.items()}

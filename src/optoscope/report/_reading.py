@@ -10,7 +10,7 @@ _Parsed = TypeVar("_Parsed")
 
 
 def parsed(path: Path, read: Callable[[Path], Any], parse: Callable[[Any], _Parsed]) -> _Parsed:
-    """What the file holds, parsed; damage is one message that names the file."""
+    """The parsed content of the file; damage raises one message that names the file."""
     content = read(path)
     try:
         return parse(content)
@@ -22,5 +22,5 @@ def parsed(path: Path, read: Callable[[Path], Any], parse: Callable[[Any], _Pars
 def optional(
     path: Path, read: Callable[[Path], Any], parse: Callable[[Any], _Parsed]
 ) -> _Parsed | None:
-    """The same, or None where there is no such file."""
+    """The parsed content of the file, or None where there is no such file."""
     return parsed(path, read, parse) if path.exists() else None

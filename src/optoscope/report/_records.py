@@ -34,7 +34,7 @@ RESULTS_VERSION = 2
 
 @dataclass(frozen=True)
 class OptimizerResult:
-    """What the evaluation measured for one optimizer.
+    """The measurements of one optimizer in the evaluation.
 
     Args:
         hyperparameters: the tuned values by name; empty for a learned optimizer.
@@ -155,7 +155,7 @@ class SearchRecord:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What was found in a run directory; a record that is not there is None or empty."""
+    """The records of a run directory; one that does not exist is None or empty."""
 
     directory: Path
     config: Mapping[str, Any]

@@ -235,7 +235,7 @@ class _Gain:
 
 
 def _gain(compared: Comparison) -> _Gain:
-    """As a share of the baseline's loss where that says something, else as a difference."""
+    """The gain as a share of the baseline's loss where that is defined, else as a difference."""
     share, difference = compared.relative_improvement, compared.difference
     if difference is not None and not share.has_ends and (difference.has_ends or not share.known):
         lower = dataclasses.replace(

@@ -87,7 +87,7 @@ class Autoencoder(Task):
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """As for `Classification`; there are no classes, and the scale is of a constant answer."""
+        """As in `Classification`, without classes; `guessing_loss` is that of a constant answer."""
         return {
             "name": self.name,
             **self.network.metadata,

@@ -51,7 +51,7 @@ class Task(eqx.Module):
         """The training loss of `params` on `batch`, a scalar."""
 
     def draw(self, key: PRNGKeyArray) -> PyTree[Array]:
-        """What of a batch is random; for data that lie on the device, which examples it holds.
+        """The random numbers that determine a batch; for data on the device, the examples' indices.
 
         A loop over steps draws for many steps at once, in few large operations, and lets `gather`
         fetch each step's batch. What is drawn must be small, and must not depend on what differs
@@ -80,7 +80,7 @@ class Task(eqx.Module):
         return None
 
     def symmetries(self, params: PyTree) -> dict[str, Symmetry]:
-        """What leaves the loss as it is, by name; none unless the task declares some.
+        """The symmetries of the loss, by name; none unless the task declares some.
 
         Args:
             params: parameters of the task; only their structure and shapes are used.
@@ -90,7 +90,7 @@ class Task(eqx.Module):
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What a person wants to know of the task; JSON-serializable."""
+        """A description of the task for reports; JSON-serializable."""
         return {"class": type(self).__name__}
 
 
@@ -103,7 +103,7 @@ class TaskDistribution(eqx.Module):
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What a person wants to know of the distribution; JSON-serializable."""
+        """A description of the distribution for reports; JSON-serializable."""
         return {"class": type(self).__name__}
 
 

@@ -66,7 +66,7 @@ class Classification(Task):
         return jax.random.randint(key, (self.batch_size,), 0, count)
 
     def gather(self, draw: Int[Array, " batch"]) -> LabeledBatch:
-        """Those images with their labels."""
+        """The images of these indices, with their labels."""
         train = self.splits["train"]
         return LabeledBatch(train.inputs[draw], train.labels[draw])
 
@@ -92,7 +92,7 @@ class Classification(Task):
         return {} if accuracy is None else {"loss": self.loss(params, data), "accuracy": accuracy}
 
     def symmetries(self, params: PyTree) -> dict[str, Symmetry]:
-        """Those of the network under the softmax; see `analysis.symmetry`."""
+        """The symmetries of the network under the softmax; see `analysis.symmetry`."""
         del params
         if isinstance(self.network, CNN):
             return cnn_symmetries(self.network)

@@ -119,7 +119,7 @@ class ESGradient(Task):
 def es_gradient(
     task: Task, *, num_pairs: int = 8, std: float = 0.01, name: str | None = None
 ) -> ESGradient:
-    """The same task, but an optimizer receives evolution-strategies estimates of its gradient.
+    """The task, with evolution-strategies estimates in the place of its gradient.
 
     Use it to see how an optimizer copes with very noisy gradients. The noise grows with the
     number of parameters P: a gradient's signal is about the share num_pairs/P of its energy.

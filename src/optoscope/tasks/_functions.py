@@ -64,7 +64,7 @@ class FunctionTask(Task):
         return jax.random.randint(key, (self.batch_size,), 0, count)
 
     def draw_at(self, key: PRNGKeyArray, step: Any) -> PyTree[Array]:
-        """What step `step` of a run draws; a stream goes on from step to step."""
+        """The random numbers of step `step` of a run; a stream continues from step to step."""
         if self.stream is not None:
             return stream_draw(key, step)
         return self.draw(jax.random.fold_in(key, step))

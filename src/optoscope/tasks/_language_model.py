@@ -70,7 +70,7 @@ class LanguageModel(Task):
         return self.gather(self.draw(key))
 
     def draw(self, key: PRNGKeyArray) -> Int[Array, "batch 1"]:
-        """Where the windows start."""
+        """The positions at which the windows start."""
         last = len(self.splits["train"]) - self.length
         return jax.random.randint(key, (self.batch_size, 1), 0, last)
 
@@ -105,13 +105,13 @@ class LanguageModel(Task):
         return jnp.sum(right) / predicted
 
     def symmetries(self, params: PyTree) -> dict[str, Symmetry]:
-        """Those of the last layer under the softmax; see `analysis.symmetry`."""
+        """The symmetries of the last layer under the softmax; see `analysis.symmetry`."""
         del params
         return {"translation": softmax_translation()}
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """As for `Classification`: the classes are the characters."""
+        """The metadata of `Classification`, whose classes are the characters."""
         num_classes = self.network.vocabulary_size
         return {
             "name": self.name,

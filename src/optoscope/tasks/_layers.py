@@ -69,7 +69,7 @@ def dense(layer: Layer, values: Float[Array, "*axes inputs"]) -> Float[Array, "*
 def _patches(
     images: Float[Array, "batch height width inputs"], kernel_size: int, stride: int, padding: str
 ) -> Float[Array, "batch new_height new_width patch"]:
-    """What each output of a convolution sees, in the order of a kernel's own entries."""
+    """The input patch of each output of a convolution, in the order of a kernel's entries."""
     window, strides = (kernel_size,) * 2, (stride,) * 2
     edges = jax.lax.padtype_to_pads(images.shape[1:3], window, strides, padding)
     images = jnp.pad(images, [(0, 0), *edges, (0, 0)])

@@ -47,7 +47,7 @@ class TaskEntry:
         return frozenset((*self.data_options, *self.options))
 
     def known(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Those of the options that the task has."""
+        """The given options without those that the task does not have."""
         return {name: value for name, value in options.items() if name in self.known_options}
 
 

@@ -87,7 +87,7 @@ class ReparametrizedTasks(TaskDistribution):
 def reparametrized(
     task: Task | TaskDistribution, low: float | int = 1e-3, high: float | int = 1e3
 ) -> ReparametrizedTasks:
-    """The same problems in random units: an optimizer must cope with gradients of any size.
+    """Rescales the parameters of problems at random, so that gradients have any size.
 
     An augmentation for meta-training: every problem draws one scale s for all its parameters,
     log-uniform in [low, high], and φ' = φ/s is trained. Losses are those of the task at the same

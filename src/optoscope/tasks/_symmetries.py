@@ -72,7 +72,7 @@ class Symmetry(eqx.Module):
 
     @abc.abstractmethod
     def labels(self, params: PyTree) -> tuple[str, ...]:
-        """What each generator belongs to; only the shapes of `params` are used."""
+        """The part of the network that each generator belongs to, from the shapes of `params`."""
 
 
 def _numbered(label: str, count: int) -> tuple[str, ...]:

@@ -86,7 +86,7 @@ _AUTOENCODER = {
 
 
 def _fewer_pairs(scales: dict[str, Settings]) -> dict[str, Settings]:
-    """The same networks; at laptop scale fewer pairs, most of whose time is drawing noise."""
+    """The networks with fewer pairs at laptop scale, where drawing noise takes most of the time."""
     return scales | {"laptop": scales["laptop"] | {"num_pairs": 6}}
 
 

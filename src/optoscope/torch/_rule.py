@@ -1,4 +1,4 @@
-"""What a learned optimizer is here: what it keeps of a parameter, and how it moves it."""
+"""Update rules of learned optimizers: the state of a parameter, and its update."""
 
 import abc
 from collections.abc import Callable, Mapping, Sequence
@@ -60,7 +60,7 @@ class Rule(abc.ABC):
 
     @abc.abstractmethod
     def start(self, view: View, device: torch.device) -> State:
-        """What is kept of a parameter before its first step, without the leading axis."""
+        """The initial state of a parameter, without the leading axis."""
 
     @abc.abstractmethod
     def advance(

@@ -139,12 +139,12 @@ class SmallNetworkRule(Rule):
         return layer(layer(hidden, "hidden").relu_(), "output")
 
     def rule(self, outputs: Tensor, inputs: Tensor) -> Tensor:
-        """What is added to the parameters, from the network's outputs and its inputs."""
+        """The update of the parameters, from the network's outputs and its inputs."""
         raise NotImplementedError
 
 
 class _Offsets:
-    """What the hidden units get besides the features of every coordinate."""
+    """The input of the hidden units that does not come from the features of single coordinates."""
 
     def __init__(self, bias: Tensor, weights: Mapping[str, Tensor], state: State, view: View):
         self._parts = [bias[:, :, None]]

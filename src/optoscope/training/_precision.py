@@ -19,7 +19,7 @@ def low_precision(params: PyTree[Array]) -> tuple[str, ...]:
 def unmoved_share(
     start: PyTree[Array], after: PyTree[Array], updates: PyTree[Array]
 ) -> Float[Array, ""]:
-    """Of the low-precision coordinates that are still updated, the share that never moved.
+    """The share of low-precision coordinates that still get updates and have never moved.
 
     Args:
         start: the parameters before the first step.

@@ -126,7 +126,7 @@ class _Follower:
         return found
 
     def jump(self, place: np.ndarray, direction: float) -> np.ndarray | None:
-        """Where forward iteration leads at the next requested gradient."""
+        """The point that forward iteration reaches at the next requested gradient."""
         ahead = self.targets[(self.targets - place[-1]) * direction > 1e-12]
         if len(ahead) == 0:
             return None

@@ -208,7 +208,7 @@ def distill(
     most_modes: int = 2,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Distillation:
-    """What a learned optimizer has learned, as a short program.
+    """Approximates a learned optimizer by a short program of named mechanisms.
 
     Its parts are read off the optimizer's map: the modes at the fixed point, soft clipping from
     the update function there, a schedule from the autonomous trajectory, and a rate that falls

@@ -119,12 +119,12 @@ class ExplicitOptimizer(OptimizerModule):
 
     @property
     def mechanisms(self) -> tuple[str, ...]:
-        """What is switched on beside momentum."""
+        """The names of the mechanisms that are switched on beside momentum."""
         names = ("clipping", "schedule", "adaptation")
         return tuple(name for name in names if getattr(self, name) is not None)
 
     def without(self, name: str) -> "ExplicitOptimizer":
-        """The same with one mechanism off ("momentum": each velocity forgets at once)."""
+        """The optimizer with one mechanism off ("momentum": each velocity forgets at once)."""
         parts: dict[str, Any] = {part: getattr(self, part) for part in self.mechanisms}
         if name != "momentum":
             parts[name] = None

@@ -1,4 +1,4 @@
-"""Where each coordinate's state lies in the state of a whole run."""
+"""Finds each coordinate's state within the optimizer state of a whole run."""
 
 from typing import Any
 

@@ -50,7 +50,7 @@ class Modes:
 
     @property
     def shares(self) -> Float[np.ndarray, " modes"]:
-        """What each mode adds to the size of the impulse response, as a share of 1.
+        """The share of each mode in the size of the impulse response; the shares sum to 1.
 
         Math: Σ_k |α_j β_j^k| = |α_j| / (1 − |β_j|), with 1 − |β_j| at least 1e-9.
         """

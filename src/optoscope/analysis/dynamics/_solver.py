@@ -26,7 +26,7 @@ _POLISH_ROUNDS = 1
 
 
 class Roots(NamedTuple):
-    """Where the starts ended.
+    """The points that the solver reached from all starts.
 
     Args:
         points: h.

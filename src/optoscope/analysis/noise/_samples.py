@@ -283,7 +283,7 @@ class FreshBatchProbe(Probe):
         check_sampling(batches, "mean", self.num_batches)
 
     def bind(self, task: Task, optimizer: Optimizer) -> "FreshBatchProbe":
-        """The same probe for one task and one optimizer."""
+        """A copy of the probe that is bound to one task and one optimizer."""
         return dataclasses.replace(self, task=task, optimizer=optimizer)
 
     def fresh_rows(

@@ -54,7 +54,7 @@ class TailIndex:
 
     @property
     def verdict(self) -> str:
-        """The same in words."""
+        """The comparison with the Gaussian surrogate, in words."""
         return "heavy-tailed" if self.heavy_tailed else "not distinguishable from Gaussian"
 
 
@@ -221,7 +221,7 @@ def _checked_group_size(group_size: int | None, prepared: _Prepared) -> int:
 
 
 def key_seed(key: PRNGKeyArray | None) -> np.ndarray | None:
-    """What NumPy's generator is seeded with; callbacks are given it instead of the key."""
+    """The seed of NumPy's generator, which callbacks are given instead of the key."""
     return None if key is None else np.asarray(jax.random.key_data(as_key(key)))
 
 

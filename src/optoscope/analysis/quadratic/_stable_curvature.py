@@ -30,7 +30,7 @@ _LINEAR = 0.1
 
 @dataclass(frozen=True)
 class StableCurvature:
-    """Where an optimizer is stable by its linearization, and what runs did.
+    """The curvatures on which an optimizer is stable by its linearization, and by its runs.
 
     Args:
         intervals: the curvatures [from, to] on which ρ ≤ 1, inside the range that was looked
@@ -145,7 +145,7 @@ def _radius(jacobian: np.ndarray, inputs: np.ndarray) -> Callable[[np.ndarray], 
 
 
 def _edge(radius: Callable[[np.ndarray], np.ndarray], low: float, high: float) -> float:
-    """Where stability changes between `low` and `high`, by bisection."""
+    """The curvature between `low` and `high` at which stability changes, by bisection."""
     stable_low = radius(np.array([low]))[0] <= 1 + _ROUNDING
     while high - low > _EDGE * high:
         middle = (low + high) / 2

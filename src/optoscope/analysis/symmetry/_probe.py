@@ -46,7 +46,7 @@ class SymmetryProbe(Probe):
     symmetries: Mapping[str, Symmetry] | None = None
 
     def bind(self, task: Task, optimizer: Optimizer) -> "SymmetryProbe":
-        """The same probe with the task's symmetries where none were given.
+        """A copy of the probe with the task's symmetries where none were given.
 
         Raises:
             InvalidValueError: the task declares none.

@@ -8,7 +8,7 @@ from optoscope.tasks import Symmetry, Task, TaskDistribution, as_distribution
 
 
 def task_symmetries(task: Task | TaskDistribution) -> dict[str, Symmetry]:
-    """What the task declares; only shapes are computed.
+    """The symmetries that the task declares; only shapes are computed.
 
     Raises:
         InvalidValueError: it declares none.

@@ -23,7 +23,7 @@ _SPREAD = 0.1
 
 @dataclass(frozen=True)
 class Check:
-    """What was measured of one symmetry, for each of its generators the worst over the draws.
+    """The measurements of one symmetry: for each generator the worst value over the draws.
 
     Args:
         labels: what each generator belongs to.

@@ -1,4 +1,4 @@
-"""What paper B says, as data."""
+"""The claims of paper B, as data."""
 
 from typing import Any
 

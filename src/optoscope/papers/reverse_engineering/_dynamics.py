@@ -31,7 +31,7 @@ def over_seeds(
     workspace: Workspace,
     measure: Measure,
 ) -> dict[str, np.ndarray]:
-    """What `measure` finds for each meta-seed, stacked on a leading axis, and `best`."""
+    """The arrays of `measure` for each meta-seed, stacked on a leading axis, and `best`."""
     trained = [needed[part.name] for part in all_learned(setting, name)]
     found = []
     for seed, arrays in enumerate(trained):

@@ -119,7 +119,7 @@ def clipping(setting: Setting, name: str) -> Part:
 
 
 def schedule(setting: Setting, name: str) -> Part:
-    """What learned optimizers do while all gradients are zero, from their initial state on."""
+    """The path of learned optimizers from their initial state while all gradients are zero."""
     visits, horizon = states(setting, name), setting.recipe(name).horizon
 
     def compute(needed: Mapping[str, Arrays], workspace: Workspace) -> Arrays:

@@ -27,7 +27,7 @@ _CONDITION_NUMBERS, _IMAGES = 1000, 12
 
 
 def problems(setting: Setting) -> Part:
-    """What the four tasks look like: condition numbers, points and images."""
+    """Illustrations of the four tasks: condition numbers, points and images."""
 
     def compute(needed: Mapping[str, Arrays], workspace: Workspace) -> Arrays:
         regression = setting.distribution("regression")
@@ -116,7 +116,7 @@ def _losses(
 def _linear_ones(
     learned: Sequence[OptimizerModule], found: Arrays
 ) -> dict[str, Sequence[Optimizer | None]]:
-    """What is left of learned optimizers when they are linearized where they converge."""
+    """Learned optimizers, linearized at the point where they converge."""
     made: dict[str, list[Optimizer | None]] = {"one-mode": [], "two-modes": [], "linearized": []}
     for optimizer, point in zip(learned, found["convergence"], strict=True):
         coordinates = dynamics.coordinate_map(optimizer)

@@ -53,7 +53,7 @@ def summary(
     records: int,
     objective: meta.Objective,
 ) -> dict[str, np.ndarray]:
-    """What is kept of runs past their horizon; see `far`."""
+    """The arrays that are kept of runs past their horizon; see `far`."""
     average, window = smoothed(losses), max(1, horizon // 10)
     ends = [multiple * horizon for multiple in multiples]
     steps = kept_steps(ends[-1], records)

@@ -75,7 +75,7 @@ class Setting(_recipe.Setting[Scale]):
         return tuple(name for name in TASKS if name in self.scale.recipes)
 
     def measured(self, arms: Sequence[str]) -> tuple[str, ...]:
-        """Those of the arms that are measured at this scale."""
+        """The arms that are measured at this scale."""
         return tuple(arm for arm in arms if not self.scale.arms or arm in self.scale.arms)
 
     def seeds(self, name: str, arm: str) -> int:

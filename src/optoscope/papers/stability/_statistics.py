@@ -37,13 +37,13 @@ def _examples(intervention: str, records: Records) -> tuple[np.ndarray, np.ndarr
 
 
 def all_inside(quantity: str, records: Records) -> np.ndarray:
-    """ρ(A) with all interventions ("mean"), or whether it is at most 1; an example each."""
+    """ρ(A) with all interventions ("mean"), or whether it is at most 1; one per example."""
     radius = np.abs(_examples("all", records)[1]).max(axis=1)
     return radius if quantity == "mean" else radius <= 1
 
 
 def moves_left(quantity: str, records: Records) -> np.ndarray:
-    """Whether the mean real part moves to the left under a nominal term; an example each.
+    """Whether the mean real part moves to the left under a nominal term; one per example.
 
     By how much is the same in all examples: the trace of the nominal term.
     """
@@ -66,7 +66,7 @@ def nearer_real_line(quantity: str, records: Records) -> np.ndarray:
 
 
 def pulled_to_one(quantity: str, records: Records) -> np.ndarray:
-    """How much nearer to 1 weight decay brings the eigenvalues on average; an example each."""
+    """How much nearer to 1 weight decay brings the eigenvalues on average; one per example."""
     del quantity
     before, after = (
         np.abs(values - 1).mean(axis=1) for values in _examples("weight decay", records)
@@ -75,7 +75,7 @@ def pulled_to_one(quantity: str, records: Records) -> np.ndarray:
 
 
 def lowers_variance(reach: str, records: Records) -> np.ndarray:
-    """Decades from the meta-gradient's variance at α > 0 up to that at α = 0; a seed's each.
+    """Decades from the meta-gradient's variance at α > 0 up to that at α = 0; one per seed.
 
     The least over T, of the mean over α up to a share of 2/λ_max: "half", or "whole" without the
     end itself; "worst" is the least over those α as well.
@@ -90,7 +90,7 @@ def lowers_variance(reach: str, records: Records) -> np.ndarray:
 
 
 def enters_circle(quantity: str, records: Records) -> np.ndarray:
-    """The largest |λ(A)| at the end of meta-training, a seed each.
+    """The largest |λ(A)| at the end of meta-training, one per seed.
 
     The mean over α > 0 ("mean"), or the worst of them ("worst").
     """
@@ -99,7 +99,7 @@ def enters_circle(quantity: str, records: Records) -> np.ndarray:
 
 
 def smaller_eigenvalues(quantity: str, records: Records) -> np.ndarray:
-    """How much less the largest |λ(A)| is with the largest α than with none, a seed each.
+    """How much less the largest |λ(A)| is with the largest α than with none, one per seed.
 
     At the end ("end"), or on average over meta-training ("mean").
     """
@@ -120,7 +120,7 @@ def steps_to_near_optimum(part: Arrays) -> np.ndarray:
 
 
 def sooner(quantity: str, records: Records) -> np.ndarray:
-    """Decades of meta-steps that a nominal term saves on the way near the optimum, a seed each.
+    """Decades of meta-steps that a nominal term saves on the way to the optimum, one per seed.
 
     The α that is best for the seed ("best"), or the worst α > 0 ("worst"). Where α = 0 never
     arrives, its meta-steps count as all there were: a lower bound.
@@ -132,7 +132,7 @@ def sooner(quantity: str, records: Records) -> np.ndarray:
 
 
 def under_a_thousand(quantity: str, records: Records) -> np.ndarray:
-    """The meta-steps that the best α takes to come near the optimum, a seed each."""
+    """The meta-steps that the best α takes to come near the optimum, one per seed."""
     del quantity
     return np.maximum(steps_to_near_optimum(records["quadratic-meta-training"])[1:].min(axis=0), 1)
 
@@ -186,7 +186,7 @@ def trains_better(quantity: str, task: str, first: str, second: str, records: Re
 
 
 def lost(quantity: str, place: int, task: str, arm: str, records: Records) -> np.ndarray:
-    """What becomes of runs past the horizon.
+    """How runs past the horizon end.
 
     Whether each run of each meta-seed diverged by a multiple of the horizon ("run"), or each
     meta-seed's mean normalized loss there over that at the horizon ("rise").
@@ -217,7 +217,7 @@ def less_loss(unit: str, place: int | None, task: str, first: str, second: str, 
 
 
 def spread_grows(quantity: str, task: str, arms: Sequence[str], records: Records) -> np.ndarray:
-    """Decades by which the range over seeds and runs grows past the horizon, an arm each."""
+    """Decades by which the range over seeds and runs grows past the horizon, one per arm."""
     del quantity
     found = []
     for arm in arms:
@@ -239,7 +239,7 @@ def _measured(figure: str, records: Records, *labels: str) -> list[Arrays]:
 
 
 def _final(part: Arrays, label: str) -> np.ndarray:
-    """The final loss in units of what guessing costs, each run at most 1.5; a meta-seed each."""
+    """The final loss in units of what guessing costs, each run at most 1.5; one per meta-seed."""
     return np.minimum(part[f"{label}/final"] / float(part["guess"]), 1.5).mean(axis=1)
 
 
@@ -271,7 +271,7 @@ def unseen_falls(quantity: str, figure: str, label: str, records: Records) -> np
 def unseen_difference(quantity: str, figure: str, first: str, second: str, records: Records):
     """The final loss of the first minus that of the second, in units of what guessing costs.
 
-    The best meta-seed of each, a task each ("best"); or each meta-seed, the mean over tasks
+    The best meta-seed of each, one per task ("best"); or each meta-seed, the mean over tasks
     ("mean").
     """
     found = []
@@ -292,7 +292,7 @@ def unseen_difference(quantity: str, figure: str, first: str, second: str, recor
 
 
 def more_curvature(quantity: str, momenta: Sequence[float], records: Records) -> np.ndarray:
-    """Momentum's largest stable curvature over SGD's; a β each."""
+    """Momentum's largest stable curvature over SGD's; one per β."""
     del quantity
     part = records["stable-curvature"]
     edge = part["sgd/intervals"][0, 1]

@@ -223,7 +223,7 @@ def transfer_part(trained_on: str, variant: str) -> str:
 
 
 def _question_claims() -> tuple[Claim, ...]:
-    """What the paper leaves open, stated so that a measurement can decide."""
+    """The paper's open questions, stated as claims so that a measurement can decide them."""
     sweeps = {"batch-size": "batch sizes", "width": "widths", "activation": "activations"}
     return (
         Claim(

@@ -218,7 +218,7 @@ def _stacked(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True)
 class Sweep:
-    """What is varied about a task, everything else staying as it was in meta-training.
+    """A property of the task that is varied, while all others stay as in meta-training.
 
     Args:
         name: of the part.

@@ -195,7 +195,7 @@ def above_baselines_throughout(aggregate: str, part: str, records: Records) -> n
 
 
 def another_above_baselines(aggregate: str, kind: str, records: Records) -> np.ndarray:
-    """As `above_baselines` on leaky ReLU, for another learned optimizer."""
+    """The quantity of `above_baselines` on leaky ReLU, for another learned optimizer."""
     part = records["deviations-leaky-relu"]
     others = [part[f"{name}/{aggregate}"].mean(axis=(1, 2)) for name in ("momentum", "adam")]
     found = records[f"deviations-leaky-relu-{kind}"][f"{kind}/{aggregate}"].mean(axis=(1, 2))
@@ -203,7 +203,7 @@ def another_above_baselines(aggregate: str, kind: str, records: Records) -> np.n
 
 
 def another_lighter_than_gradients(protocol: str, kind: str, records: Records) -> np.ndarray:
-    """As `lighter_than_gradients` on leaky ReLU, for another learned optimizer."""
+    """The quantity of `lighter_than_gradients` on leaky ReLU, for another learned optimizer."""
     part = records[f"noise-leaky-relu-{kind}"]
     update, gradient = (
         np.nanmean(part[f"{kind}/{quantity}/{protocol}/alpha"], axis=1)

@@ -16,7 +16,7 @@ _DECADES = 4.5
 
 
 def legend(figure: Figure, axes: Axes, columns: int = 6) -> None:
-    """What the marks of these axes mean, below the whole figure."""
+    """A legend of the marks of these axes, below the whole figure."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(
         handles, labels, loc="outside lower center", ncols=min(len(labels), columns), frameon=False

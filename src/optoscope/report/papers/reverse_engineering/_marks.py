@@ -54,7 +54,7 @@ def best_of(part: Arrays) -> int:
 
 
 def others(part: Arrays, key: str) -> Sequence[np.ndarray]:
-    """The same array of every other meta-seed."""
+    """The array for every other meta-seed than the best."""
     return [values for seed, values in enumerate(part[key]) if seed != best_of(part)]
 
 
@@ -123,7 +123,7 @@ _LANDMARKS = (
 
 
 def landmark_legend(figure: Figure, *more: Line2D) -> None:
-    """What the marks of `landmarks` mean, below the figure."""
+    """A legend of the marks of `landmarks`, below the figure."""
     handles = [
         Line2D([], [], marker=marker, color=face, markeredgecolor=edge, linestyle="", markersize=8,
                label=words)
@@ -215,7 +215,7 @@ def eigenvalues(
 
 
 def memory(timescales: np.ndarray) -> np.ndarray:
-    """Where |β| lies on a timescale axis: −log₁₀(1 − |β|), up to |β| = 0.9999.
+    """The place of |β| on a timescale axis: −log₁₀(1 − |β|), up to |β| = 0.9999.
 
     >>> memory(np.array([0.9, 0.99])).round(6).tolist()
     [1.0, 2.0]

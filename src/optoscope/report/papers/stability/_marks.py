@@ -88,7 +88,7 @@ class Runs:
         return cls(losses, start, diverged if diverged.ndim == 2 else diverged[..., -1])
 
     def of_seed(self, seed: int) -> "Runs":
-        """Those of one meta-seed."""
+        """The runs of one meta-seed."""
         one = slice(seed, seed + 1)
         return Runs(self.losses[one], self.start[one], self.diverged[one])
 
@@ -177,7 +177,7 @@ def guessing(axes: Axes, loss: float) -> None:
 
 
 def key_below(figure: Figure, marks: Sequence[Line2D]) -> None:
-    """What marks mean, below the whole figure."""
+    """A legend of the marks, below the whole figure."""
     figure.legend(handles=list(marks), loc="outside lower center", ncols=len(marks), frameon=False)
 
 
