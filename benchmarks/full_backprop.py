@@ -164,7 +164,7 @@ def main() -> None:
     print_ratios(
         {name: [value / UPDATES for value in values] for name, values in seconds.items()},
         "plain program, GRU",
-        "a meta-step",
+        "per meta-step",
     )
     if options.meta_train:
         meta_train(options.meta_train, options.task)

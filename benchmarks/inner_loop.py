@@ -60,7 +60,7 @@ def main() -> None:
             },
             options.rounds,
         )
-        print_ratios(seconds, f"hand-written scan, {name}, {steps} steps", "a run")
+        print_ratios(seconds, f"hand-written scan, {name}, {steps} steps", "per run")
 
 
 if __name__ == "__main__":

@@ -141,7 +141,7 @@ def main() -> None:
         },
         options.rounds,
     )
-    print_ratios(one, "plain program, one problem", "a run")
+    print_ratios(one, "plain program, one problem", "per run")
     four = side_by_side(
         {
             "optoscope, one problem": optoscope_program(dataset, 1, 1),
@@ -149,7 +149,7 @@ def main() -> None:
         },
         max(3, options.rounds // 2),
     )
-    print_ratios(four, "optoscope, one problem", "a run")
+    print_ratios(four, "optoscope, one problem", "per run")
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def main() -> None:
             },
             options.rounds,
         )
-        print_ratios(seconds, f"{name}, {steps} steps", "a run")
+        print_ratios(seconds, f"{name}, {steps} steps", "per run")
         seconds = side_by_side(
             {
                 f"{name}, 1 step": lambda o=optimizer: (
@@ -59,7 +59,7 @@ def main() -> None:
             },
             2,
         )
-        print_ratios(seconds, f"{name}, 1 step", "a run")
+        print_ratios(seconds, f"{name}, 1 step", "per run")
 
 
 if __name__ == "__main__":

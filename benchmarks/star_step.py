@@ -140,7 +140,7 @@ def main() -> None:
             }
             seconds = side_by_side(candidates, options.rounds)
             per_step = {name: [s / steps for s in values] for name, values in seconds.items()}
-            print_ratios(per_step, adam, "a step")
+            print_ratios(per_step, adam, "per step")
             print()
 
     task = network(784, (128, 128), batch_size=128)
@@ -159,7 +159,7 @@ def main() -> None:
     per_step = {
         name: [value / candidates[name][1] for value in values] for name, values in seconds.items()
     }
-    print_ratios(per_step, sgd, "a step")
+    print_ratios(per_step, sgd, "per step")
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def main() -> None:
     candidates = {adamw: steps(lambda params: torch.optim.AdamW(params, foreach=True))}
     for name in options.optimizers:
         candidates[name] = steps(lambda params, name=name: LearnedOptimizer(params, name))
-    print_ratios(side_by_side(candidates, options.rounds), adamw, "a step")
+    print_ratios(side_by_side(candidates, options.rounds), adamw, "per step")
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ class UnknownNameError(OptoscopeError, LookupError):
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
         hint = f"Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
         parts = [f"unknown {kind} {name!r}.", hint]
-        # A hundred names help nobody when the nearest are at hand.
+        # A list of a hundred names is no help where there are near matches.
         if known and (len(known) <= _MOST_LISTED or not near):
             parts.append(f"Known: {', '.join(known)}.")
         super().__init__(" ".join(filter(None, parts)))

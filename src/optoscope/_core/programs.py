@@ -38,7 +38,7 @@ _COMPILED = "/jax/core/compile/backend_compile_duration"
 def compiler_options(runs_once: bool = False) -> dict[str, Any]:
     """The options given to XLA in addition to its defaults and to `XLA_FLAGS`.
 
-    There are none on accelerators and none where JAX is told to leave optimizations out; an
+    There are none on accelerators and none where JAX is set to leave optimizations out; an
     option that this version of XLA does not know is left out.
 
     Args:

@@ -49,7 +49,7 @@ def to_safetensors(arrays: Mapping[str, np.ndarray]) -> bytes:
                 f"{name} has type {array.dtype}, which is not written; "
                 f"convert it to one of {', '.join(_NAMES.values())}."
             )
-    # safetensors writes the memory as it is, so another order would garble the values.
+    # safetensors writes the memory as it is, so another order would change the values.
     return save({name: native(array) for name, array in arrays.items()})
 
 

@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     make_printable()
     try:
         code = _parse_and_run(words)
-        # What is still in the buffer would fail on the way out, where nobody can catch it.
+        # What is still in the buffer would fail when Python ends, where it cannot be caught.
         flush_output()
     except BrokenPipeError:
         drop_output()

@@ -11,7 +11,7 @@ Handler = Callable[[int, Any], None]
 
 @contextmanager
 def _handled(handlers: dict[signal.Signals, Handler]) -> Iterator[None]:
-    """Python lets nobody but the main thread handle signals; in another one nothing changes."""
+    """Handles signals in the main thread; Python allows it in no other, where nothing changes."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

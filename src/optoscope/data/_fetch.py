@@ -124,7 +124,7 @@ def _fetch(file: RemoteFile, folder: Path, *, verify: bool) -> Path:
     is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # Each process downloads into a folder of its own and renames: whoever comes last replaces
+        # Each process downloads into a folder of its own and renames: the last one replaces
         # a whole file by the same whole file, and what fails leaves nothing.
         with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as private:
             temporary = Path(private) / file.name

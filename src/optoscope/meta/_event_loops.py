@@ -10,7 +10,7 @@ class _FinishingLoop(asyncio.SelectorEventLoop):
 
     Orbax reads the arrays of a checkpoint as tasks of one loop, and closes it as soon as one of
     them fails: the others then report to a loop that is gone, "Event loop is closed" on the
-    screen, from a thread where nobody can catch it.
+    screen, from a thread where it cannot be caught.
     """
 
     def close(self) -> None:

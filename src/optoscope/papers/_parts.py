@@ -252,7 +252,7 @@ class Store:
         self.on_progress(part.name, 0, 1)
         found = part.compute(needed, workspace)
         arrays = {key: np.asarray(value) for key, value in found.items()}
-        # While the arrays are being replaced no description may vouch for them.
+        # While the arrays are being replaced there must be no description that declares them valid.
         (self.directory / "records" / f"{part.name}.json").unlink(missing_ok=True)
         save_records(self.directory, part.name, arrays)
         write_json(self.directory / "records" / f"{part.name}.json", description)

@@ -53,7 +53,7 @@ def _estimated_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     loss = task.loss(params, batch.batch)
     if tangents[0] is None:
         return loss, jnp.zeros_like(loss)
-    # A leaf that nobody differentiates has no tangent.
+    # A leaf that is not differentiated has no tangent.
     moves = jax.tree.map(lambda p, t: jnp.zeros_like(p) if t is None else t, params, tangents[0])
     slopes = antithetic_gradient(task, params, batch, num_pairs, std)
     products = jax.tree.map(lambda g, t: jnp.sum(g * t), slopes, moves)

@@ -38,7 +38,7 @@ class Stream:
     """Batches as a function of a seed and a step, read from iterators on the host.
 
     A pass over the data is one iterator, `make(seed of that pass)`; where it ends the next pass
-    begins. So equal seeds give equal batches, whoever asks: two optimizers that are compared see
+    begins. So equal seeds always give equal batches: two optimizers that are compared see
     the same ones, and a run that is resumed goes on where it stopped. An earlier step than the
     last one is reached by reading from the start again. The next batch is read in a thread while
     the device computes.

@@ -1,4 +1,4 @@
-"""Two interleaved half circles, told apart by a small network."""
+"""Two interleaved half circles, classified by a small network."""
 
 from typing import Any
 
@@ -53,7 +53,7 @@ class TwoMoons(Task):
         return loss + 0.5 * self.l2 * squares
 
     def accuracy(self, params: MLPParams, split: str = "test") -> Float[Array, ""] | None:
-        """The share of training points told apart; None for the splits this task has not."""
+        """The share of training points classified correctly; None for other splits."""
         if split not in ("train", "validation", "test"):
             raise UnknownNameError("split", split, ("train", "validation", "test"))
         if split != "train":

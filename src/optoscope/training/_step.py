@@ -146,7 +146,7 @@ def inner_step(
         key: draws the batch; not needed where `draw` is given.
         draw: the random numbers of the step, `draw_step(task, key, step)`, if drawn before.
         second_order: whether a meta-gradient also flows through the optimizer's input; without
-            it the gradient is a constant to whoever differentiates this step.
+            it the gradient is a constant when this step is differentiated.
 
     Raises:
         InvalidValueError: neither a key nor a draw, a task that does not give what it must, or

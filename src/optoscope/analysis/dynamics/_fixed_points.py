@@ -15,7 +15,7 @@ _SLOW = 1e-3
 _LINE = 1e-8
 # The bounds are of first order: true distances can be a few times larger.
 _SAFETY = 4.0
-# Closer than this, relative to 1 + ‖h‖, no two points are told apart; nor are two on one line
+# Closer than this, relative to 1 + ‖h‖, two points count as one; so do two on one line
 # closer than the second number, as a line is a continuum of them.
 _SAME_POINT, _LINE_RESOLUTION = 1e-9, 1e-3
 _MOST_PAIRS = 64

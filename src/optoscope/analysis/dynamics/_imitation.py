@@ -60,7 +60,7 @@ class Imitation:
     """Fits explicit optimizers to a learned one, on runs where either is in charge.
 
     The learned optimizer's own runs are not enough: small errors lead a program to gradients
-    that the learned one never meets, where it has not been told what to do. So the fit is
+    that the learned one never meets, for which the fit has no examples. So the fit is
     repeated with the learned optimizer's answers to what the program has met (Ross et al. 2011,
     DAgger).
 

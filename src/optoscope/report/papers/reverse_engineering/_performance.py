@@ -77,7 +77,7 @@ def _mean_and_error(
     axes: Axes, losses: Float[np.ndarray, "problems steps"], mark: Look, label: str
 ) -> tuple[np.ndarray, int]:
     finite = np.isfinite(losses)
-    # Leaving diverged runs out would flatter an unstable optimizer: its mean ends there.
+    # Without diverged runs an unstable optimizer would look better, so its mean ends there.
     mean = np.where(finite.all(axis=0), np.where(finite, losses, 0.0).mean(axis=0), np.nan)
     step = np.arange(1, mean.size + 1)
     # Dashes on top: through them what they agree with is seen.

@@ -82,7 +82,7 @@ def _meta_training(axes: Axes, parts: Mapping[str, Arrays], looks: Looks) -> Non
 
 def _mean_over_seeds(axes: Axes, steps: np.ndarray, values: np.ndarray, look: Look) -> None:
     marker = "o" if len(steps) < 4 else ""
-    # A seed without a number leaves the mean without one: leaving it out would flatter the arm.
+    # A seed without a number leaves the mean without one: without it the arm would look better.
     mean = values.mean(axis=0)
     axes.plot(steps, mean, look.dashes, color=look.color, linewidth=look.width,
               marker=marker, markersize=5, zorder=look.order + (look.dashes != "-"))  # fmt: skip
