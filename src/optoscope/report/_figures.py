@@ -39,7 +39,7 @@ class FigureKind:
         name: also the file name under `figures/`.
         requires: attributes of `Run` that must not be empty.
         draw: draws it from a run.
-        text: what stands beside it.
+        text: the text beside it.
         more: what the records of a run say besides, if they say it themselves.
 
     """

@@ -40,7 +40,7 @@ class Records(Mapping[str, Arrays]):
 
 @dataclass(frozen=True)
 class Reading:
-    """What stands beside a figure of a paper, whose title is in the manifest.
+    """The text beside a figure of a paper, whose title is in the manifest.
 
     Args:
         how_to_read: what the marks mean and where to look.
@@ -60,7 +60,7 @@ class PaperFigure:
 
     Args:
         picture: draws it from the records of its parts.
-        text: what stands beside it.
+        text: the text beside it.
     """
 
     picture: Callable[[Records], Figure]

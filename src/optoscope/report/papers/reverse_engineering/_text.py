@@ -1,4 +1,4 @@
-"""What stands beside the figures of paper B."""
+"""The texts beside the figures of paper B."""
 
 from optoscope.report.papers._figure import Reading
 

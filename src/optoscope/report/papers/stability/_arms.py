@@ -45,7 +45,7 @@ def _by_task(records: Records) -> dict[str, _Parts]:
 
 
 def compared(records: Records) -> Figure:
-    """Figure 3, appendix 2 to 4: a row a task, meta-training beside runs past the horizon."""
+    """Figure 3, appendix 2 to 4: one row per task, meta-training beside runs past the horizon."""
     tasks, words = _by_task(records), records.labels
     with style():
         figure = Figure(figsize=(WIDTH, 4.7 * len(tasks)), layout="constrained")
@@ -148,7 +148,7 @@ def _upright(axes: Axes, step: float, words: str, below: bool) -> None:
 
 
 def single_seeds(records: Records) -> Figure:
-    """Appendix 1: an arm a column, two rows a task, one color a meta-seed."""
+    """Appendix 1: one column per arm, two rows per task, one color per meta-seed."""
     tasks, words = _by_task(records), records.labels
     arms = tuple(next(iter(tasks.values())))
     seeds = max(

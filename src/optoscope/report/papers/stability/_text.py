@@ -1,4 +1,4 @@
-"""What stands beside the figures of paper C that are about meta-trained optimizers."""
+"""The texts beside the figures of paper C that are about meta-trained optimizers."""
 
 from optoscope.report.papers._figure import Reading
 

@@ -1,4 +1,4 @@
-"""What stands beside the figures of paper A."""
+"""The texts beside the figures of paper A."""
 
 from optoscope.report.papers._figure import Reading
 
@@ -61,7 +61,7 @@ GROUP_SIZE_TEXT = Reading(
 
 
 def sweep_text(what: str) -> Reading:
-    """Beside a sweep over a property of the task."""
+    """The text beside a sweep over a property of the task."""
     return Reading(
         f"Mean loss and mean deviations over the run against {what}. The baselines are tuned anew "
         "for each value, the learned optimizer is the one meta-trained on the standard leaky ReLU "
