@@ -96,7 +96,7 @@ def drifting():
 
 
 def true_gradient():
-    """Of the mean loss over a life, by complex steps: exact to rounding."""
+    """Of the mean loss over an episode, by complex steps: exact to rounding."""
 
     def mean_loss(theta):
         place, losses = START, []
@@ -148,8 +148,8 @@ def test_the_stated_bias_is_the_measured_one(name, cut):
     count = 4000 if "std" in entry.options else 2
     with jax.enable_x64(True):
         estimator = make(name, Bowls(), count=count, truncation=truncation)
-        life = HORIZON // truncation if "truncation" in entry.options else 1
-        samples, _ = mean_gradients(estimator, life)
+        episode = HORIZON // truncation if "truncation" in entry.options else 1
+        samples, _ = mean_gradients(estimator, episode)
     truth = true_gradient()
     if entry.unbiased or not cut:
         assert away(samples, truth) < 4

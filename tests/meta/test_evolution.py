@@ -122,7 +122,7 @@ def away(samples, truth):
 
 
 def test_pes_is_unbiased_and_truncated_es_is_not():
-    """Five truncations of 4 steps are two whole lives of 10, one restart inside a truncation."""
+    """Five truncations of 4 steps are two whole episodes of 10, one restart inside a truncation."""
     settings = SETTINGS | {"num_particles": 4000}
     truth = true_gradient(lambda theta: path(theta, HORIZON)[0].mean())
     pes = mean_estimates(PES(BOWL, **settings), drifting(), 5).theta
@@ -183,7 +183,7 @@ def noise_of(key, std=STD):
     [(1, 3, "mean"), (4, 10, "mean"), (5, 10, "sum"), (7, 7, "mean"), (5, 6, "sum")],
 )
 def test_pes_is_a_naive_loop(truncation, horizon, reduction):
-    """Up to and including a life's last step ξ + ε counts, after the restart ε alone."""
+    """Up to and including an episode's last step ξ + ε counts, after the restart ε alone."""
     estimator = PES(
         BOWL,
         num_particles=1,
@@ -293,7 +293,7 @@ def test_lives_begin_at_scattered_times_and_last_their_horizon():
     for index in range(8):
         got, workers = estimate(drifting(), workers, jax.random.key(index))
         assert np.all(np.asarray(workers.step) <= np.asarray(workers.horizon))
-        # Three steps of twelve: binomial with p = 1/4. At first only two: a life that ends with
+        # Three steps of twelve: binomial with p = 1/4. At first only two: an episode that ends with
         # a truncation is followed in the next.
         share = 3 / 12 if index else 2 / 12
         error = np.sqrt(600 * share * (1 - share))
@@ -357,7 +357,7 @@ def test_both_signs_share_problem_start_and_batches_and_every_life_draws_its_own
         assert abs(float(got.gradient.theta)) < 1e-12
         losses.add(float(got.loss))
     assert len(losses) == 6
-    # Two truncations a life: the keys change at every second one, and for every particle.
+    # Two truncations an episode: the keys change at every second one, and for every particle.
     changed = [a != b for a, b in itertools.pairwise(seen)]
     assert changed == [False, False, True, False, True]
     assert len({str(key) for keys in seen for key in keys}) == 15
@@ -376,7 +376,7 @@ class Started(OptimizerModule):
 
 
 def test_a_learned_initial_state_is_learned():
-    """The loss after the first step is ½·0.7·(1.5 + θ)²; PES must see it in every life."""
+    """The loss after the first step is ½·0.7·(1.5 + θ)²; PES must see it in every episode."""
     estimator = PES(BOWL, num_particles=2000, **SETTINGS)
     got = mean_estimates(estimator, Started(jnp.asarray(0.3)), 5).theta
     truth = 0.9 * CURVATURE * (START + 0.3)

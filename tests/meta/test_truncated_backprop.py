@@ -208,7 +208,7 @@ def test_carry_is_detached_between_unrolls():
 
 @pytest.mark.parametrize(("truncation", "horizon"), [(2, 4), (2, 5), (3, 4), (4, 4)])
 def test_unrolls_of_several_lives_agree_with_a_naive_loop(truncation, horizon):
-    """The last unroll of a life is cut at the horizon, and the next life owes nothing to it."""
+    """The last unroll of an episode is cut at the horizon; the next is independent of it."""
     estimator = TruncatedBackprop(
         Bowls(), truncation=truncation, horizon=horizon, second_order=True
     )
@@ -217,10 +217,10 @@ def test_unrolls_of_several_lives_agree_with_a_naive_loop(truncation, horizon):
     workers = estimator.init(optimizer, KEY)
     estimate = eqx.filter_jit(estimator.estimate)
     seen = set()
-    for life in range(3):
+    for episode in range(3):
         params = velocity = task = None
         for start in range(0, horizon, truncation):
-            got, workers = estimate(optimizer, workers, jax.random.key(100 * life + start))
+            got, workers = estimate(optimizer, workers, jax.random.key(100 * episode + start))
             if task is None:
                 task = worker_task(estimator.tasks, workers)
                 seen.add(str(workers.task_key.tolist()))

@@ -249,7 +249,7 @@ def ratio(values: Float[np.ndarray, " pairs"], reference: Float[np.ndarray, " pa
 def relative_decrease(
     values: Float[np.ndarray, " pairs"], reference: Float[np.ndarray, " pairs"]
 ) -> Estimate:
-    """By what share the mean of `values` lies below that of `reference`: 1 − `ratio`.
+    """The relative decrease of the mean of `values` from that of `reference`: 1 − `ratio`.
 
     Example:
         >>> relative_decrease(np.array([3.0, 6.0]), np.array([4.0, 8.0])).value

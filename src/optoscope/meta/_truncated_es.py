@@ -190,7 +190,7 @@ class TruncatedES(TruncatedStrategy):
 
     @property
     def kept(self) -> tuple[int, ...]:
-        """Both signs go on from the state of this one run."""
+        """The one run whose final state both signs continue from."""
         return (0,) if self.continue_from == "plus" else (2,)
 
     @property

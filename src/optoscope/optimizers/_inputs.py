@@ -80,7 +80,7 @@ def measure(
 ) -> Inputs:
     """The inputs 0 to 27 of one tensor, from its updated accumulators.
 
-    Source: Metz et al. (2022), `small_fc_lopt`, as restated in the project's specification.
+    Source: Metz et al. (2022), `small_fc_lopt`.
 
     Args:
         gradient: g.

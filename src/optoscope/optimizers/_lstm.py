@@ -77,8 +77,8 @@ class LSTMOptimizer(OptimizerModule):
     Every scalar parameter has its own state, all share the weights. All parameters are taken as
     one vector of N coordinates. The state starts at zero, the weights uniform in ±1/sqrt(H).
 
-    Source: Andrychowicz et al. (2016); paper A, section 2.1. The factor `update_scale` is not
-    in the paper's text but in its program.
+    Source: Andrychowicz et al. (2016); paper A, section 2.1. The factor `update_scale` is
+    found in the paper's program only, not in its text.
 
     Example:
         >>> optimizer = LSTMOptimizer.create(jax.random.key(0))

@@ -12,10 +12,11 @@ from optoscope.optimizers._small_network import Coordinates, SmallNetwork, Small
 
 
 class MLPOptimizer(OptimizerModule):
-    """A 39-4-4-2 perceptron that moves every coordinate by what it reads off running averages.
+    """A 39-4-4-2 perceptron that computes each coordinate's update from running averages.
 
-    The 197-parameter black-box optimizer: cheap, strong where it was meta-trained, free to
-    diverge past its horizon. `StarOptimizer` is the same network with a stable rule.
+    The 197-parameter black-box optimizer: cheap, good on the tasks and the horizon it
+    was meta-trained for, often unstable past that horizon. `StarOptimizer` is the same network with
+    a stable rule.
 
     Math: p ← p − s·d·exp(e·a), with the outputs d and a, s = `step_scale`, e = `exponent_scale`.
 

@@ -19,7 +19,7 @@ class RNNOptimizer(OptimizerModule):
     """A recurrent network that sees one coordinate's gradient and gives that coordinate's update.
 
     Every scalar parameter has its own state, all share the weights. Small, and linear in its
-    readout, so that `analysis.dynamics` can take it apart; for large problems see
+    readout, so that `analysis.dynamics` can analyze it; for large problems see
     `LSTMOptimizer`. The initial state is a parameter that is trained with the others. The
     readout starts at zero: an untrained optimizer does nothing.
 

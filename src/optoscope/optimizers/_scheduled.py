@@ -66,7 +66,7 @@ class Scheduled(OptimizerModule):
         params: PyTree[Array] | None = None,
         **extra,
     ) -> tuple[PyTree[Array], PyTree[Array]]:
-        """The optimizer's update, multiplied."""
+        """The optimizer's update times the constant and the schedule's factor."""
         inner, step = state
         updates, inner = as_optax(self.optimizer).update(grads, inner, params, **extra)
         factor = self.multiplier * schedule_factor(self.schedule, step, self.num_steps)

@@ -141,7 +141,7 @@ class SmallNetwork(eqx.Module):
             network.input_weights[NUM_NORMALIZED:],
             precision=jax.lax.Precision.HIGHEST,
         )
-        # What has no coordinates is its own update.
+        # A tensor without coordinates is its own update.
         parameters, updates, accumulators = jax.tree.leaves(params), list(leaves), []
         for block, before in zip(_blocks(leaves), state.accumulators, strict=True):
             update, after = network._update_block(block, leaves, parameters, before, bias, rule)
@@ -155,7 +155,7 @@ class SmallNetwork(eqx.Module):
         )
 
     def _scaled(self, scales: Sequence[float]) -> "SmallNetwork":
-        """With scaled outputs: one product per weight instead of one per coordinate."""
+        """Scales the outputs by the weights: one product per weight, not one per coordinate."""
         heads = jnp.asarray(scales, self.output_bias.dtype)
         return eqx.tree_at(
             lambda network: (network.output_weights, network.output_bias),
@@ -265,13 +265,13 @@ def _affine(
 
 
 def _sum(terms: Sequence[Array]) -> Array:
-    """In two halves, so that the processor does not wait for each addition before the next."""
+    """The sum in two halves, so that not every addition waits for the one before it."""
     half = len(terms) // 2
     return sum(terms[1:half], terms[0]) + sum(terms[half + 1 :], terms[half])
 
 
 def _relu(values: Float[Array, "..."]) -> Float[Array, "..."]:
-    # One instruction a vector; jax.nn.relu's maximum takes three, for NaN's sake, which this
+    # One instruction per vector; jax.nn.relu's maximum takes three, for NaN's sake, which this
     # keeps too.
     return jnp.where(values < 0, jnp.zeros_like(values), values)
 

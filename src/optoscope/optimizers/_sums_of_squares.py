@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 # A loop that adds up so many terms of up to five products is unrolled and vectorized by the
 # compiler; one of more is not.
 _TERMS = 10
-# Products a loop once the tensors are folded: their number is rarely one more than a multiple of
+# Products per loop once the tensors are folded: their number is rarely one more than a multiple of
 # this, and a loop of one is compiled to something slower.
 _PRODUCTS = 4
 # What is left of a tensor when folding it once more would cost more than it saves.
@@ -26,7 +26,7 @@ class InverseRoot(eqx.Module):
     """One over the square root of an array, not written to memory to be read by every loop.
 
     Each computes for itself what it needs: the root, or the square without one. That holds for a
-    factor of one product a tensor; what several products share is written once.
+    factor of one product per tensor; one that several products share is written once.
     """
 
     array: Float[Array, "..."]

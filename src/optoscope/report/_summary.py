@@ -220,7 +220,7 @@ def sentence(results: Results | Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class _Gain:
-    """By how much the learned optimizer's loss is lower, and how to say such numbers.
+    """The gain of the learned optimizer, and how its numbers are written.
 
     Args:
         found: positive is better.

@@ -47,7 +47,7 @@ def empty_averages(view: View, device: torch.device) -> State:
 
 @dataclass(frozen=True)
 class Averages:
-    """How fast each average forgets.
+    """The decay of each average.
 
     Args:
         momentum_rates: 1 − β of every momentum.

@@ -15,7 +15,7 @@ RULES: dict[str, type[Rule]] = {
 
 
 def load_rule(path_or_name: str | Path) -> tuple[Rule, str]:
-    """A saved optimizer, and a text that tells it from every other one.
+    """A saved optimizer, and a text that identifies it.
 
     Raises:
         UnknownNameError: neither a folder nor a name of an optimizer that comes with the library.

@@ -1,4 +1,4 @@
-"""A learned optimizer as PyTorch knows optimizers."""
+"""A learned optimizer with the interface of `torch.optim.Optimizer`."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -91,7 +91,7 @@ class LearnedOptimizer(torch.optim.Optimizer):
         super().__init__(params, defaults)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Adds parameters with options of their own, for what they leave out the optimizer's."""
+        """Adds parameters with their own options; those not given are the optimizer's."""
         super().add_param_group(param_group)
         group = self.param_groups[-1]
         try:
@@ -213,7 +213,7 @@ class LearnedOptimizer(torch.optim.Optimizer):
             _copy_all([one[name] for one in states], list(part))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Goes on from a saved state.
+        """Continues from a saved state.
 
         Raises:
             InvalidValueError: the state is that of another learned optimizer.
@@ -234,7 +234,7 @@ class LearnedOptimizer(torch.optim.Optimizer):
                 self.state[param][name] = part.to(param.device, copy=True)
 
     def __getstate__(self) -> dict[str, Any]:
-        """With the rule, which PyTorch does not know of."""
+        """The state for pickling, with the update rule that PyTorch does not save itself."""
         return {**super().__getstate__(), "_rule": self._rule}
 
 

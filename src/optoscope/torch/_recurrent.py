@@ -51,7 +51,7 @@ class LSTMRule(_CoordinateWise):
         exponent: float = 10.0,
         log_offset: float = 0.0,
     ):
-        """With the arguments of `LSTMOptimizer.create`."""
+        """Takes the arguments of `LSTMOptimizer.create`."""
         shapes: dict[str, tuple[int, ...]] = {"readout": (hidden_size,), "readout_bias": ()}
         for layer in range(num_layers):
             num_inputs = 2 if layer == 0 else hidden_size
@@ -67,7 +67,7 @@ class LSTMRule(_CoordinateWise):
         return {name: torch.zeros(shape, device=device) for name in ("hidden", "cell")}
 
     def step(self, gradient: Tensor, state: State, weights: Mapping[str, Tensor]) -> Tensor:
-        """Through the layers, each with its own hidden and cell state."""
+        """Runs the input through the layers, each with its own hidden and cell state."""
         values = _log_and_sign(gradient, self._exponent, self._log_offset)
         for layer in range(self._num_layers):
             hidden, cell = state["hidden"][:, layer], state["cell"][:, layer]
@@ -92,7 +92,7 @@ class RNNRule(_CoordinateWise):
         input_scaling: str = "raw",
         input_scale: float = 1.0,
     ):
-        """With the arguments of `RNNOptimizer.create`."""
+        """Takes the arguments of `RNNOptimizer.create`."""
         gates, inputs = {"gru": 3, "vanilla": 1, "lstm": 4}, {"raw": 1, "scaled": 1, "log": 2}
         if cell not in gates:
             raise UnknownNameError("cell", str(cell), gates)

@@ -56,7 +56,7 @@ class Rule(abc.ABC):
 
     @abc.abstractmethod
     def view(self, shape: Sequence[int]) -> View:
-        """How a parameter of this shape is seen."""
+        """The view of a parameter of this shape."""
 
     @abc.abstractmethod
     def start(self, view: View, device: torch.device) -> State:

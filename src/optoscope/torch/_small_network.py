@@ -48,7 +48,7 @@ class SmallNetworkRule(Rule):
         scales: Sequence[float],
         more_shapes: Mapping[str, Sequence[int]] | None = None,
     ):
-        """With the factors on the network's outputs, one a head."""
+        """Takes the factors on the network's outputs, one per head."""
         heads = len(scales)
         shapes = {
             "decays.momentum": (3,),
@@ -92,11 +92,11 @@ class SmallNetworkRule(Rule):
         }
 
     def view(self, shape: Sequence[int]) -> View:
-        """By the two largest axes."""
+        """The view of a parameter by its two largest axes."""
         return factored(shape)
 
     def start(self, view: View, device: torch.device) -> State:
-        """Zero averages and no steps."""
+        """A state with zero averages and a step count of 0."""
         return {"step": torch.zeros((), device=device), **empty_averages(view, device)}
 
     def advance(
@@ -186,7 +186,7 @@ class MLPRule(SmallNetworkRule):
         step_scale: float = 1e-3,
         exponent_scale: float = 1e-3,
     ):
-        """With the arguments of `MLPOptimizer.create`."""
+        """Takes the arguments of `MLPOptimizer.create`."""
         super().__init__(weights, (-step_scale, exponent_scale * _LOG2_E))
 
     def rule(self, outputs: Tensor, inputs: Tensor) -> Tensor:
@@ -212,7 +212,7 @@ class StarRule(SmallNetworkRule):
         blackbox_scale: float = 1e-3,
         blackbox_exponent_scale: float = 1e-3,
     ):
-        """With the arguments of `StarOptimizer.create`, the arm's defaults spelled out."""
+        """Takes the arguments of `StarOptimizer.create`, the arm's defaults spelled out."""
         if nominal not in _NOMINAL_TERMS:
             raise UnknownNameError("nominal term", str(nominal), _NOMINAL_TERMS)
         self._blackbox, self._nominal = arm != "hyperparam", nominal

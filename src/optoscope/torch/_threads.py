@@ -10,7 +10,7 @@ _Piece = TypeVar("_Piece")
 
 
 def run_each(function: Callable[[_Piece], None], pieces: Iterable[_Piece]) -> None:
-    """Calls a function of every piece, on as many threads as PyTorch uses for one operation.
+    """Calls a function with every piece, on as many threads as PyTorch uses for one operation.
 
     A step is many short operations. If each of them were spread over all cores, they would wait
     for each other at its end; where something else runs on the machine, some ten times as long as

@@ -1,4 +1,4 @@
-"""How the tensors of a model are seen: a few axes, cut into tiles that fit in a cache."""
+"""Views of the tensors of a model by a few axes, cut into tiles that fit in a cache."""
 
 import itertools
 import math

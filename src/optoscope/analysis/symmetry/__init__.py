@@ -1,4 +1,4 @@
-"""How far an optimizer's updates leave the directions that gradients are confined to."""
+"""Deviations of an optimizer's updates from the constraints that symmetries put on gradients."""
 
 from optoscope.analysis.symmetry._deviations import Deviations, deviations, isotropic_level
 from optoscope.analysis.symmetry._penalty import SymmetryPenalty

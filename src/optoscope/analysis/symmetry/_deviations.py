@@ -35,7 +35,7 @@ class Deviations(eqx.Module):
 
 
 def isotropic_level(num_params: int) -> float:
-    """The `cosine` of a step that does not know the symmetry: 1/sqrt(num_params).
+    """The expected `cosine` of a step in a random direction: 1/sqrt(num_params).
 
     Let u be isotropic in R^n, v = u/‖u‖, and ξ any fixed direction. The expectations of v_i² are
     equal and sum to 1, so each is 1/n, and by rotation E[(⟨u, ξ⟩/(‖u‖‖ξ‖))²] = 1/n. The mean over

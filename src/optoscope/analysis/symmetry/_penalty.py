@@ -22,8 +22,8 @@ def _strength(value: float | Float[Array, ""]) -> Float[Array, ""]:
 class SymmetryPenalty(eqx.Module):
     """β times the deviation of a step's updates; put it into `meta.Objective(penalties=(…,))`.
 
-    The parameters are detached: the penalty acts on what the optimizer does at a place, not on
-    where it goes. β is an array leaf, so that a sweep over it compiles once.
+    The parameters are detached: the penalty acts on the update at given parameters, not on the
+    path of the parameters. β is an array leaf, so that a sweep over it compiles once.
 
     - "paper": β·Σ|d_k| at each step.
     - "released": |β·Σ d_k| at each step, which lets neurons of opposite sign cancel; the

@@ -47,7 +47,7 @@ class Range:
         return None
 
     def joined(self, other: "Range") -> "Range":
-        """Both, which must touch."""
+        """The union of two adjacent ranges."""
         low, high = min(self.low, other.low), max(self.high, other.high)
         return dataclasses.replace(self, low=low, high=high)
 

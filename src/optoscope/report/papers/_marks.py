@@ -41,7 +41,7 @@ def band(
 
 
 def log_axis(axes: Axes) -> None:
-    """Logarithmic; what is zero up to rounding is named below the axis instead of stretching it."""
+    """A logarithmic axis; curves that are zero up to rounding are named below it, not drawn."""
     axes.set_yscale("log")
     _, high = axes.get_ylim()
     lines = {line: np.asarray(line.get_ydata(), float) for line in axes.lines}

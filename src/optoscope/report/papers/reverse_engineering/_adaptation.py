@@ -84,7 +84,7 @@ def _s_curve(axes: Axes, part: Arrays, fixed: Arrays, norm: Normalize) -> None:
 
 
 def _along_arm(axes: Axes, part: Arrays, norm: Normalize) -> None:
-    """Less the value at 0: a held gradient also shifts the curves, which hides their slopes."""
+    """Curves less their value at 0, since a constant gradient shifts them and hides slopes."""
     seed = best_of(part)
     gradients = part["gradients"][part["arm_index"].astype(int)]
     grid, curves = part["grid"][seed], part["arm_updates"][seed]

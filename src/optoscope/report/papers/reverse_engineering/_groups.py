@@ -69,7 +69,7 @@ def groups(records: Records) -> Figure:
 
 
 def _sizes(axes: Axes, part: Arrays, looks: Mapping[str, Look], layer: int) -> None:
-    """Filled: before the first update; line: all measured steps."""
+    """Histograms of gradient sizes: filled before the first update, a line for all steps."""
     edges, seed = part["gradient_edges"], best_of(part)
     words = ""
     for index in np.flatnonzero(part["layers"] == layer):

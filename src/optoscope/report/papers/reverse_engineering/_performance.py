@@ -97,7 +97,7 @@ def _mean_and_error(
 
 
 def _loss_axis(axes: Axes, means: list[np.ndarray]) -> None:
-    """Up to ten times the start: what is above has failed, and must not flatten the rest."""
+    """Limits the axis to ten times the first loss, so that failed runs do not flatten the rest."""
     everything = np.concatenate([mean[np.isfinite(mean)] for mean in means] + [np.zeros(0)])
     if not everything.size:
         return

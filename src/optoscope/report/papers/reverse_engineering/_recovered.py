@@ -90,7 +90,7 @@ def _reference_timescales(tuned: Arrays) -> tuple[np.ndarray, ...]:
 
 
 def _mode_places(axes: Axes, timescales: np.ndarray, rates: np.ndarray, shares: np.ndarray) -> None:
-    """Hollow: a rate below zero, a mode that moves up the gradient."""
+    """Marks the modes; a hollow mark is a negative rate, a mode that moves up the gradient."""
     sizes, downhill = np.maximum(np.abs(rates), 1e-300), np.real(rates) >= 0
     place = memory(timescales)
     for index in np.argsort(np.nan_to_num(shares)):
@@ -112,7 +112,7 @@ def _settings(axes: Axes, tuned: Arrays, optimum: np.ndarray) -> None:
 
 
 def _rate_axis(axes: Axes, sizes: np.ndarray, tuned: Arrays) -> None:
-    """Four decades from the largest rate: smaller ones are as good as none."""
+    """An axis over four decades below the largest rate; smaller rates have no visible effect."""
     largest = np.append(sizes[np.isfinite(sizes)], tuned["optimum"][0])
     largest = float(np.append(largest, tuned["momentum/best/learning_rate"]).max()) or 1.0
     axes.set_yscale("log")

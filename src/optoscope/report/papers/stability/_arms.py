@@ -121,7 +121,7 @@ def _past_the_horizon(
 
 
 def _far_axes(axes: Axes, parts: Mapping[str, Arrays], runs: Mapping[str, Runs]) -> float:
-    """Both axes logarithmic, with the horizon and its multiples; the last step."""
+    """Makes both axes logarithmic and marks the horizon and its multiples; gives the last step."""
     starts = np.concatenate([found.start.ravel() for found in runs.values()])
     loss_axis(axes, [found.losses for found in runs.values()], list(starts), always_log=True)
     last = max(float(part["steps"][-1]) + 1 for part in parts.values())

@@ -163,7 +163,7 @@ def loss_axis(axes: Axes, curves: Iterable[np.ndarray], starts: Sequence[float],
 
 
 def inner_steps(axes: Axes, last: float) -> None:
-    """Logarithmic inner steps, counted from 1."""
+    """A logarithmic axis of inner steps, counted from 1."""
     logarithmic(axes, "x", 1.0, max(float(last), 2.0))
     axes.set_xlim(1.0, max(float(last), 2.0))
     axes.set_xlabel("inner step")

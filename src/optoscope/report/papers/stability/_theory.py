@@ -204,7 +204,7 @@ def _meta_losses(axes: Axes, arrays: Arrays) -> None:
 
 
 def _meta_steps_axis(axes: Axes, steps: np.ndarray) -> None:
-    """Logarithmic above the first record: what happens early and late are both of interest."""
+    """An axis of meta-steps, logarithmic above the first record to show early and late steps."""
     axes.set_xscale("symlog", linthresh=max(1.0, float(steps[min(1, len(steps) - 1)])))
     axes.set_xlim(0, float(steps[-1]))
 
