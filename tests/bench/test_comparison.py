@@ -37,6 +37,7 @@ def comparison():
         num_points=4,
         tuning_runs=2,
         probes={"norms": Norms(every=5)},
+        tune_learned=False,
     )
 
 

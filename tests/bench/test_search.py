@@ -253,7 +253,7 @@ def test_counts_below_one_are_refused(name):
 
 @pytest.mark.parametrize(("curvature", "best"), [(0.04, 25.0), (4e4, 2.5e-5)])
 def test_tuning_moves_past_the_edge_of_its_grid(curvature, best):
-    found = tune("sgd", bowl(curvature), num_steps=4, key=KEY, num_points=31, num_runs=1)
+    found = tune("sgd", bowl(curvature), num_steps=4, key=KEY, num_points=31, num_runs=4)
     assert found.best["learning_rate"] == pytest.approx(best, rel=0.2)
     assert found.warnings == ()
     tried = found.hyperparameters["learning_rate"]

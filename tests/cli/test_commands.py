@@ -71,8 +71,8 @@ def test_evaluate_writes_results_in_their_lasting_form(trained: Path, tmp_path: 
     words += ["--steps", "30", "--runs", "4", "--search-points", "5", "--probe", "norms"]
     assert main([*words, "--probe-every", "10", "--out", str(out)]) == 0
     results = json.loads((out / "results.json").read_text())
-    assert set(results["optimizers"]) == {"lstm", "sgd", "adam"}
-    assert results["learned"] == ["lstm"]
+    assert set(results["optimizers"]) == {"lstm", "sgd", "adam", "lstm (tuned)"}
+    assert results["learned"] == ["lstm", "lstm (tuned)"]
     assert results["num_runs"] == len(results["seeds"]) == 4
     sgd = results["optimizers"]["sgd"]
     assert set(sgd["hyperparameters"]) == {"learning_rate"}

@@ -38,7 +38,7 @@ CASES = {
     "symmetry": (["evaluate", "{saved}", "--task", "quadratic", "--probe", "symmetry"], "symmetr"),
     "network": (
         ["evaluate", "{saved}", "--task", "quadratic", "--against", "lstm"],
-        "name it once",
+        "no hyper-parameters to search",
     ),
     "no baseline": (["evaluate", "{saved}", "--task", "quadratic", "--against", "a,a"], "twice"),
     "stateless": (

@@ -99,6 +99,7 @@ def test_compare_with_a_tuned_baseline_and_validation_data():
         num_runs=2,
         num_points=5,
         tuning_runs=2,
+        tune_learned=False,
     )
     assert set(found.evaluation.optimizers) == {"star", "adam"}
     adam = found.evaluation.optimizers["adam"]

@@ -4,6 +4,7 @@ Every interval in this library comes from here. It claims to hold the true value
 (`COVERAGE`); how often it really does was measured and is tested.
 """
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -55,6 +56,17 @@ class Estimate:
         numbers = {"value": self.value, "low": self.low, "high": self.high}
         finite = {name: x if math.isfinite(x) else None for name, x in numbers.items()}
         return {**finite, "count": self.count, "method": self.method}
+
+
+def turned(estimate: Estimate) -> Estimate:
+    """The estimate of the same number with the opposite sign.
+
+    >>> turned(Estimate(1.0, 0.5, 2.0, 3, "")).low
+    -2.0
+    """
+    return dataclasses.replace(
+        estimate, value=-estimate.value, low=-estimate.high, high=-estimate.low
+    )
 
 
 def mean(values: Float[np.ndarray, " repetitions"]) -> Estimate:

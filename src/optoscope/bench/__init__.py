@@ -19,7 +19,9 @@ from optoscope._core.inference import (
     relative_decrease,
 )
 from optoscope.bench._comparison import Comparison, compare, tune
+from optoscope.bench._contestants import Contestant
 from optoscope.bench._evaluate import Evaluation, OptimizerEvaluation, evaluate
+from optoscope.bench._metrics import Metric
 from optoscope.bench._search import (
     LogUniform,
     OneMinusLogUniform,
@@ -33,10 +35,12 @@ from optoscope.bench._search import (
 __all__ = [
     "COVERAGE",
     "Comparison",
+    "Contestant",
     "Criterion",
     "Estimate",
     "Evaluation",
     "LogUniform",
+    "Metric",
     "OneMinusLogUniform",
     "OptimizerEvaluation",
     "SearchResult",

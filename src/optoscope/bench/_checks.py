@@ -3,26 +3,15 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from optoscope._core.errors import InvalidValueError, check_number
+from optoscope._core.errors import InvalidValueError, UnknownNameError, check_number
 from optoscope._core.memory import check_memory
-from optoscope.optimizers import REGISTRY, Optimizer, OptimizerEntry
+from optoscope.bench._contestants import Contestant, Raced
+from optoscope.bench._metrics import TRAIN, Metric
+from optoscope.optimizers import SCHEDULES, Optimizer
 from optoscope.tasks import Task, TaskDistribution
 from optoscope.training import Probe
 from optoscope.training._memory import probe_bytes, run_bytes
 from optoscope.training._train import inner_bytes
-
-
-def searchable(name: str) -> OptimizerEntry:
-    """The registered optimizer, which has hyper-parameters to search.
-
-    Raises:
-        UnknownNameError: no such optimizer.
-        InvalidValueError: the optimizer has nothing to search.
-    """
-    entry = REGISTRY[name]
-    if not entry.search:
-        raise InvalidValueError(f"optimizer {name!r} has no hyper-parameters to search.")
-    return entry
 
 
 def check_search(
@@ -60,7 +49,7 @@ def check_search(
 def check_comparison(
     task: Task | TaskDistribution,
     learned: Mapping[str, Optimizer],
-    baselines: Sequence[str],
+    tuned: Sequence[Contestant],
     *,
     num_steps: int,
     num_runs: int = 10,
@@ -68,25 +57,32 @@ def check_comparison(
     num_points: int = 25,
     tuning_runs: int = 8,
     probes: Mapping[str, Probe] | None = None,
+    schedules: Sequence[str] = ("constant",),
+    metric: Metric = TRAIN,
 ) -> None:
     """Checks the arguments of `compare`, so that a typo fails at once and leaves no directory.
 
     Raises:
-        UnknownNameError: no such baseline.
-        InvalidValueError: a baseline that has nothing to search or is named twice, a probe that
-            does not fit the task or an optimizer, or more than fits into memory.
+        UnknownNameError: no such schedule, or no such metric.
+        InvalidValueError: a label that is there twice, a probe that does not fit the task or an
+            optimizer, a metric that the task does not give, or more than fits into memory.
     """
+    for schedule in schedules:
+        if schedule not in SCHEDULES:
+            raise UnknownNameError("schedule", schedule, SCHEDULES)
+    metric.check(task)
     probes = dict(probes or {})
     everyone = dict(learned)
-    for name in baselines:
-        if name in everyone:
-            place = "both evaluated and a baseline" if name in learned else "a baseline twice"
-            raise InvalidValueError(f"{name!r} is {place}; name it once.")
-        entry = searchable(name)
-        example = {key: low for key, (low, _) in entry.search.items()}
-        points = num_points ** len(example)
-        check_search(task, entry.create, example, points, min(metric_steps, num_steps), tuning_runs)
-        everyone[name] = entry.create(**example)
+    for one in tuned:
+        if one.label in everyone:
+            place = "both evaluated and a baseline" if one.label in learned else "a baseline twice"
+            raise InvalidValueError(f"{one.label!r} is {place}; name it once.")
+        create = Raced(one.create, num_steps, one.takes_num_steps)
+        example = {key: low for key, (low, _) in one.search.items()}
+        points = num_points ** len(example) * len(schedules)
+        steps = metric.steps(min(metric_steps, num_steps), num_steps)
+        check_search(task, create, example, points, steps, tuning_runs)
+        everyone[one.label] = create(**example)
     if not everyone:
         raise InvalidValueError("there is no optimizer to evaluate; name at least one.")
     needed = {"losses": 0} | {f"what {name} measures": 0 for name in probes}

@@ -1,5 +1,6 @@
 """Learned optimizers against tuned baselines: search, paired evaluation, records."""
 
+import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,18 +12,22 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from optoscope._core.drawings import DRAWINGS_FORMAT, DRAWINGS_VERSION
-from optoscope._core.errors import check_seed
+from optoscope._core.errors import UnknownNameError, check_seed
 from optoscope._core.files import write_json
 from optoscope._core.keys import stream
 from optoscope._core.records import save_records
-from optoscope.bench._checks import check_comparison, check_search, searchable
+from optoscope.bench._checks import check_comparison, check_search
+from optoscope.bench._contestants import SCHEDULE, Contestant, Raced, contestants, given, named
 from optoscope.bench._evaluate import FORMAT, VERSION, Evaluation, evaluate
+from optoscope.bench._metrics import TRAIN, Metric
 from optoscope.bench._search import LogUniform, SearchResult, edge_warnings, grid_search
-from optoscope.optimizers import REGISTRY, Optimizer
+from optoscope.optimizers import SCHEDULES, Optimizer
 from optoscope.tasks import Task, TaskDistribution
 from optoscope.training import Probe
 
 Progress = Callable[[str, int, int], None]
+# Fewer is said beside the result.
+COARSE_POINTS, FEW_RUNS = 10, 4
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,7 @@ class Comparison:
         seconds: wall time of searches and evaluation.
         horizons: steps of the runs that learned optimizers were meta-trained on, where known.
         probes: what measured the runs, by name; how it is drawn is written beside it.
+        metric: what was tuned for and is compared.
     """
 
     evaluation: Evaluation
@@ -50,30 +56,54 @@ class Comparison:
     seconds: float
     horizons: Mapping[str, int] = field(default_factory=dict)
     probes: Mapping[str, Probe] = field(default_factory=dict)
+    metric: Metric = TRAIN
 
     def headline(self) -> dict[str, Any] | None:
         """The best learned optimizer against the best tuned baseline, or None without both."""
-        if not self.learned or not self.searches:
+        baselines = tuple(name for name in self.searches if name not in self.learned)
+        if not self.learned or not baselines:
             return None
-        learned = self.evaluation.best(self.learned, self.metric_steps)
-        baseline = self.evaluation.best(tuple(self.searches), self.metric_steps)
-        improvement = self.evaluation.improvement(learned, baseline, self.metric_steps)
-        difference = self.evaluation.difference(learned, baseline, self.metric_steps)
+        steps, metric = self.metric_steps, self.metric
+        learned = self.evaluation.best(self.learned, steps, metric)
+        baseline = self.evaluation.best(baselines, steps, metric)
+        pair = learned, baseline, steps, metric
         return {
-            "metric": f"mean training loss over the first {self.metric_steps} steps",
+            "metric": metric.words(steps, self.evaluation.num_steps),
             "learned": learned,
             "baseline": baseline,
-            "relative_improvement": improvement.as_json(),
-            "difference": difference.as_json(),
+            "relative_improvement": self.evaluation.improvement(*pair).as_json(),
+            "difference": self.evaluation.difference(*pair).as_json(),
+            "larger_is_better": metric.maximize,
+            "others_win": self._won_by_others(learned),
         }
+
+    def _won_by_others(self, learned: str) -> dict[str, str]:
+        """By column, the optimizer that is better there than the one of the headline."""
+        found, steps = self.evaluation, self.metric_steps
+        names = tuple(found.optimizers)
+        columns = {
+            f"mean training loss over {steps} steps": Metric("train"),
+            "final training loss": Metric("final"),
+        }
+        if all(one.validation for one in found.optimizers.values()):
+            columns["validation loss"] = Metric("validation")
+        best = {column: found.best(names, steps, metric) for column, metric in columns.items()}
+        seconds = {name: one.seconds_per_step for name, one in found.optimizers.items()}
+        best["time per step"] = min(names, key=lambda name: seconds[name])
+        return {column: name for column, name in best.items() if name != learned}
 
     def results(self) -> dict[str, Any]:
         """The content of `results.json`."""
         optimizers = self.evaluation.as_json()
         for name, entry in optimizers.items():
             search = self.searches.get(name)
-            entry["hyperparameters"] = search.best if search else {}
+            best = search.best if search else {}
+            place = best.pop(SCHEDULE, None)
+            entry["hyperparameters"] = best
+            entry["schedule"] = None if place is None else SCHEDULES[int(place)]
             entry["warnings"] = list(search.warnings) if search else []
+            entry["trials"] = len(search.score) if search else 0
+            entry["tuning_seconds"] = search.seconds if search else 0.0
             entry["horizon"] = self.horizons.get(name)
         return {
             "format": FORMAT,
@@ -125,39 +155,61 @@ def search_arrays(searches: Mapping[str, SearchResult]) -> dict[str, np.ndarray]
 
 
 def tune(
-    name: str,
+    contestant: str | Contestant,
     task: Task | TaskDistribution,
     *,
     num_steps: int,
     key: PRNGKeyArray,
     num_points: int = 25,
     num_runs: int = 4,
+    metric: Metric = TRAIN,
+    schedules: Sequence[str] = ("constant",),
+    run_steps: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> SearchResult:
-    """Searches a registered optimizer's own hyper-parameters on a logarithmic grid.
+    """Searches an optimizer's own hyper-parameters on a logarithmic grid, and its schedule.
 
     When the best value lies on an edge of the grid, the grid is moved on past that edge and
     searched again, up to three times; what still lies on an edge then is in the warnings.
 
+    Args:
+        contestant: the name of a registered optimizer, or what `Contestant` describes.
+        task: the problem.
+        num_steps: steps a run of the search.
+        key: draws the runs.
+        num_points: points of the grid of each hyper-parameter, for each schedule.
+        num_runs: runs a point.
+        metric: what is minimized.
+        schedules: which schedules of the learning rate are tried, where the optimizer takes one;
+            the result's `schedule` is a place in `optimizers.SCHEDULES`.
+        run_steps: the length of the run that schedules are made for, by default `num_steps`.
+        on_progress: called with (configurations done, configurations in all).
+
     Raises:
-        UnknownNameError: no such optimizer.
-        InvalidValueError: the optimizer has nothing to search.
+        UnknownNameError: no such optimizer or schedule.
+        InvalidValueError: the optimizer has nothing to search, or the task lacks the metric.
     """
-    entry = searchable(name)
-    ranges = dict(entry.search)
+    one = named(contestant) if isinstance(contestant, str) else contestant
+    metric.check(task)
+    create = Raced(one.create, run_steps or num_steps, one.takes_num_steps)
+    ranges = dict(one.search)
     example = {key: low for key, (low, _) in ranges.items()}
-    points = num_points ** len(ranges)
-    check_search(task, entry.create, example, points, num_steps, num_runs)
+    tried_schedules = _places(schedules) if one.takes_schedule else []
+    points = num_points ** len(ranges) * max(1, len(tried_schedules))
+    check_search(task, create, example, points, num_steps, num_runs)
     found = None
     for _ in range(4):
         grid = {key: LogUniform(*bounds).grid(num_points) for key, bounds in ranges.items()}
+        if tried_schedules != [0]:
+            grid |= {SCHEDULE: np.asarray(tried_schedules, float)} if tried_schedules else {}
         tried = grid_search(
             task,
-            entry.create,
+            create,
             grid,
             num_steps=num_steps,
             key=key,
             num_runs=num_runs,
+            metric=metric,
             on_progress=on_progress,
         )
         found = tried if found is None else _merged(found, tried)
@@ -165,7 +217,26 @@ def tune(
             break
         ranges = {key: _moved(bounds, found.best[key]) for key, bounds in ranges.items()}
     assert found is not None
-    return found
+    return _with_coarseness(found, num_points, num_runs)
+
+
+def _places(schedules: Sequence[str]) -> list[int]:
+    """The places of schedules among all, or UnknownNameError."""
+    for schedule in schedules:
+        if schedule not in SCHEDULES:
+            raise UnknownNameError("schedule", schedule, SCHEDULES)
+    return sorted({SCHEDULES.index(schedule) for schedule in schedules})
+
+
+def _with_coarseness(found: SearchResult, num_points: int, num_runs: int) -> SearchResult:
+    """The search, with a warning where it was too coarse or too short to be called tuned."""
+    warnings = found.warnings
+    if num_points < COARSE_POINTS:
+        warnings += (f"a coarse search, {num_points} points; take {COARSE_POINTS} or more",)
+    if num_runs < FEW_RUNS:
+        runs = "1 run" if num_runs == 1 else f"{num_runs} runs"
+        warnings += (f"a short search, {runs} a point; take {FEW_RUNS} or more",)
+    return dataclasses.replace(found, warnings=warnings)
 
 
 def _moved(bounds: tuple[float, float], best: float) -> tuple[float, float]:
@@ -183,13 +254,14 @@ def _merged(first: SearchResult, second: SearchResult) -> SearchResult:
         for name in first.hyperparameters
     }
     scores = np.concatenate([first.scores, second.scores])
-    return SearchResult(values, scores, edge_warnings(values, np.mean(scores, axis=1)))
+    warnings = edge_warnings(values, np.mean(scores, axis=1))
+    return SearchResult(values, scores, warnings, first.seconds + second.seconds)
 
 
 def compare(
     task: Task | TaskDistribution,
     learned: Mapping[str, Optimizer],
-    baselines: Sequence[str],
+    baselines: Sequence[str | Contestant] | Mapping[str, str | Contestant | Optimizer],
     *,
     num_steps: int,
     seed: int,
@@ -197,56 +269,81 @@ def compare(
     metric_steps: int = 100,
     num_points: int = 25,
     tuning_runs: int = 8,
+    metric: str | Metric = "train",
+    schedules: Sequence[str] = ("constant",),
+    tune_learned: bool = True,
     probes: Mapping[str, Probe] | None = None,
     horizons: Mapping[str, int] | None = None,
     on_progress: Progress | None = None,
 ) -> Comparison:
     """Tunes the baselines on the task, then runs everything on the same fresh runs.
 
-    Baselines are tuned by the very quantity they are then compared by, the mean training loss
-    over the first `metric_steps` steps, on runs that the evaluation does not use again.
+    Everything is tuned by the very quantity it is then compared by, on runs that the evaluation
+    does not use again. A learned optimizer is run twice: as it is, and, under its label with
+    "(tuned)" behind it, with a factor of its updates and a schedule tuned by as many trials as a
+    baseline's learning rate.
 
     Args:
         task: the problem.
-        learned: optimizers to compare as they are, by name.
-        baselines: names of registered optimizers to tune.
+        learned: optimizers to compare, by name.
+        baselines: names of registered optimizers to tune ("adamw", "muon-cosine"), or
+            `Contestant`s; or either, or optimizers of any kind, by the labels that reports
+            should use. Of an optimizer that is given as it is, a factor of its updates is tuned.
         num_steps: steps per evaluation run.
         seed: of everything random here.
         num_runs: evaluation runs per optimizer.
         metric_steps: the first steps the mean loss is taken over; at most `num_steps`.
-        num_points: points of each search grid.
+        num_points: points of each search grid, for each schedule.
         tuning_runs: runs per point.
+        metric: what is tuned for and compared: "train", "final", "validation", "target:LOSS" or
+            a name of what the task's `validate` gives; see `Metric.parse`.
+        schedules: of `optimizers.SCHEDULES`, those that every tuned optimizer may choose from.
+        tune_learned: whether learned optimizers are run a second time, tuned.
         probes: what to measure during the evaluation.
         horizons: steps that learned optimizers were meta-trained for, by name, for the report.
         on_progress: called with (what, done, in all).
+
+    Raises:
+        UnknownNameError: no such optimizer, schedule or metric.
+        InvalidValueError: labels that collide, or counts and probes that do not fit.
     """
     check_seed(seed)
     started = time.perf_counter()
+    metric = Metric.parse(metric) if isinstance(metric, str) else metric
     metric_steps = min(metric_steps, num_steps)
     report = on_progress or (lambda *_: None)
-    searches, optimizers = {}, dict(learned)
+    tuned = contestants(baselines)
+    as_shipped = dict(learned)
+    if tune_learned:
+        tuned = (*tuned, *(given(tuned_label(label), one) for label, one in learned.items()))
+    settings: dict[str, Any] = {"schedules": schedules, "metric": metric}
     check_comparison(
         task,
-        learned,
-        baselines,
+        as_shipped,
+        tuned,
         num_steps=num_steps,
         num_runs=num_runs,
         metric_steps=metric_steps,
         num_points=num_points,
         tuning_runs=tuning_runs,
         probes=probes,
+        **settings,
     )
-    for name in baselines:
-        searches[name] = tune(
-            name,
+    searches, optimizers = {}, as_shipped
+    for one in tuned:
+        searches[one.label] = tune(
+            one,
             task,
-            num_steps=metric_steps,
+            num_steps=metric.steps(metric_steps, num_steps),
             key=stream(seed, "tuning"),
             num_points=num_points,
             num_runs=tuning_runs,
-            on_progress=lambda done, total, name=name: report(f"tuning {name}", done, total),
+            run_steps=num_steps,
+            on_progress=lambda done, total, one=one: report(f"tuning {one.label}", done, total),
+            **settings,
         )
-        optimizers[name] = REGISTRY[name].create(**searches[name].best)
+        create = Raced(one.create, num_steps, one.takes_num_steps)
+        optimizers[one.label] = create(**searches[one.label].best)
     evaluation = evaluate(
         task,
         optimizers,
@@ -259,11 +356,17 @@ def compare(
     return Comparison(
         evaluation,
         searches,
-        tuple(learned),
+        (*learned, *(tuned_label(label) for label in learned if tune_learned)),
         metric_steps,
         task.metadata,
         seed,
         time.perf_counter() - started,
         dict(horizons or {}),
         dict(probes or {}),
+        metric,
     )
+
+
+def tuned_label(label: str) -> str:
+    """What a learned optimizer is called where a factor of its updates was tuned."""
+    return f"{label} (tuned)"

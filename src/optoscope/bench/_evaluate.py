@@ -2,18 +2,19 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from optoscope._core.chunks import side_by_side
 from optoscope._core.errors import InvalidValueError, check_count
-from optoscope._core.inference import Estimate, difference, mean, relative_decrease
+from optoscope._core.inference import Estimate, difference, mean, relative_decrease, turned
 from optoscope._core.programs import Program
+from optoscope.bench._metrics import TRAIN, Metric, validation_names
 from optoscope.optimizers import Optimizer
 from optoscope.tasks import Task, TaskDistribution
 from optoscope.training import Probe, compile_train, run_keys
@@ -30,6 +31,7 @@ class OptimizerEvaluation:
     Args:
         losses: training loss before each step, shape (runs, steps).
         test_accuracy: at the end of each run, or None where the task has none.
+        validation: what the task's `validate` gives at the end of each run, by name.
         seconds_per_step: wall time of a step of one run, compilation excluded.
         records: for each probe its arrays, leading axes (runs, measurements).
         measured_steps: for each probe the steps it was measured at.
@@ -40,6 +42,14 @@ class OptimizerEvaluation:
     seconds_per_step: float
     records: dict[str, PyTree[np.ndarray]] = field(default_factory=dict)
     measured_steps: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    validation: dict[str, Float[np.ndarray, " runs"]] = field(default_factory=dict)
+
+    def values(self, metric: Metric, metric_steps: int) -> Float[np.ndarray, " runs"]:
+        """The metric of each run."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            if metric.needs_validation:
+                return self.validation[metric.key]
+            return np.asarray(metric.of_losses(self.losses, metric_steps))
 
     @property
     def diverged(self) -> int:
@@ -96,29 +106,42 @@ class Evaluation:
     num_steps: int
     num_runs: int
 
-    def improvement(self, learned: str, baseline: str, num_steps: int) -> Estimate:
-        """By what share `learned`'s mean loss over the first steps lies below `baseline`'s.
+    def improvement(
+        self, learned: str, baseline: str, num_steps: int, metric: Metric = TRAIN
+    ) -> Estimate:
+        """By what share `learned`'s metric is better than `baseline`'s, run paired with run.
 
-        Where losses are not all positive there is no such share: see `difference`.
+        Where values are not all positive there is no such share: see `difference`.
+
+        Args:
+            learned: an optimizer.
+            baseline: the one it is compared with.
+            num_steps: the first steps over which a mean training loss is taken.
+            metric: what is compared, by default the mean training loss.
         """
-        return relative_decrease(
-            self.mean_losses(learned, num_steps), self.mean_losses(baseline, num_steps)
-        )
+        found = relative_decrease(*self._pair(learned, baseline, num_steps, metric))
+        return turned(found) if metric.maximize else found
 
-    def difference(self, learned: str, baseline: str, num_steps: int) -> Estimate:
-        """`learned`'s mean loss over the first steps minus `baseline`'s, run paired with run."""
-        return difference(
-            self.mean_losses(learned, num_steps), self.mean_losses(baseline, num_steps)
-        )
+    def difference(
+        self, learned: str, baseline: str, num_steps: int, metric: Metric = TRAIN
+    ) -> Estimate:
+        """`learned`'s metric minus `baseline`'s, run paired with run; arguments as above."""
+        return difference(*self._pair(learned, baseline, num_steps, metric))
 
-    def mean_losses(self, name: str, num_steps: int) -> Float[np.ndarray, " runs"]:
-        """Each run's mean loss over the first steps."""
-        return _over_steps(self.optimizers[name].losses[:, :num_steps])
+    def _pair(
+        self, learned: str, baseline: str, num_steps: int, metric: Metric
+    ) -> tuple[np.ndarray, np.ndarray]:
+        first, second = (self.optimizers[name] for name in (learned, baseline))
+        return first.values(metric, num_steps), second.values(metric, num_steps)
 
-    def best(self, names: tuple[str, ...], num_steps: int) -> str:
-        """The optimizer with the least mean loss over the first steps, diverged ones last."""
-        means = {name: self.optimizers[name].mean_loss(num_steps).value for name in names}
-        return min(names, key=lambda name: math.inf if math.isnan(means[name]) else means[name])
+    def best(self, names: tuple[str, ...], num_steps: int, metric: Metric = TRAIN) -> str:
+        """The optimizer with the best mean of the metric, diverged ones last."""
+
+        def badness(name: str) -> float:
+            value = float(np.mean(self.optimizers[name].values(metric, num_steps)))
+            return math.inf if math.isnan(value) else -value if metric.maximize else value
+
+        return min(names, key=badness)
 
     def as_json(self) -> dict[str, dict[str, Any]]:
         """For each optimizer its summaries, as `results.json` holds them."""
@@ -130,6 +153,7 @@ class Evaluation:
                 "test_accuracy": None
                 if one.test_accuracy is None
                 else mean(one.test_accuracy).as_json(),
+                "validation": {k: mean(v).as_json() for k, v in one.validation.items()},
                 "seconds_per_step": one.seconds_per_step,
                 "diverged": one.diverged,
                 "diverged_at": one.diverged_at,
@@ -137,6 +161,11 @@ class Evaluation:
             }
             for name, one in self.optimizers.items()
         }
+
+
+@Program
+def _validations(task: Task, params: PyTree, model_state: PyTree) -> dict[str, Array]:
+    return jax.lax.map(lambda one: task.validate(*one), (params, model_state))
 
 
 @Program
@@ -188,28 +217,37 @@ def evaluate(
         program = compile_train(
             task, optimizer, num_steps, probes=probes, num_runs=per_call, chunk_size=chunk
         )
-        parts, accuracies, seconds = [], [], 0.0
+        parts, accuracies, validations, seconds = [], [], [], 0.0
         for start in range(0, num_runs, per_call):
             index = np.minimum(np.arange(start, start + per_call), num_runs - 1)
             started = time.perf_counter()
             trajectory = jax.block_until_ready(program(keys[index]))
             seconds += time.perf_counter() - started
             parts.append((trajectory.losses, trajectory.records))
+            if isinstance(task, Task) and validation_names(task):
+                found = _validations(task, trajectory.params, trajectory.model_state)
+                validations.append(found)
             if isinstance(task, Task) and task.accuracy(_first(trajectory.params)) is not None:
                 accuracies.append(np.asarray(_accuracies(task, trajectory.params)))
             if on_progress is not None:
                 on_progress(name, min(start + per_call, num_runs), num_runs)
-        losses, records = jax.tree.map(
-            lambda *leaves: np.concatenate([np.asarray(leaf) for leaf in leaves])[:num_runs], *parts
-        )
+        losses, records = _joined(parts, num_runs)
         results[name] = OptimizerEvaluation(
             losses=losses,
             test_accuracy=np.concatenate(accuracies)[:num_runs] if accuracies else None,
             seconds_per_step=seconds / (len(parts) * per_call * num_steps),
             records=records,
             measured_steps=measured_steps(probes or {}, num_steps),
+            validation=_joined(validations, num_runs) if validations else {},
         )
     return Evaluation(results, num_steps, num_runs)
+
+
+def _joined(parts: Sequence[PyTree], num_runs: int) -> PyTree:
+    """The runs of all calls one after the other, without those that only filled the last one."""
+    return jax.tree.map(
+        lambda *leaves: np.concatenate([np.asarray(leaf) for leaf in leaves])[:num_runs], *parts
+    )
 
 
 def _first(params: PyTree) -> PyTree:

@@ -1,6 +1,7 @@
 """Search for hyper-parameters: all candidates in one vectorized program, chunk by chunk."""
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,9 @@ from optoscope._core.errors import InvalidValueError, check_count, check_number
 from optoscope._core.keys import as_key
 from optoscope._core.non_finite import worst_unless_finite
 from optoscope._core.programs import Program
-from optoscope.optimizers import Optimizer
+from optoscope.bench._contestants import SCHEDULE
+from optoscope.bench._metrics import TRAIN, Metric
+from optoscope.optimizers import Optimizer, evaluation_params
 from optoscope.tasks import Task, TaskDistribution, as_distribution
 from optoscope.training import run_keys
 from optoscope.training._train import inner_bytes, run_once, split_run_key
@@ -97,13 +100,16 @@ class SearchResult:
 
     Args:
         hyperparameters: the values tried, by name, each of shape (configurations,).
-        scores: the mean training loss of each configuration and run; infinite where it diverged.
+        scores: the metric of each configuration and run (negative where larger is better);
+            infinite where the run diverged.
         warnings: hyper-parameters whose best value lies at the edge of what was tried.
+        seconds: what it took, compilation included.
     """
 
     hyperparameters: dict[str, Float[np.ndarray, " configurations"]]
     scores: Float[np.ndarray, "configurations runs"]
     warnings: tuple[str, ...]
+    seconds: float = 0.0
 
     @property
     def score(self) -> Float[np.ndarray, " configurations"]:
@@ -125,6 +131,7 @@ def _scores(
     num_steps: int,
     keys: Key[Array, " runs"],
     chunk_size: int,
+    metric: Metric,
 ) -> Float[Array, "configurations runs"]:
     def one(configuration: dict[str, Array]) -> Array:
         optimizer = create(**configuration)
@@ -132,8 +139,9 @@ def _scores(
         def run(key: PRNGKeyArray) -> Array:
             task_key, init_key, batch_key = split_run_key(key)
             task = distribution.sample(task_key)
-            losses, _, _ = run_once(task, optimizer, num_steps, init_key, batch_key)
-            return jnp.mean(losses)
+            losses, inner, _ = run_once(task, optimizer, num_steps, init_key, batch_key)
+            params = evaluation_params(optimizer, inner.optimizer_state, inner.params)
+            return metric.of_run(task, losses, inner, params)
 
         return jax.vmap(run)(keys)
 
@@ -152,7 +160,7 @@ def edge_warnings(
     warnings = []
     for name, values in hyperparameters.items():
         low, high = float(np.min(values)), float(np.max(values))
-        if low == high:
+        if low == high or name == SCHEDULE:
             continue
         for edge, word, direction in ((low, "lowest", "below"), (high, "highest", "above")):
             if values[best] == edge:
@@ -171,9 +179,10 @@ def evaluate_configurations(
     num_steps: int,
     key: PRNGKeyArray,
     num_runs: int = 4,
+    metric: Metric = TRAIN,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> SearchResult:
-    """Scores given configurations by their mean training loss, all on the same runs.
+    """Scores given configurations by a metric, all on the same runs.
 
     Args:
         task: the problem, or a distribution of problems.
@@ -182,6 +191,7 @@ def evaluate_configurations(
         num_steps: steps per run.
         key: draws the runs' problems, initial parameters and batches.
         num_runs: runs per configuration.
+        metric: what is minimized; by default the mean training loss.
         on_progress: called with (configurations done, configurations in all).
 
     Raises:
@@ -203,16 +213,19 @@ def evaluate_configurations(
     # A few calls rather than one, so that there is progress to see; all of one shape.
     per_call = chunk * max(1, math.ceil(total / (20 * chunk)))
     keys = run_keys(key, num_runs)
+    started = time.perf_counter()
     scores = []
     for start in range(0, total, per_call):
         index = np.minimum(np.arange(start, start + per_call), total - 1)
         part = {name: jnp.asarray(v[index]) for name, v in values.items()}
-        scores.append(np.asarray(_scores(distribution, create, part, num_steps, keys, chunk)))
+        scores.append(
+            np.asarray(_scores(distribution, create, part, num_steps, keys, chunk, metric))
+        )
         if on_progress is not None:
             on_progress(min(start + per_call, total), total)
     all_scores = np.concatenate(scores)[:total]
     warnings = edge_warnings(values, np.mean(all_scores, axis=1))
-    return SearchResult(values, all_scores, warnings)
+    return SearchResult(values, all_scores, warnings, time.perf_counter() - started)
 
 
 def random_search(
@@ -224,6 +237,7 @@ def random_search(
     num_steps: int,
     key: PRNGKeyArray,
     num_runs: int = 4,
+    metric: Metric = TRAIN,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> SearchResult:
     """Draws `num_samples` configurations from `space` and scores them.
@@ -238,6 +252,7 @@ def random_search(
         num_steps: steps per run.
         key: draws both the configurations and the runs.
         num_runs: runs per configuration.
+        metric: what is minimized; by default the mean training loss.
         on_progress: called with (configurations done, configurations in all).
 
     Example:
@@ -259,6 +274,7 @@ def random_search(
         num_steps=num_steps,
         key=runs_key,
         num_runs=num_runs,
+        metric=metric,
         on_progress=on_progress,
     )
 
@@ -271,6 +287,7 @@ def grid_search(
     num_steps: int,
     key: PRNGKeyArray,
     num_runs: int = 4,
+    metric: Metric = TRAIN,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> SearchResult:
     """Scores every combination of the listed values.
@@ -282,6 +299,7 @@ def grid_search(
         num_steps: steps per run.
         key: draws the runs.
         num_runs: runs per configuration.
+        metric: what is minimized; by default the mean training loss.
         on_progress: called with (configurations done, configurations in all).
     """
     axes = np.meshgrid(*(np.asarray(values, float) for values in grid.values()), indexing="ij")
@@ -295,5 +313,6 @@ def grid_search(
         num_steps=num_steps,
         key=key,
         num_runs=num_runs,
+        metric=metric,
         on_progress=on_progress,
     )

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -16,12 +16,16 @@ from optoscope._core.errors import InvalidValueError, RunDirectoryError, Unknown
 from optoscope._core.files import read_json, write_json
 from optoscope.cli._directories import CONFIG, claimed
 from optoscope.cli._options import Seed, check_values
+from optoscope.cli._user_code import load_object, loaded_sources, made, names_code
 
 # Fields that say how or where a command runs, not what it computes.
 _NOT_CONFIGURATION = (
     "out", "config", "resume", "debug", "tensorboard", "coordinator", "processes", "process",
 )  # fmt: skip
 
+
+# Arguments that may name a file of Python.
+_MAY_NAME_CODE = ("task", "optimizer", "against")
 
 # On a CPU a device is a thread pool; more than there are cores serve tests alone.
 _MOST_DEVICES = 64
@@ -73,7 +77,7 @@ class RunCommand(Command):
             for f in dataclasses.fields(self)
             if f.name not in _NOT_CONFIGURATION
             and f.name != "data_dir"
-            and getattr(self, f.name) != _default(f)
+            and getattr(self, f.name) not in (_default(f), arguments.get(f.name))
         ]
         if changed:
             raise InvalidValueError(
@@ -94,8 +98,21 @@ class RunCommand(Command):
             values["data_dir"] = Path(values["data_dir"])
         if self.data_dir is not None:
             values["data_dir"] = self.data_dir
+        self._check_code(values)
         check_values(type(self), values, "the config.json")
         return dataclasses.replace(self, **values)
+
+    def _check_code(self, values: dict[str, Any]) -> None:
+        """Raises InvalidValueError for a person's code that a file names and nobody has typed."""
+        for name in _MAY_NAME_CODE:
+            value = values.get(name)
+            pieces = value.split(",") if isinstance(value, str) else []
+            if any(map(names_code, pieces)) and getattr(self, name, None) != value:
+                option = "" if name == "optimizer" else f"--{name} "
+                raise InvalidValueError(
+                    f"this run's {name} is code of yours: {value}. Code is run only when you name "
+                    f"it yourself: repeat it behind the command, {option}{value}"
+                )
 
     def arguments(self) -> dict[str, Any]:
         """The arguments that determine the results, as config.json holds them."""
@@ -124,7 +141,9 @@ class RunCommand(Command):
 
     def described(self) -> dict[str, Any]:
         """The content of config.json."""
-        return {"command": self.name, "arguments": self.arguments(), "versions": versions()}
+        described = {"command": self.name, "arguments": self.arguments(), "versions": versions()}
+        sources = loaded_sources()
+        return described | ({"sources": sources} if sources else {})
 
     def _beside_a_full_one(self) -> str:
         return "Choose another --out."
@@ -168,14 +187,36 @@ def versions() -> dict[str, str]:
     }
 
 
-def get_task(name: str, **options: Any) -> Any:
-    """`tasks.get`, with those of the options that the task has."""
+def get_task(name: str, settings: Mapping[str, Any] | None = None, **options: Any) -> Any:
+    """The task of a name, or the one that FILE.py:NAME or MODULE:NAME gives.
+
+    Args:
+        name: as it was typed.
+        settings: the task's own options, from `--set`.
+        options: data options; those that a registered task does not have are left out.
+    """
     from optoscope import tasks
 
-    return tasks.get(name, **tasks.REGISTRY[name].known(options))
+    settings = dict(settings or {})
+    if names_code(name):
+        task = made(load_object(name)[0], name, settings, ("loss", "sample"))
+        tasks.as_distribution(task)  # says what a task must give where it is none
+        return task
+    return tasks.get(name, **tasks.REGISTRY[name].known(options) | settings)
 
 
-def get_task_or_own(name: str | None, place: str, **options: Any) -> tuple[str, Any]:
+def task_label(name: str) -> str:
+    """What a task is called in the names of run directories.
+
+    >>> task_label("problems/mine.py:task"), task_label("quadratic")
+    ('task', 'quadratic')
+    """
+    return name.rpartition(":")[2] if names_code(name) else name
+
+
+def get_task_or_own(
+    name: str | None, place: str, settings: Mapping[str, Any] | None = None, **options: Any
+) -> tuple[str, Any]:
     """A task and its name; without a name the one that a saved optimizer was trained on.
 
     That is built with the options it had there, as far as they are known.
@@ -183,13 +224,14 @@ def get_task_or_own(name: str | None, place: str, **options: Any) -> tuple[str, 
     Args:
         name: of the task, or None.
         place: of the saved optimizer.
+        settings: the task's own options, from `--set`.
         options: data options.
 
     Raises:
         InvalidValueError: neither says which task.
     """
     if name is not None:
-        return name, get_task(name, **options)
+        return task_label(name), get_task(name, settings, **options)
     from optoscope import optimizers
 
     task = optimizers.read_description(place)["metadata"].get("task")
@@ -198,7 +240,7 @@ def get_task_or_own(name: str | None, place: str, **options: Any) -> tuple[str, 
     name, own = str(task["name"]), task.get("options")
     own = own if isinstance(own, dict) else {}
     as_tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in own.items()}
-    return name, get_task(name, **as_tuples | options)
+    return name, get_task(name, settings, **as_tuples | options)
 
 
 def use_devices(requested: int, num_tasks: int) -> int:

@@ -31,7 +31,9 @@ def margin_claim(comparison: "Comparison", scale: str) -> "report.Claim":
     headline = comparison.headline()
     assert headline is not None
     evaluation, pair = comparison.evaluation, (headline["learned"], headline["baseline"])
-    learned, baseline = (evaluation.mean_losses(name, _METRIC_STEPS) for name in pair)
+    learned, baseline = (
+        evaluation.optimizers[name].values(comparison.metric, _METRIC_STEPS) for name in pair
+    )
     gain, criterion = bench.relative_decrease(learned, baseline), bench.above(_MARGIN)
     return report.Claim(
         id="demo-margin",
@@ -90,13 +92,18 @@ class Demo(RunCommand):
         from optoscope import optimizers
         from optoscope._core.keys import stream
         from optoscope.bench._checks import check_comparison
+        from optoscope.bench._contestants import contestants
 
         task = get_task(_TASK)
         trainer = make_trainer(settings, task, self.seed)
         learned = optimizers.get("lstm", key=stream(self.seed, "untrained weights"))
         trainer.check_memory(learned)
         check_comparison(
-            task, {"lstm": learned}, _BASELINES, num_steps=self.steps, num_runs=self.runs
+            task,
+            {"lstm": learned},
+            contestants(_BASELINES),
+            num_steps=self.steps,
+            num_runs=self.runs,
         )
         with self.new_directory("demo") as directory:
             return self._meta_train_and_race(directory, task, learned, settings, trainer, started)
@@ -130,6 +137,7 @@ class Demo(RunCommand):
                 seed=self.seed,
                 num_runs=self.runs,
                 metric_steps=_METRIC_STEPS,
+                tune_learned=False,
                 horizons={"lstm": settings.horizon},
                 on_progress=show,
             )

@@ -10,7 +10,9 @@ import tyro
 from optoscope._core.errors import InvalidValueError
 from optoscope.cli._command import RunCommand, get_task_or_own
 from optoscope.cli._console import console, show_table, steps
+from optoscope.cli._named_optimizers import as_shipped, contestant, is_own_or_optax, label_of
 from optoscope.cli._options import Count, Several
+from optoscope.cli._user_code import check_owners, parse_settings
 
 
 def show_results(directory: Path, notes: tuple[str, ...] = ()) -> Path:
@@ -22,8 +24,9 @@ def show_results(directory: Path, notes: tuple[str, ...] = ()) -> Path:
     if results is not None:
         show_table(report.table(results))
         console.print(report.sentence(results), style="bold")
-        for one in report.endurance(results):
-            console.print(one)
+        for one in (*report.endurance(results), report.others_win(results)):
+            if one is not None:
+                console.print(one)
     return page
 
 
@@ -109,15 +112,29 @@ class Evaluate(RunCommand):
     """Compare an optimizer with tuned baselines: same problems, same starts, same batches.
 
     Each baseline's learning rate is searched on the task first, by the very number that is then
-    compared: the mean training loss over the first --metric-steps steps. Writes results.json,
-    the curves, figures and a page.
+    compared (--metric). The optimizer is run as it is, and a second time with a factor of its
+    updates and its schedule tuned by as many trials. Writes results.json, the curves, figures
+    and a page.
 
     Args:
-        optimizer: a run directory, a folder with a saved optimizer, or a name that
-            `optoscope list pretrained` shows. Several, separated by commas, are compared.
-        task: what to run on, as `optoscope list tasks` shows it; by default what the first
-            optimizer was trained on, with its options.
-        against: baselines to tune, separated by commas.
+        optimizer: a run directory, a folder with a saved optimizer, a name that
+            `optoscope list pretrained` or `list optimizers` shows, one of Optax's (optax.lamb,
+            optax.contrib.muon), or your own: FILE.py:NAME or MODULE:NAME. Several, separated by
+            commas, are compared.
+        task: what to run on, as `optoscope list tasks` shows it, or your own, FILE.py:NAME or
+            MODULE:NAME, a task, a distribution or a function that makes one; by default what the
+            first optimizer was trained on, with its options.
+        set: options of the task, or of a function that makes an optimizer:
+            --set hidden=64 optax.lamb.b1=0.8
+        against: baselines to tune, separated by commas, of the same kinds as the optimizer; with
+            "-cosine" or "-warmup-cosine" behind a registered name it has that schedule.
+        metric: what is tuned for and compared: train, the mean training loss over the first
+            --metric-steps steps; final, that over the last tenth of the run; target:LOSS, the
+            steps until the training loss has come down to LOSS; validation, the validation loss
+            at the end; or another metric of the task, with :max where larger is better.
+        schedules: schedules that everything tuned may choose from, separated by commas:
+            constant, cosine, warmup-cosine.
+        tuned: whether the optimizer is run a second time, tuned.
         steps: steps per run.
         runs: paired runs.
         metric_steps: first steps whose mean training loss is tuned for and compared.
@@ -132,7 +149,11 @@ class Evaluate(RunCommand):
         None
     )
     task: str | None = None
+    set: tuple[str, ...] = ()
     against: str = "momentum,adam,lion"
+    metric: str = "train"
+    schedules: str = "constant,cosine"
+    tuned: bool = True
     steps: Count = 200
     runs: Count = 10
     metric_steps: Count = 100
@@ -150,35 +171,40 @@ class Evaluate(RunCommand):
                 "which optimizer? For example: optoscope evaluate runs/demo --task mnist-mlp-relu"
             )
         # `analysis` registers its probes.
-        from optoscope import analysis, bench, optimizers, training  # noqa: F401
+        from optoscope import analysis, bench, training  # noqa: F401
         from optoscope.bench._checks import check_comparison
 
-        places = split_places(self.optimizer)
-        descriptions = [optimizers.read_description(place) for place in places]
-        labels = distinct_labels(places, descriptions, optimizers.pretrained_names())
-        learned = dict(zip(labels, map(optimizers.load, places), strict=True))
-        horizons = dict(zip(labels, map(_horizon, descriptions), strict=True))
-        baselines = split_names(self.against)
+        learned, horizons, first = self._optimizers()
+        tuned = tuple(
+            contestant(name, parse_settings(self.set).get(label_of(name), {}))
+            for name in split_names(self.against)
+        )
+        check_owners(parse_settings(self.set), [*learned, *(one.label for one in tuned)])
         probes = {
             name: training.PROBES[name](every=self.probe_every) for name in split_names(self.probe)
         }
-        task_name, task = get_task_or_own(self.task, places[0], **self.task_options())
+        task_name, task = get_task_or_own(
+            self.task, first, parse_settings(self.set).get("", {}), **self.task_options()
+        )
         settings: dict[str, Any] = {
             "num_steps": self.steps,
             "num_runs": self.runs,
             "num_points": self.search_points,
             "metric_steps": self.metric_steps,
+            "metric": bench.Metric.parse(self.metric),
+            "schedules": split_names(self.schedules),
             "probes": probes,
         }
-        check_comparison(task, learned, baselines, **settings)
+        check_comparison(task, learned, tuned, **settings)
         with self.new_directory(f"evaluate-{'-'.join(learned)}-{task_name}") as directory:
             with steps() as show:
                 comparison = bench.compare(
                     task,
                     learned,
-                    baselines,
+                    tuned,
                     seed=self.seed,
-                    horizons={label: one for label, one in horizons.items() if one is not None},
+                    tune_learned=self.tuned,
+                    horizons=horizons,
                     on_progress=show,
                     **settings,
                 )
@@ -186,6 +212,32 @@ class Evaluate(RunCommand):
             page = show_results(directory)
         console.print(f"Page: {page}")
         return 0
+
+    def _optimizers(self) -> tuple[dict[str, Any], dict[str, int], str]:
+        """The optimizers by label, the horizons of those that know theirs, and the first place."""
+        from optoscope import optimizers
+
+        assert self.optimizer is not None
+        settings = parse_settings(self.set)
+        places = split_places(self.optimizer)
+        made = {
+            place: as_shipped(place, settings.get(label_of(place), {}), self.steps)
+            for place in places
+            if is_own_or_optax(place) or place in optimizers.REGISTRY
+        }
+        saved = [place for place in places if place not in made]
+        descriptions = [optimizers.read_description(place) for place in saved]
+        names = distinct_labels(saved, descriptions, optimizers.pretrained_names())
+        labels = dict(zip(saved, names, strict=True)) | {place: label_of(place) for place in made}
+        learned: dict[str, Any] = {}
+        for place in places:
+            if labels[place] in learned:
+                raise InvalidValueError(
+                    f"two optimizers would be called {labels[place]!r}; rename one of them."
+                )
+            learned[labels[place]] = made[place] if place in made else optimizers.load(place)
+        horizons = dict(zip(names, map(_horizon, descriptions), strict=True))
+        return learned, {k: v for k, v in horizons.items() if v is not None}, places[0]
 
 
 def _horizon(description: Mapping[str, Any]) -> int | None:

@@ -11,6 +11,7 @@ from optoscope._core.files import write_json, write_text
 from optoscope.cli._command import RunCommand, get_task_or_own
 from optoscope.cli._console import console, show_table, steps
 from optoscope.cli._options import Count, Several, Share
+from optoscope.cli._user_code import task_settings
 
 if TYPE_CHECKING:
     from optoscope import report
@@ -32,7 +33,8 @@ class Explain(RunCommand):
         optimizer: a run directory, a folder with a saved optimizer, or a name that
             `optoscope list pretrained` shows. It must act on every coordinate alone.
         task: what to run on, as `optoscope list tasks` shows it; by default what the optimizer
-            was trained on.
+            was trained on. Your own: FILE.py:NAME or MODULE:NAME.
+        set: options of the task: --set hidden=64
         share: of its gain over tuned momentum that the mechanisms are to keep.
         steps: steps per run; the mean training loss over them is what counts, by its geometric
             mean over problems.
@@ -47,6 +49,7 @@ class Explain(RunCommand):
         None
     )
     task: str | None = None
+    set: tuple[str, ...] = ()
     share: Share = 0.9
     steps: Several = 200
     runs: Several = 64
@@ -67,7 +70,9 @@ class Explain(RunCommand):
         learned = optimizers.load(self.optimizer)
         # What has no map of its own for a coordinate cannot be explained this way; say so now.
         dynamics.coordinate_map(learned)
-        task_name, task = get_task_or_own(self.task, self.optimizer, **self.task_options())
+        task_name, task = get_task_or_own(
+            self.task, self.optimizer, task_settings(self.set), **self.task_options()
+        )
         check_search(
             task, optimizers.momentum, _EXAMPLE, self.samples, self.steps, min(self.runs, 16)
         )

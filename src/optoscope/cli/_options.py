@@ -129,6 +129,8 @@ def _is_a(value: Any, hint: Any) -> bool:
     if hint in (int, float):
         kinds = int if hint is int else (int, float)
         return isinstance(value, kinds) and not isinstance(value, bool)
+    if typing.get_origin(hint) is tuple:
+        return isinstance(value, tuple) and all(isinstance(one, str) for one in value)
     return isinstance(value, hint)
 
 

@@ -12,12 +12,13 @@ import tyro
 
 from optoscope._core.errors import InvalidValueError, RunDirectoryError
 from optoscope._core.locks import locked
-from optoscope.cli._command import RunCommand, get_task, read_arguments, use_devices
+from optoscope.cli._command import RunCommand, get_task, read_arguments, task_label, use_devices
 from optoscope.cli._console import command_line, console, steps
 from optoscope.cli._directories import CONFIG
 from optoscope.cli._options import Count, CountOrZero, Positive, PositiveOrZero
 from optoscope.cli._processes import Processes
 from optoscope.cli._signals import stop_on_signals
+from optoscope.cli._user_code import task_settings
 
 if TYPE_CHECKING:
     from optoscope.meta import Estimator, MetaTrainingResult, Report, Trainer
@@ -193,7 +194,9 @@ class Train(RunCommand, MetaTraining, Processes):
 
     Args:
         optimizer: what to meta-train, as `optoscope list optimizers` shows it.
-        task: what to meta-train on, as `optoscope list tasks` shows it.
+        task: what to meta-train on, as `optoscope list tasks` shows it, or your own, FILE.py:NAME
+            or MODULE:NAME: a task, a distribution of tasks, or a function that makes one.
+        set: options of the task: --set hidden=64
         resume: go on with the run in this directory.
         tensorboard: also write TensorBoard events (needs the extra `tensorboard`).
     """
@@ -204,6 +207,7 @@ class Train(RunCommand, MetaTraining, Processes):
         None
     )
     task: str = "digits-mlp-sigmoid"
+    set: tuple[str, ...] = ()
     resume: Path | None = None
     tensorboard: bool = False
 
@@ -254,7 +258,7 @@ class Train(RunCommand, MetaTraining, Processes):
 
         assert self.optimizer is not None
         optimizer = optimizers.get(self.optimizer, key=stream(self.seed, "untrained weights"))
-        task = get_task(self.task, **self.task_options())
+        task = get_task(self.task, task_settings(self.set), **self.task_options())
         trainer = make_trainer(self, task, self.seed)
         trainer.check_memory(optimizer)
         if self.tensorboard:
@@ -268,7 +272,8 @@ class Train(RunCommand, MetaTraining, Processes):
         from optoscope._core.processes import is_first
 
         if self.resume is None:
-            with self.shared_directory(self, f"train-{self.optimizer}-{self.task}") as directory:
+            name = f"train-{self.optimizer}-{task_label(self.task)}"
+            with self.shared_directory(self, name) as directory:
                 yield directory
             return
         with locked(self.resume) if is_first() else contextlib.nullcontext():

@@ -8,13 +8,14 @@ import tyro
 
 from optoscope._core.errors import InvalidValueError
 from optoscope._core.files import write_json
-from optoscope.cli._command import RunCommand, get_task
+from optoscope.cli._command import RunCommand, get_task, task_label
 from optoscope.cli._console import console, steps
+from optoscope.cli._named_optimizers import contestant, is_own_or_optax, label_of
 from optoscope.cli._options import Count, CountOrZero, Several
+from optoscope.cli._user_code import check_owners, parse_settings
 
 if TYPE_CHECKING:
-    from optoscope.bench import SearchResult
-    from optoscope.optimizers import OptimizerEntry
+    from optoscope.bench import Contestant, Metric, SearchResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,9 +23,13 @@ class Tune(RunCommand):
     """Search an optimizer's hyper-parameters on a task; all candidates run side by side.
 
     Args:
-        optimizer: what to tune, as `optoscope list optimizers` shows it.
-        task: what to run on, as `optoscope list tasks` shows it.
-        steps: steps per run; the score is the mean training loss over them.
+        optimizer: what to tune, as `optoscope list optimizers` shows it, one of Optax's
+            (optax.lamb), or your own function of a learning rate, FILE.py:NAME.
+        task: what to run on, as `optoscope list tasks` shows it, or your own, FILE.py:NAME.
+        set: options of the task, or of a function that makes an optimizer: --set hidden=64
+        metric: what is minimized: train, final, validation, target:LOSS or a metric of the task;
+            see `optoscope evaluate --help`.
+        steps: steps per run; the score is the mean training loss over them, or the --metric.
         runs: runs per candidate; all candidates see the same problems, starts and batches.
         samples: candidates to draw at random; 0 takes a grid of `points` values instead.
         points: points of the grid.
@@ -39,6 +44,8 @@ class Tune(RunCommand):
         None
     )
     task: str = "digits-mlp-sigmoid"
+    set: tuple[str, ...] = ()
+    metric: str = "train"
     steps: Count = 100
     runs: Count = 8
     samples: CountOrZero = 0
@@ -53,47 +60,63 @@ class Tune(RunCommand):
         if self.optimizer is None:
             raise InvalidValueError("which optimizer? For example: optoscope tune adam")
         from optoscope import optimizers
+        from optoscope.bench import Metric
         from optoscope.bench._checks import check_search
+        from optoscope.bench._contestants import Raced
 
-        entry = optimizers.REGISTRY[self.optimizer]
-        ranges = parse_ranges(self.search) or dict(entry.search)
-        if entry.learned or not ranges:
+        given = parse_settings(self.set)
+        label = label_of(self.optimizer)
+        check_owners(given, [label])
+        if self.optimizer in optimizers.REGISTRY and optimizers.REGISTRY[self.optimizer].learned:
             raise InvalidValueError(
                 f"{self.optimizer!r} has no hyper-parameters to search; meta-train it with "
                 f"`optoscope train {self.optimizer}`."
             )
+        one = contestant(self.optimizer, given.get(label, {}))
+        create = Raced(one.create, self.steps, one.takes_num_steps)
+        ranges = parse_ranges(self.search) or dict(one.search)
         example: dict[str, Any] = {name: low for name, (low, _) in ranges.items()}
-        optimizers.get(self.optimizer, **example)
-        task = get_task(self.task, **self.task_options())
+        if self.search and not is_own_or_optax(self.optimizer):
+            length = {"num_steps": self.steps} if one.takes_num_steps else {}
+            optimizers.get(self.optimizer, **length, **example)
+        task = get_task(self.task, given.get("", {}), **self.task_options())
+        metric = Metric.parse(self.metric)
+        metric.check(task)
         space = {name: _distribution(name, *bounds) for name, bounds in ranges.items()}
         tried = self.samples or self.points ** len(ranges)
-        check_search(task, entry.create, example, tried, self.steps, self.runs)
-        with self.new_directory(f"tune-{self.optimizer}-{self.task}") as directory:
-            self._show(directory, task, self._search(task, entry, space))
+        check_search(task, create, example, tried, self.steps, self.runs)
+        with self.new_directory(f"tune-{label}-{task_label(self.task)}") as directory:
+            found = self._search(task, one, create, space, metric)
+            self._show(directory, task, found, metric)
         return 0
 
-    def _search(self, task: Any, entry: "OptimizerEntry", space: dict[str, Any]) -> "SearchResult":
+    def _search(
+        self,
+        task: Any,
+        one: "Contestant",
+        create: Any,
+        space: dict[str, Any],
+        metric: "Metric",
+    ) -> "SearchResult":
         from optoscope import bench
         from optoscope._core.keys import stream
 
-        assert self.optimizer is not None
         key = stream(self.seed, "tuning")
         with steps() as show:
             settings: dict[str, Any] = {
                 "num_steps": self.steps,
                 "num_runs": self.runs,
-                "on_progress": lambda done, total: show(f"tuning {self.optimizer}", done, total),
+                "metric": metric,
+                "on_progress": lambda done, total: show(f"tuning {one.label}", done, total),
             }
             if self.samples:
-                return bench.random_search(
-                    task, entry.create, space, self.samples, key=key, **settings
-                )
+                return bench.random_search(task, create, space, self.samples, key=key, **settings)
             if self.search:
                 grid = {name: dist.grid(self.points) for name, dist in space.items()}
-                return bench.grid_search(task, entry.create, grid, key=key, **settings)
-            return bench.tune(self.optimizer, task, key=key, num_points=self.points, **settings)
+                return bench.grid_search(task, create, grid, key=key, **settings)
+            return bench.tune(one, task, key=key, num_points=self.points, **settings)
 
-    def _show(self, directory: Path, task: Any, found: "SearchResult") -> None:
+    def _show(self, directory: Path, task: Any, found: "SearchResult", metric: "Metric") -> None:
         from optoscope import report
         from optoscope._core.records import save_records
         from optoscope.bench._comparison import search_arrays
@@ -112,8 +135,10 @@ class Tune(RunCommand):
                 "warnings": list(found.warnings),
             },
         )
+        words = "mean training loss" if metric.name == "train" else metric.name
+        score = -score if metric.maximize else score
         values = ", ".join(f"{name} {value:.4g}" for name, value in found.best.items())
-        console.print(f"Best of {len(found.score)}: {values}; mean training loss {score:.4f}.")
+        console.print(f"Best of {len(found.score)}: {values}; {words} {score:.4f}.")
         for warning in found.warnings:
             console.print(f"Note: {warning}.", style="yellow")
         console.print(f"Page: {report.render(directory)}")

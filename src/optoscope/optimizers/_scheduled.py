@@ -2,7 +2,6 @@
 
 import math
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
@@ -15,7 +14,7 @@ WARMUP_SHARE = 0.1
 
 
 def schedule_factor(
-    schedule: str, step: Int[Array, ""], num_steps: Int[Array, ""]
+    schedule: Int[Array, ""], step: Int[Array, ""], num_steps: Int[Array, ""]
 ) -> Float[Array, ""]:
     """The number that the update of a step is multiplied by.
 
@@ -23,17 +22,17 @@ def schedule_factor(
     cosine: (t + 1)/w over the first w = ⌈T/10⌉ steps, then the cosine over the remaining T − w.
 
     Args:
-        schedule: "constant", "cosine" or "warmup-cosine".
+        schedule: its place in `SCHEDULES`, a number so that one program can try them all.
         step: steps taken before this one.
         num_steps: T, the length of the run.
     """
-    if schedule == "constant":
-        return jnp.ones(())
     step, total = jnp.asarray(step, jnp.float32), jnp.asarray(num_steps, jnp.float32)
-    warmup = jnp.ceil(WARMUP_SHARE * total) if schedule == "warmup-cosine" else jnp.zeros(())
+    warms_up = schedule == SCHEDULES.index("warmup-cosine")
+    warmup = jnp.where(warms_up, jnp.ceil(WARMUP_SHARE * total), 0.0)
     progress = jnp.clip((step - warmup) / jnp.maximum(total - warmup, 1.0), 0.0, 1.0)
     factor = 0.5 * (1 + jnp.cos(math.pi * progress))
-    return jnp.where(step < warmup, (step + 1) / jnp.maximum(warmup, 1.0), factor)
+    factor = jnp.where(step < warmup, (step + 1) / jnp.maximum(warmup, 1.0), factor)
+    return jnp.where(schedule == SCHEDULES.index("constant"), 1.0, factor)
 
 
 class Scheduled(OptimizerModule):
@@ -47,13 +46,13 @@ class Scheduled(OptimizerModule):
         optimizer: what proposes the updates.
         multiplier: c.
         num_steps: the length of the run.
-        schedule: "constant", "cosine" or "warmup-cosine".
+        schedule: its place in `SCHEDULES`.
     """
 
     optimizer: Optimizer
     multiplier: Float[Array, ""]
     num_steps: Int[Array, ""]
-    schedule: str = eqx.field(static=True)
+    schedule: Int[Array, ""]
 
     def init(self, params: PyTree[Array]) -> PyTree[Array]:
         """The optimizer's own state, and a count of steps."""
@@ -112,7 +111,7 @@ def scheduled(
         optimizer,
         jnp.asarray(multiplier, jnp.float32),
         jnp.asarray(num_steps, jnp.int32),
-        schedule,
+        jnp.asarray(SCHEDULES.index(schedule), jnp.int32),
     )
 
 

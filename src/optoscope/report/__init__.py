@@ -24,7 +24,7 @@ from optoscope.report._records import (
     read_run,
 )
 from optoscope.report._search import search
-from optoscope.report._summary import endurance, sentence
+from optoscope.report._summary import endurance, others_win, sentence
 from optoscope.report._table import table
 
 __all__ = [
@@ -56,6 +56,7 @@ __all__ = [
     "in_words",
     "loss_curves",
     "meta_training",
+    "others_win",
     "read_claims",
     "read_run",
     "render",

@@ -19,9 +19,9 @@ from optoscope.report._claims import Claim
 from optoscope.report._curves import left_out
 from optoscope.report._figures import FIGURES, FigureKind, FigureText
 from optoscope.report._mechanisms import in_words, mode_rows, worth_rows
-from optoscope.report._records import Run, read_run
+from optoscope.report._records import Results, Run, read_run
 from optoscope.report._style import save
-from optoscope.report._summary import endurance, sentence, summarize
+from optoscope.report._summary import endurance, others_win, sentence, summarize
 from optoscope.report.papers import figures_of
 
 
@@ -106,7 +106,7 @@ def _html(run: Run, pictures: Sequence[_Picture], notes: Sequence[str]) -> str:
         title=_title(run),
         headline=sentence(results) if results else found,
         facts=_facts(run),
-        notes=[*(endurance(results) if results else ()), *map(str, notes)],
+        notes=[*_said(results), *map(str, notes)],
         summary=summarize(results) if results else None,
         explanation=explanation,
         worth=worth_rows(explanation) if explanation else (),
@@ -182,3 +182,10 @@ def _command(run: Run) -> str:
     if " " in command.strip():
         return command.strip()
     return f"optoscope {command.strip()} --config {shlex.quote(str(run.directory / 'config.json'))}"
+
+
+def _said(results: Results | None) -> list[str]:
+    """What is said below the headline: whether optimizers lasted, and where others are better."""
+    if results is None:
+        return []
+    return [*endurance(results), *filter(None, [others_win(results)])]

@@ -48,6 +48,10 @@ class OptimizerResult:
         given_back: share of what runs had gained that they lost again by their end; None in
             older files.
         horizon: steps it was meta-trained for, if that is known.
+        schedule: the schedule that a search chose, or None where none was searched.
+        trials: how many configurations were tried to tune it.
+        tuning_seconds: what that took.
+        validation: what was measured on validation data at the end of the runs, by name.
 
     """
 
@@ -61,6 +65,10 @@ class OptimizerResult:
     diverged_at: int | None = None
     given_back: Estimate | None = None
     horizon: int | None = None
+    schedule: str | None = None
+    trials: int = 0
+    tuning_seconds: float = 0.0
+    validation: Mapping[str, Estimate] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -73,7 +81,9 @@ class Comparison:
         baseline: the baseline's name.
         relative_improvement: 1 - learned / baseline, a fraction; positive is better. Without a
             value where losses are not positive.
-        difference: learned - baseline; negative is better. None in older files.
+        difference: learned - baseline; None in older files.
+        larger_is_better: of the metric.
+        others_win: by column, the optimizer that is better there than the learned one.
 
     """
 
@@ -82,6 +92,8 @@ class Comparison:
     baseline: str
     relative_improvement: Estimate
     difference: Estimate | None = None
+    larger_is_better: bool = False
+    others_win: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -301,6 +313,13 @@ def _optimizer(name: str, entry: Any) -> OptimizerResult:
         diverged_at=_integer_or_none(fields, "diverged_at"),
         given_back=None if given_back is None else as_estimate(given_back, "'given_back'"),
         horizon=_integer_or_none(fields, "horizon"),
+        schedule=None if fields.get("schedule") is None else str(fields["schedule"]),
+        trials=as_integer(fields.get("trials", 0), "'trials'"),
+        tuning_seconds=as_number(fields.get("tuning_seconds", 0.0), "'tuning_seconds'"),
+        validation={
+            name: as_estimate(v, "'validation'")
+            for name, v in as_mapping(fields.get("validation", {}), "'validation'").items()
+        },
     )
 
 
@@ -320,4 +339,9 @@ def _comparison(value: Any) -> Comparison:
             fields.get("relative_improvement"), "'relative_improvement'"
         ),
         difference=None if difference is None else as_estimate(difference, "'difference'"),
+        larger_is_better=fields.get("larger_is_better") is True,
+        others_win={
+            column: str(name)
+            for column, name in as_mapping(fields.get("others_win", {}), "'others_win'").items()
+        },
     )

@@ -1,12 +1,11 @@
 """The results in words: one sentence, and the content of a table."""
 
-import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from optoscope._core.inference import Estimate
+from optoscope._core.inference import Estimate, turned
 from optoscope.report._records import Comparison, OptimizerResult, Results
 
 # The share of their gain that runs may lose at the end before it counts as a rise: batches differ.
@@ -107,6 +106,11 @@ def summarize(results: Results | Mapping[str, Any]) -> Summary:
     ]
     final = {name: o.final_loss for name, o in optimizers.items()}
     columns.append(("final loss", False, format_number, dict(final)))
+    for measured in sorted({key for o in optimizers.values() for key in o.validation}):
+        heading = f"validation\n{measured}"
+        higher = measured == "accuracy"
+        found = {name: o.validation.get(measured) for name, o in optimizers.items()}
+        columns.append((heading, higher, format_number, found))
     accuracy = {name: o.test_accuracy for name, o in optimizers.items()}
     columns.append(("test\naccuracy, %", True, _percent, accuracy))
     bests = [_best(values, higher) for _, higher, _, values in columns]
@@ -114,7 +118,7 @@ def summarize(results: Results | Mapping[str, Any]) -> Summary:
         Row(
             name=name,
             learned=name in results.learned,
-            hyperparameters=_hyperparameters(o.hyperparameters, name in results.learned),
+            hyperparameters=_hyperparameters(o, name in results.learned),
             cells=tuple(
                 _cell(values[name], form, best)
                 for (_, _, form, values), best in zip(columns, bests, strict=True)
@@ -146,15 +150,17 @@ def _cell(value: Estimate | None, form: Callable[[float], str], best: float) -> 
     return Cell(form(value.value), ends, value.value == best)
 
 
-def _hyperparameters(values: Mapping[str, float], learned: bool) -> tuple[str, ...]:
+def _hyperparameters(optimizer: OptimizerResult, learned: bool) -> tuple[str, ...]:
+    values = optimizer.hyperparameters
     if not values:
         return ("learned",) if learned else ("–",)
     # The rate comes first, whatever order the search kept.
     ordered = sorted(values.items(), key=lambda item: item[0] != "learning_rate")
-    return tuple(
+    shown = [
         f"{'rate' if key == 'learning_rate' else key.replace('_', ' ')} {value:.3g}"
         for key, value in ordered
-    )
+    ]
+    return (*shown, *([optimizer.schedule] if optimizer.schedule else []))
 
 
 def _notes(results: Results) -> tuple[str, ...]:
@@ -163,6 +169,12 @@ def _notes(results: Results) -> tuple[str, ...]:
         if optimizer.diverged:
             notes.append(f"{name}: {optimizer.diverged} of {results.num_runs} runs diverged.")
         notes += [f"{name}: {warning}" for warning in optimizer.warnings]
+    tuned = {name: o for name, o in results.optimizers.items() if o.trials}
+    if tuned:
+        costs = ", ".join(
+            f"{name} {o.trials} in {o.tuning_seconds:.1f} s" for name, o in tuned.items()
+        )
+        notes.append(f"Trials to tune: {costs}.")
     return tuple(notes)
 
 
@@ -225,25 +237,39 @@ class _Gain:
     Args:
         found: positive is better.
         size: a number of that kind without its sign, as text.
+        larger_is_better: of what is compared.
     """
 
     found: Estimate
     size: Callable[[float], str]
+    larger_is_better: bool = False
 
     def side(self, value: float) -> str:
-        return f"{self.size(value)} {'below' if value >= 0 else 'above'}"
+        below, above = ("above", "below") if self.larger_is_better else ("below", "above")
+        return f"{self.size(value)} {below if value >= 0 else above}"
 
 
 def _gain(compared: Comparison) -> _Gain:
     """The gain as a share of the baseline's loss where that is defined, else as a difference."""
     share, difference = compared.relative_improvement, compared.difference
     if difference is not None and not share.has_ends and (difference.has_ends or not share.known):
-        lower = dataclasses.replace(
-            difference, value=-difference.value, low=-difference.high, high=-difference.low
-        )
-        return _Gain(lower, lambda value: f"{abs(value):.3g}")
+        better = difference if compared.larger_is_better else turned(difference)
+        return _Gain(better, lambda value: f"{abs(value):.3g}", compared.larger_is_better)
     fine = abs(share.value) < 0.095
-    return _Gain(share, lambda value: _share(value, fine))
+    return _Gain(share, lambda value: _share(value, fine), compared.larger_is_better)
+
+
+def others_win(results: Results | Mapping[str, Any]) -> str | None:
+    """In which columns another optimizer is better than the learned one of the headline.
+
+    Args:
+        results: what `read_run` found, or the content of `results.json`.
+    """
+    compared = _as_results(results).comparison
+    if compared is None or not compared.others_win:
+        return None
+    columns = "; ".join(f"{column}: {name}" for column, name in compared.others_win.items())
+    return f"Better than {compared.learned} elsewhere: {columns}."
 
 
 def endurance(results: Results | Mapping[str, Any]) -> tuple[str, ...]:
@@ -275,7 +301,8 @@ def _lasted(name: str, found: OptimizerResult, results: Results) -> str:
     if found.diverged:
         at = "" if found.diverged_at is None else f", the first at step {found.diverged_at:,}"
         return f"{name} diverged in {found.diverged} of {runs}{at}."
-    low, mean, high = given_back.low, given_back.value, given_back.high
+    # An interval of a mean does not know that this is a share.
+    low, mean, high = max(given_back.low, 0.0), given_back.value, min(given_back.high, 1.0)
     if not given_back.has_ends:
         low = high = mean
     if high <= _NOISE:

@@ -9,7 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray, UInt32
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree, UInt32
 
 from optoscope._core.errors import InvalidValueError, UnknownNameError
 from optoscope.tasks._base import Task
@@ -47,6 +47,12 @@ class TorchTask(Task):
         if not self.problem.has_validation:
             return None
         return _call(self.problem.validation_loss, _NUMBER, params)
+
+    def validate(self, params: Params, state: PyTree[Array] = ()) -> dict[str, Float[Array, ""]]:
+        """The loss over the validation data; nothing without such data."""
+        del state
+        loss = self.validation_loss(params)
+        return {} if loss is None else {"loss": loss}
 
     def accuracy(self, params: Params, split: str = "test") -> Float[Array, ""] | None:
         """The share of the validation data that is right; None without them or without a measure.
