@@ -1,4 +1,4 @@
-# make demo | test | test-all | test-oldest | check | docs | bench | bench-compare REV=… | bench-growth
+# make demo | test | test-all | test-oldest | check | docs | results RUN=… | bench | bench-compare REV=… | bench-growth
 # make check-accelerator (PYTHON=python3.12 VENV=… to choose)
 PYTHON ?= python3
 VENV ?= .venv
@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Keeps BLAS-free XLA programs and test workers from fighting over the cores.
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test test-all test-oldest check check-accelerator format docs bench bench-compare bench-growth clean
+.PHONY: demo test test-all test-oldest check check-accelerator format docs results bench bench-compare bench-growth clean
 
 demo: $(VENV)/.installed
 	$(BIN)/optoscope demo
@@ -45,6 +45,11 @@ check: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# A paper's page of results, from a finished run of `optoscope reproduce`: make results RUN=runs/A
+results: $(VENV)/.installed
+	@test -n "$(RUN)" || { echo "Say which run: make results RUN=runs/A"; exit 2; }
+	$(BIN)/python -m optoscope.report.results "$(RUN)" --earlier docs/results/earlier-verdicts.json
 
 docs: $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

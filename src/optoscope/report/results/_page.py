@@ -1,0 +1,237 @@
+"""What a template may ask of a run, and the writing of the page."""
+
+import importlib.resources
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+import numpy as np
+
+from optoscope._core.arrays import read_arrays
+from optoscope._core.errors import RunDirectoryError
+from optoscope._core.files import read_json, write_text
+from optoscope.report._claim_words import chance
+from optoscope.report._claims import Claim
+from optoscope.report._explanation import Explanation
+from optoscope.report._manifest import Manifest
+from optoscope.report._mechanisms import in_words, worth_rows
+from optoscope.report._reading import parsed
+from optoscope.report._records import Run, read_run
+from optoscope.report.papers import PAPERS, figures_of
+from optoscope.report.results._earlier import Change, EarlierRun, changes
+from optoscope.report.results._tables import change_table, revisions, tally, verdict_table
+
+
+@dataclass(frozen=True)
+class Section:
+    """A figure on the page.
+
+    Args:
+        title: the heading.
+        image: the picture, relative to the page; empty where it was not drawn.
+        earlier_image: the same picture from the earlier run, if there is one.
+        how_to_read: what its marks mean.
+        what_it_does_not_show: what a reader could wrongly conclude.
+        table: the verdicts of its claims; empty if it has none.
+    """
+
+    title: str
+    image: str
+    earlier_image: str
+    how_to_read: str
+    what_it_does_not_show: str
+    table: str
+
+
+@dataclass(frozen=True)
+class ResultsPage:
+    """What a template may ask for.
+
+    Args:
+        run: what the run directory holds.
+        manifest: of the run.
+        docs: the folder of the documentation, which has the pictures of an earlier run.
+        earlier: verdicts to compare with.
+    """
+
+    run: Run
+    manifest: Manifest
+    docs: Path
+    earlier: EarlierRun | None = None
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """What was measured; what the scale leaves out has no verdict."""
+        return tuple(claim for claim in self.run.claims if claim.measured)
+
+    @property
+    def not_measured(self) -> tuple[str, ...]:
+        """The ids of the claims that the scale leaves out."""
+        measured = {claim.id for claim in self.claims}
+        return tuple(dict.fromkeys(c.id for c in self.run.claims if c.id not in measured))
+
+    @property
+    def command(self) -> str:
+        """What was typed to make the run."""
+        keys, known = [one.key for one in self.manifest.figures], PAPERS[self.manifest.paper]
+        figures = "everything" if set(keys) == set(known) else ",".join(keys)
+        letter, scale = self.manifest.letter, self.manifest.scale
+        return (
+            f"optoscope reproduce {letter} --figure {figures} --scale {scale} --out runs/{letter}"
+        )
+
+    @property
+    def versions(self) -> str:
+        """The versions that the run was made with, in a line."""
+        found = self.run.config.get("versions")
+        listed = found.items() if isinstance(found, Mapping) else ()
+        return ", ".join(f"{name} {version}" for name, version in listed)
+
+    @property
+    def sections(self) -> tuple[Section, ...]:
+        """The figures in the paper's order, each with the verdicts of its claims."""
+        found = []
+        for entry, figure in zip(self.manifest.figures, figures_of(self.manifest), strict=True):
+            drawn = self.drawn(entry.name).is_file()
+            claims = [claim for claim in self.claims if claim.id in entry.claims]
+            found.append(
+                Section(
+                    title=entry.title,
+                    image=_link(self.image(entry.name, self.manifest.scale)) if drawn else "",
+                    earlier_image=self._earlier_image(entry.name),
+                    how_to_read=figure.text.how_to_read,
+                    what_it_does_not_show=figure.text.what_it_does_not_show,
+                    table=verdict_table(claims) if claims else "",
+                )
+            )
+        return tuple(found)
+
+    @property
+    def tally(self) -> str:
+        """How many claims came out how, for each protocol."""
+        return tally(self.claims)
+
+    @property
+    def chance(self) -> str:
+        """How many verdicts chance alone explains, and which statistics were revised."""
+        return "\n".join([chance(self.claims), *revisions(self.claims)])
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """The claims whose verdict is another one than on the earlier page."""
+        if self.earlier is None:
+            return ()
+        before = self.earlier.papers.get(self.manifest.letter, ())
+        other = self.earlier.scale != self.manifest.scale
+        return changes(before, self.run.claims, other_scale=other)
+
+    @property
+    def change_table(self) -> str:
+        """The same as a table."""
+        return change_table(self.changes)
+
+    @property
+    def num_before(self) -> int:
+        """How many verdicts the earlier page had."""
+        return len(self.earlier.papers.get(self.manifest.letter, ())) if self.earlier else 0
+
+    @property
+    def explained(self) -> tuple[str, ...]:
+        """Names of the optimizers that `optoscope explain` was run on, in the run's `explain/`."""
+        return tuple(sorted(path.stem for path in (self.run.directory / "explain").glob("*.json")))
+
+    def minutes(self, prefix: str) -> str:
+        """Minutes that the parts of that prefix spent computing, all added up."""
+        total = sum(float(np.sum(arrays["seconds"])) for arrays in self._parts(prefix))
+        return f"{total / 60:.0f}" if total >= 60 else "less than one"
+
+    def count(self, prefix: str) -> int:
+        """How many parts have that prefix."""
+        return len(self._parts(prefix))
+
+    def explanation(self, name: str) -> str:
+        """What `optoscope explain` found, from the `explain/<name>.json` in the run."""
+        path = self.run.directory / "explain" / f"{name}.json"
+        found = parsed(path, read_json, Explanation.from_json)
+        lines = ["| " + " | ".join(row) + " |" for row in worth_rows(found)]
+        head = ["| | mean loss | share of the gain, % |", "| --- | --- | --- |"]
+        return "\n".join([in_words(found), "", *head, *lines])
+
+    def drawn(self, name: str) -> Path:
+        """Where the run has the picture of a figure."""
+        return self.run.directory / "figures" / f"{name}.png"
+
+    def image(self, name: str, scale: str) -> Path:
+        """Where the documentation has the picture of a figure from a run of that scale."""
+        return self.docs / "images" / f"{self.manifest.letter}-{scale}-{name}.png"
+
+    def _earlier_image(self, name: str) -> str:
+        if self.earlier is None or self.earlier.scale == self.manifest.scale:
+            return ""
+        image = self.image(name, self.earlier.scale)
+        return _link(image) if image.is_file() else ""
+
+    def _parts(self, prefix: str) -> list[Mapping[str, np.ndarray]]:
+        folder = self.run.directory / "records"
+        return [read_arrays(path) for path in sorted(folder.glob(f"{prefix}*.npz"))]
+
+
+def write_results(run: str | Path, docs: str | Path, *, earlier: EarlierRun | None = None) -> Path:
+    """Writes `results/<letter>.md` and copies the run's pictures to `images/`.
+
+    Args:
+        run: the directory of a finished run of `reproduce`.
+        docs: the folder of the documentation.
+        earlier: verdicts of an earlier page, to say which have changed.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        RunDirectoryError: it is no such run, or it has not finished.
+    """
+    found, docs = read_run(run), Path(docs)
+    manifest = found.manifest
+    if manifest is None or manifest.paper not in PAPERS:
+        raise RunDirectoryError(
+            f"{run} is no run of a paper: it has no manifest.json that names one of "
+            f"{', '.join(PAPERS)}. Give the folder of `optoscope reproduce`."
+        )
+    if not found.claims:
+        raise RunDirectoryError(
+            f"{run} has not finished: it has no claims.json. Call `optoscope reproduce` again "
+            "with the same --out."
+        )
+    page = ResultsPage(found, manifest, docs, earlier)
+    (docs / "images").mkdir(parents=True, exist_ok=True)
+    for entry in manifest.figures:
+        if page.drawn(entry.name).is_file():
+            shutil.copyfile(page.drawn(entry.name), page.image(entry.name, manifest.scale))
+    path = docs / "results" / f"{manifest.letter}.md"
+    write_text(path, _rendered(page, manifest.paper))
+    return path
+
+
+def _link(image: Path) -> str:
+    """From a page to a picture."""
+    return f"../images/{image.name}"
+
+
+def _rendered(page: ResultsPage, paper: str) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_template),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # Markdown, from our own templates
+    )
+    names = [f"papers/{paper}/results.md.jinja", "results/page.md.jinja"]
+    return environment.select_template(names).render(page=page)
+
+
+def _template(name: str) -> str | None:
+    path = importlib.resources.files("optoscope.report") / name
+    return path.read_text(encoding="utf-8") if path.is_file() else None
