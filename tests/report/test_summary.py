@@ -155,17 +155,17 @@ def test_what_is_said_of_long_runs():
     )
     assert lasted(horizon=20_000) == lasted()
     assert lasted(given_back=interval(0.25, 0.2, 0.31)) == (
-        "lstm's loss rose again in 10 runs of 20,000 steps: over the last tenth it had given back "
-        "25% (95% interval 20% to 31%) of what it had gained.",
+        "lstm's loss rose again in 10 runs of 20,000 steps: by the last tenth of the steps it had "
+        "lost 25% (95% interval 20% to 31%) of its greatest decrease.",
     )
     assert lasted(given_back=interval(0.25)) == (
-        "lstm's loss rose again in 10 runs of 20,000 steps: over the last tenth it had given back "
-        "25% of what it had gained.",
+        "lstm's loss rose again in 10 runs of 20,000 steps: by the last tenth of the steps it had "
+        "lost 25% of its greatest decrease.",
     )
     # A few runs may be lost where most are not.
     assert lasted(given_back=interval(0.05, 0.0, 0.15)) == (
-        "lstm did not diverge in 10 runs of 20,000 steps; over the last tenth its loss had given "
-        "back 5.0% (95% interval 0.0% to 15.0%) of what it had gained, which may be chance.",
+        "lstm did not diverge in 10 runs of 20,000 steps; by the last tenth of the steps its loss "
+        "had lost 5.0% (95% interval 0.0% to 15.0%) of its greatest decrease, which may be chance.",
     )
     assert lasted(given_back=interval(1.0, 1.0, 1.0)) == (
         "lstm's loss ended no lower than it began in 10 runs of 20,000 steps.",

@@ -78,7 +78,7 @@ class OptimizerEvaluation:
         return mean(self.tenths[:, -1])
 
     def given_back(self) -> Estimate:
-        """The share of what a run had gained that it has lost again at its end.
+        """The regression from the best loss at the end of a run, as a share of the decrease to it.
 
         Math: (last − least) / (first − least) with the first loss and the last and the least of
         the `tenths`; 0 where the loss ends at its least, 1 where it ends at or above the first,
@@ -190,7 +190,7 @@ def evaluate(
         optimizers: by the names that reports should use.
         num_steps: steps per run.
         key: draws the runs; run r is the same for any number of runs.
-        num_runs: runs an optimizer.
+        num_runs: runs per optimizer.
         probes: what to measure on the way, by name.
         on_progress: called with (optimizer, runs done, runs in all).
 

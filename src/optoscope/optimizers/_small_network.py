@@ -118,7 +118,7 @@ class SmallNetwork(eqx.Module):
         """The updates that `rule` makes of every coordinate's outputs, and the next state.
 
         Args:
-            grads: one gradient a parameter.
+            grads: one gradient per parameter.
             state: as `init` or the last step left it.
             params: the parameters before the update; they are an input.
             rule: element-wise; from a tensor's coordinates to what is added to them.

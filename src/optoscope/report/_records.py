@@ -45,7 +45,7 @@ class OptimizerResult:
         seconds_per_step: time of one inner step; NaN when not measured.
         diverged: how many runs left the finite numbers.
         diverged_at: the step at which the first of them did.
-        given_back: share of what runs had gained that they lost again by their end; None in
+        given_back: the regression from the best loss, as a share of the decrease to it; None in
             older files.
         horizon: steps it was meta-trained for, if that is known.
         schedule: the schedule that a search chose, or None where none was searched.

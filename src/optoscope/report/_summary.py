@@ -273,7 +273,7 @@ def others_win(results: Results | Mapping[str, Any]) -> str | None:
 
 
 def endurance(results: Results | Mapping[str, Any]) -> tuple[str, ...]:
-    """Whether each learned optimizer lasted to the end of its runs, a sentence each.
+    """Whether the runs of each learned optimizer diverged or rose again, one sentence for each.
 
     Args:
         results: what `read_run` found, or the content of `results.json`.
@@ -311,13 +311,13 @@ def _lasted(name: str, found: OptimizerResult, results: Results) -> str:
         return f"{name}'s loss ended no lower than it began in {runs}."
     fine = mean < 0.095
     ends = f" (95% interval {_share(low, fine)} to {_share(high, fine)})"
-    lost = f"{_share(mean, fine)}{ends if given_back.has_ends else ''} of what it had gained"
+    lost = f"{_share(mean, fine)}{ends if given_back.has_ends else ''} of its greatest decrease"
     if low <= _NOISE:
         return (
-            f"{name} did not diverge in {runs}; over the last tenth its loss had given back "
+            f"{name} did not diverge in {runs}; by the last tenth of the steps its loss had lost "
             f"{lost}, which may be chance."
         )
-    return f"{name}'s loss rose again in {runs}: over the last tenth it had given back {lost}."
+    return f"{name}'s loss rose again in {runs}: by the last tenth of the steps it had lost {lost}."
 
 
 def _count(number: int, what: str) -> str:

@@ -267,13 +267,13 @@ def _resting_state(
         held = "the state given is held: it moves by {:.2g} a step without a gradient."
     else:
         rest, change, update = _settle(coordinates.scalar_map, coordinates.initial_state)
-        held = "the state does not settle without a gradient: it still moves by {:.2g} a step."
+        held = "the state does not settle without a gradient: it still moves by {:.2g} per step."
     caveats = ()
     if not change <= _STILL:
         caveats += (held.format(float(change)),)
     if not abs(float(update)) <= _STILL:
         caveats += (
-            f"without a gradient it moves the parameter by {float(update):.2g} a step: the "
+            f"without a gradient it moves the parameter by {float(update):.2g} per step: the "
             "minimum is no fixed point of it.",
         )
     return rest, caveats

@@ -37,7 +37,7 @@ class Scale(_recipe.Scale):
         widenings: how often a range is widened whose edge is best.
         runs: problems that optimizers are compared on.
         state_runs: runs in which states are recorded.
-        state_measurements: times a run, at most.
+        state_measurements: measurements per run, at most.
         coordinates: of each run, at most.
         starts: states from which fixed points are searched.
         points: fixed points kept.

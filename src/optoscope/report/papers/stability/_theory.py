@@ -222,7 +222,7 @@ _MARKS = {
 def curvature_figure(
     arrays: Arrays, names: Mapping[str, str], *, look: Looks | None = None
 ) -> Figure:
-    """Joint stability of parameter and state, one panel an optimizer.
+    """Joint stability of parameter and state, one panel per optimizer.
 
     Args:
         arrays: as paper C's `stable_curvature_arrays` makes them.
