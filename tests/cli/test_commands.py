@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from optoscope import optimizers
+from optoscope._core.errors import FileFormatError
 from optoscope.cli import main
 from optoscope.cli._command import get_task_or_own
 from optoscope.report import read_claims
@@ -191,3 +192,22 @@ def test_without_a_task_it_is_the_optimizers_own_with_its_options(tmp_path: Path
     assert (name, task.metadata["widths"], task.batch_size) == ("digits-mlp-relu", [64, 4, 10], 8)
     name, task = get_task_or_own("digits-mlp-tanh", place)
     assert (name, task.metadata["widths"]) == ("digits-mlp-tanh", [64, 20, 10])
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        ({"options": {"hidden": "x"}}, "hidden is 'x'; it must be whole numbers in a list"),
+        ({"options": {"hidden": [10**9]}}, "this needs at least .* of memory"),
+        ({"options": {"data_dir": "/etc"}}, "data_dir is '/etc', which a file does not decide"),
+        ({"options": {"verify": False}}, "verify is False, which a file does not decide"),
+        ({"name": "digits-mlp-relo"}, "unknown task"),
+        ({"name": "mine.py:task"}, "'mine.py:task' names code"),
+        ({"name": "os:getcwd"}, "'os:getcwd' names code"),
+    ],
+)
+def test_the_task_of_a_saved_optimizer_is_checked_as_if_it_were_typed(tmp_path, task, message):
+    provenance = {"task": {"name": "digits-mlp-relu"} | task}
+    place = str(optimizers.save(tmp_path / "saved", optimizers.get("mlp"), provenance))
+    with pytest.raises(FileFormatError, match=f"cannot be built as it says there: {message}"):
+        get_task_or_own(None, place)

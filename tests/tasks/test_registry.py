@@ -1,3 +1,6 @@
+import inspect
+import math
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -86,3 +89,58 @@ def test_the_networks_paper_c_meta_trains_on(shape, network, count, monkeypatch)
         assert metadata["activation"] == "relu"
     params = task.init(jax.random.key(0))
     assert all(not entry["bias"].any() for entry in params.values())
+
+
+# What a file can say in the place of an option, and a person type.
+WRONG = (
+    "x", "", "\0", -1, 0, 10**9, 2**31, 10**400, 1e308, -1e308, math.nan, None, True,
+    [], ["x"], [0], [10**9], {"a": 1},
+)  # fmt: skip
+
+
+def _of_every_kind():
+    """One task of each function that builds tasks, with what makes it quick."""
+    found = {}
+    for name in tasks.names():
+        entry = tasks.REGISTRY[name]
+        if name in tasks.UNSEEN:
+            if entry.dataset != "tinyshakespeare":
+                found[tuple(entry.option_types)] = (name, {"scale": "smoke", "dataset": "digits"})
+        elif entry.dataset in (None, "digits"):
+            found[entry.dataset, tuple(entry.option_types)] = (name, {})
+    return found.values()
+
+
+@pytest.mark.parametrize(("name", "options"), _of_every_kind())
+def test_every_option_is_checked_before_it_is_used(name, options):
+    refused = []
+    for option, kind in tasks.REGISTRY[name].option_types.items():
+        for value in WRONG:
+            try:
+                tasks.get(name, **(options | {option: value}))
+            except OptoscopeError as error:
+                refused.append(str(error))
+        with pytest.raises(OptoscopeError):
+            tasks.get(name, **(options | {option: {"a": 1}}))
+        assert kind is not inspect.Parameter.empty, option
+    assert not [message for message in refused if "\n" in message]
+    assert refused or not tasks.REGISTRY[name].option_types
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("digits-mlp-relu", {"hidden": (10**9,)}),
+        ("digits-mlp-relu", {"batch_size": 2**31 - 1}),
+        ("quadratic", {"columns": 10**9, "rows": 10**3}),
+        ("two-moons", {"num_points": 10**11 // 32}),
+    ],
+)
+def test_what_no_memory_holds_is_refused_before_it_is_made(name, options):
+    with pytest.raises(InvalidValueError, match=r"this needs at least .*B of memory"):
+        tasks.get(name, **options)
+
+
+def test_the_name_of_a_task_is_no_option():
+    with pytest.raises(InvalidValueError, match="has no option 'name'"):
+        tasks.get("quadratic", **{"name": "x"})

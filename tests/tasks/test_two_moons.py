@@ -76,7 +76,7 @@ def test_another_seed_draws_other_points():
         ({"num_points": 1}, "num_points is 1; it must be at least 2"),
         ({"noise": -0.1}, "noise is -0.1; it must be at least 0"),
         ({"l2": -1}, "l2 is -1; it must be at least 0"),
-        ({"seed": -1}, "seed is -1; it must be at least 0"),
+        ({"seed": -1}, "seed is -1; it must be a whole number from 0"),
         ({"hidden": (0,)}, "each 1 or more"),
     ],
 )

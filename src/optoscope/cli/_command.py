@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from optoscope import __version__
-from optoscope._core.errors import InvalidValueError, RunDirectoryError, UnknownNameError
+from optoscope._core.errors import (
+    FileFormatError,
+    InvalidValueError,
+    RunDirectoryError,
+    UnknownNameError,
+)
 from optoscope._core.files import read_json, write_json
 from optoscope.cli._directories import CONFIG, claimed
 from optoscope.cli._options import Seed, check_values
@@ -229,6 +234,7 @@ def get_task_or_own(
 
     Raises:
         InvalidValueError: neither says which task.
+        FileFormatError: the optimizer says one that cannot be.
     """
     if name is not None:
         return task_label(name), get_task(name, settings, **options)
@@ -239,8 +245,18 @@ def get_task_or_own(
         raise InvalidValueError("which task? Name it with --task; see `optoscope list tasks`.")
     name, own = str(task["name"]), task.get("options")
     own = own if isinstance(own, dict) else {}
-    as_tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in own.items()}
-    return name, get_task(name, settings, **as_tuples | options)
+    try:
+        if names_code(name):
+            raise InvalidValueError(f"{name!r} names code, which no file makes us run.")
+        # Where data lie here, and whether they are checked, no file has to say.
+        for option in {"data_dir", "verify"} & set(own):
+            raise InvalidValueError(f"{option} is {own[option]!r}, which a file does not decide.")
+        return name, get_task(name, settings, **own | options)
+    except (InvalidValueError, UnknownNameError) as error:
+        raise FileFormatError(
+            f"the task that {place} was trained on cannot be built as it says there: {error} "
+            "Name a task with --task."
+        ) from None
 
 
 def use_devices(requested: int, num_tasks: int) -> int:

@@ -2,14 +2,14 @@
 
 import dataclasses
 import re
-import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from optoscope._core.errors import MAX_SEED, InvalidValueError, check_number, check_seed
+from optoscope._core.kinds import check_kind
 
 # Single precision, in which everything is computed: beyond it a number is infinite, below it 0.
 _SMALLEST, _LARGEST = 2.0**-126, 3.4028e38
@@ -109,48 +109,9 @@ def check_option(name: str, hint: Any, value: Any, place: str = "") -> None:
     while typing.get_origin(hint) is Annotated:
         hint, *more = typing.get_args(hint)
         domains += [one for one in more if isinstance(one, Domain)]
-    if not _is_a(value, hint):
-        raise InvalidValueError(f"{shown} is {value!r}; it must be {_in_words(hint)}.")
+    check_kind(shown, value, hint)
     for domain in domains:
         domain.check(shown, value)
-    # A name that no file system and no terminal can hold.
-    if isinstance(value, str | Path) and "\0" in str(value):
-        raise InvalidValueError(f"{shown} is {str(value)!r}; it must not hold a null character.")
-
-
-def _is_a(value: Any, hint: Any) -> bool:
-    origin = typing.get_origin(hint)
-    if origin is Annotated:
-        return _is_a(value, typing.get_args(hint)[0])
-    if origin is Literal:
-        return isinstance(value, str) and value in typing.get_args(hint)
-    if origin in (types.UnionType, typing.Union):
-        return any(_is_a(value, one) for one in typing.get_args(hint))
-    if hint in (int, float):
-        kinds = int if hint is int else (int, float)
-        return isinstance(value, kinds) and not isinstance(value, bool)
-    if typing.get_origin(hint) is tuple:
-        return isinstance(value, tuple) and all(isinstance(one, str) for one in value)
-    return isinstance(value, hint)
-
-
-def _in_words(hint: Any) -> str:
-    origin = typing.get_origin(hint)
-    if origin is Annotated:
-        return _in_words(typing.get_args(hint)[0])
-    if origin is Literal:
-        return "one of " + ", ".join(repr(one) for one in typing.get_args(hint))
-    if origin in (types.UnionType, typing.Union):
-        return " or ".join(_in_words(one) for one in typing.get_args(hint))
-    words = {
-        bool: "true or false",
-        int: "a whole number",
-        float: "a number",
-        str: "a text",
-        Path: "a path",
-        type(None): "nothing",
-    }
-    return words.get(hint, str(hint))
 
 
 def check_repeated(words: Sequence[str]) -> None:

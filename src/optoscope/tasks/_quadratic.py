@@ -104,7 +104,7 @@ class RandomQuadratic(TaskDistribution):
     largest: float = eqx.field(static=True, default=1.0)
 
     def __check_init__(self):
-        check_count("num_params", self.num_params, minimum=1)
+        check_count("num_params", self.num_params, maximum=2**31 - 1)
         check_number("smallest", self.smallest, minimum=0, exclusive_minimum=True)
         check_number("largest", self.largest, minimum=self.smallest)
 

@@ -2,16 +2,24 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import equinox as eqx
+from jaxtyping import PRNGKeyArray
+
 from optoscope import data
 from optoscope._core.errors import InvalidValueError
+from optoscope._core.keys import new_key
+from optoscope._core.kinds import check_kind, check_size
+from optoscope._core.memory import check_memory
 from optoscope._core.registry import Registry
-from optoscope.tasks._base import Task, TaskDistribution
+from optoscope._core.trees import num_bytes
+from optoscope.tasks._base import Task, TaskDistribution, as_distribution
 from optoscope.tasks._classification import cnn_classification, mlp_classification
+from optoscope.tasks._es_gradient import es_gradient
 from optoscope.tasks._quadratic import RandomLeastSquares, RandomQuadratic
 from optoscope.tasks._rosenbrock import Rosenbrock
 from optoscope.tasks._two_moons import two_moons
@@ -19,6 +27,14 @@ from optoscope.tasks._unseen import UNSEEN_TASKS, UnseenTask, build_unseen
 
 _TEXT_OPTIONS = ("data_dir", "verify")
 _IMAGE_OPTIONS = (*_TEXT_OPTIONS, "size", "standardize", "validation_size")
+_DATA_OPTIONS: Mapping[str, Any] = {
+    "data_dir": str | Path | None,
+    "verify": bool,
+    "size": int | None,
+    "standardize": bool,
+    "validation_size": int | None,
+    "dataset": str | None,
+}
 
 
 @dataclass(frozen=True)
@@ -29,22 +45,29 @@ class TaskEntry:
         build: makes the task; its keyword arguments are the task's options.
         description: one line for lists.
         dataset: the dataset it needs, or None.
-        options: what `build` takes besides the data's options, where its signature does not tell.
+        options: what `build` takes besides the data's options, with their types, where its
+            signature does not tell.
         data_options: the options of its dataset.
     """
 
     build: Callable[..., Task | TaskDistribution]
     description: str
     dataset: str | None = None
-    options: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
     data_options: tuple[str, ...] = _IMAGE_OPTIONS
+
+    @property
+    def option_types(self) -> Mapping[str, Any]:
+        """The keyword arguments that `build` takes, each with its type."""
+        if self.dataset is None:
+            parameters = inspect.signature(self.build).parameters.values()
+            return {p.name: p.annotation for p in parameters if p.name != "name"}
+        return {name: _DATA_OPTIONS[name] for name in self.data_options} | dict(self.options)
 
     @property
     def known_options(self) -> frozenset[str]:
         """The names of the keyword arguments that `build` takes."""
-        if self.dataset is None:
-            return frozenset(inspect.signature(self.build).parameters)
-        return frozenset((*self.data_options, *self.options))
+        return frozenset(self.option_types)
 
     def known(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """The given options without those that the task does not have."""
@@ -97,14 +120,17 @@ def _build(
     return make(loaded, name=name, **(settings | options))
 
 
-def _make_options(make: Callable[..., Task]) -> tuple[str, ...]:
-    """The keyword arguments of `make`, which are a task's options."""
+def _make_options(make: Callable[..., Task]) -> dict[str, Any]:
+    """The keyword arguments of `make`, which are a task's options, with their types."""
     parameters = inspect.signature(make).parameters.values()
-    return tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "name")
+    return {
+        p.name: p.annotation for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "name"
+    }
 
 
 def _register_unseen(name: str, entry: UnseenTask) -> None:
-    options = ("scale", *_make_options(entry.make), *(entry.es or {}))
+    noise = _make_options(es_gradient)
+    options = {"scale": str} | _make_options(entry.make) | {o: noise[o] for o in entry.es or {}}
     data_options = _TEXT_OPTIONS if entry.is_text else (*_IMAGE_OPTIONS, "dataset")
     build = partial(build_unseen, name)
     REGISTRY.register(
@@ -187,7 +213,7 @@ for _name, _unseen in UNSEEN_TASKS.items():
     _register_unseen(_name, _unseen)
 
 
-def get(name: str, **options: Any) -> Task | TaskDistribution:
+def get(name: str, /, **options: Any) -> Task | TaskDistribution:
     """The task (or distribution of tasks) called `name`.
 
     Args:
@@ -199,7 +225,8 @@ def get(name: str, **options: Any) -> Task | TaskDistribution:
 
     Raises:
         UnknownNameError: no such task; the message suggests the nearest names.
-        InvalidValueError: an option the task does not have.
+        InvalidValueError: an option the task does not have, or of another type, or a task that is
+            too large for the memory.
         DataError: its dataset is missing or damaged.
 
     Example:
@@ -213,7 +240,35 @@ def get(name: str, **options: Any) -> Task | TaskDistribution:
         raise InvalidValueError(
             f"task {name!r} has no option {unknown[0]!r}; it takes {', '.join(sorted(known))}."
         )
-    return entry.build(**options)
+    for option, value in options.items():
+        check_kind(option, value, entry.option_types[option])
+        check_size(option, value)
+    kinds = entry.option_types
+    task = entry.build(**{name: _as_kind(value, kinds[name]) for name, value in options.items()})
+    if options:
+        _check_memory(task)
+    return task
+
+
+def _as_kind(value: Any, kind: Any) -> Any:
+    """A value as its type has it, from a file, where tuples are lists and 1.0 may be 1."""
+    if isinstance(value, list):
+        return tuple(value)
+    return float(value) if kind is float and isinstance(value, int) else value
+
+
+def _check_memory(task: Task | TaskDistribution) -> None:
+    """Refuses a task whose parameters or batch could never be held, before they are made."""
+
+    def made(task: Task | TaskDistribution, key: PRNGKeyArray) -> tuple[Task, Any, Any]:
+        one = as_distribution(task).sample(key)
+        return one, one.init(key), one.sample_batch(key)
+
+    one, params, batch = eqx.filter_eval_shape(made, task, new_key(0))
+    needed = {"the problem": one, "its parameters": params, "a batch": batch}
+    check_memory(
+        {what: num_bytes(tree) for what, tree in needed.items()}, "Ask for a smaller task."
+    )
 
 
 def names() -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from optoscope._core.errors import InvalidValueError
+from optoscope._core.errors import InvalidValueError, check_count
 from optoscope.tasks._layers import (
     Layer,
     dense,
@@ -16,6 +16,8 @@ from optoscope.tasks._layers import (
     fresh_norm,
     normalize,
 )
+
+_MOST_LAYERS = 1_000
 
 
 def causal_attention(
@@ -73,6 +75,8 @@ class Transformer(eqx.Module):
                 f"{self.num_layers}, width {self.width}, num_heads {self.num_heads}; each must be "
                 "at least 1, and num_heads must divide width."
             )
+        # Every block is written out in the program.
+        check_count("num_layers", self.num_layers, maximum=_MOST_LAYERS)
 
     def init(self, key: PRNGKeyArray) -> dict[str, Layer]:
         """Draws the parameters; a block's are `block_0_queries` and so on."""

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from optoscope._core.errors import UnknownNameError, check_count, check_number, check_seed
 from optoscope._core.keys import new_key
+from optoscope._core.memory import check_memory
 from optoscope._core.trees import size
 from optoscope.tasks._base import Task
 from optoscope.tasks._mlp import MLP, MLPParams
@@ -103,6 +104,8 @@ def two_moons(
         8577
     """
     check_count("num_points", num_points, minimum=2)
+    # Coordinates in double precision, once more in a shuffled order.
+    check_memory({"points": 2 * 2 * 8 * num_points}, "Ask for fewer points.")
     check_number("noise", noise, minimum=0)
     check_number("l2", l2, minimum=0)
     check_seed(seed)
