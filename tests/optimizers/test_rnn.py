@@ -12,6 +12,7 @@ from optoscope import optimizers
 from optoscope._core.errors import InvalidValueError, UnknownNameError
 from optoscope._core.trees import size
 from optoscope.optimizers import RNNOptimizer
+from optoscope.optimizers._rnn import RNNState
 
 GRADS = np.array([1e3, -0.7, 2e-4, -1e-7, 0.0])
 STEPS = [GRADS, -GRADS[::-1], 0.3 * GRADS]
@@ -101,21 +102,22 @@ def test_against_a_literal_implementation(cell, scaling, float64):
     optimizer = trained(cell=cell, output_scale=0.7, **scaling)
     states = [list(np.asarray(optimizer.initial_state, float)) for _ in GRADS]
     state = optimizer.init(jnp.zeros(len(GRADS)))
-    np.testing.assert_array_equal(state, states)
+    np.testing.assert_array_equal(state.coordinates, states)
     update = eqx.filter_jit(lambda o, g, s: o.update(g, s))
     for grads in STEPS:
         results = [literal_step(optimizer, g, s) for g, s in zip(grads, states, strict=True)]
         states = [state for _, state in results]
         updates, state = update(optimizer, jnp.asarray(grads), state)
         np.testing.assert_allclose(updates, [u for u, _ in results], rtol=1e-10, atol=1e-12)
-        np.testing.assert_allclose(state, states, rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(state.coordinates, states, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_scalar_map_and_the_readout_are_one_coordinate_of_the_update(cell, float64):
     optimizer = trained(cell=cell, output_scale=0.3, input_scaling="scaled", input_scale=0.5)
     states = jax.random.normal(jax.random.key(1), (len(GRADS), optimizer.cell.state_size))
-    updates, after = optimizer.update(jnp.asarray(GRADS), states)
+    updates, after = optimizer.update(jnp.asarray(GRADS), RNNState(states))
+    after = after.coordinates
     for index, gradient in enumerate(GRADS):
         one = optimizer.transition(states[index], jnp.asarray(gradient))
         np.testing.assert_allclose(one, after[index], rtol=1e-12)
@@ -132,7 +134,7 @@ def test_an_untrained_optimizer_does_exactly_nothing(cell):
     for grads in STEPS:
         updates, state = optimizer.update(jnp.asarray(grads, jnp.float32), state)
         assert updates.tolist() == [0.0] * len(GRADS)
-    assert np.any(np.asarray(state) != 0)
+    assert np.any(np.asarray(state.coordinates) != 0)
 
 
 def test_a_gru_by_hand_keeps_its_state_when_the_update_gate_is_open():
@@ -152,7 +154,8 @@ def test_permuting_coordinates_permutes_updates_and_states():
 
     def run(grads):
         updates, state = optimizer.update(grads, optimizer.init(grads))
-        return optimizer.update(updates + grads, state)
+        updates, state = optimizer.update(updates + grads, state)
+        return updates, state.coordinates
 
     grads = jnp.asarray(GRADS, jnp.float32)
     for one, other in zip(run(grads), run(grads[order]), strict=True):

@@ -291,7 +291,9 @@ def test_the_features_are_never_written_out():
     def one(optimizer, grads, state, params):
         return optimizer.update(grads, state, params)
 
-    compiled = jax.jit(one).lower(optimizer, params, optimizer.init(params), params).compile()
+    compiled = (
+        jax.jit(one).lower(optimizer, params, optimizer.init_packed(params), params).compile()
+    )
     memory = compiled.memory_analysis()
     assert memory is not None
     # Sixteen features a quarter of the size each; the array of all inputs would be 39 sizes.

@@ -180,8 +180,9 @@ class Checkpoints:
         sizes = f"it holds {len(layout)} arrays, this run {len(wanted)}"
         raise RunDirectoryError(
             f"checkpoint {step} in {self.directory} is of a run with another optimizer, task, "
-            f"number of tasks or meta-optimizer ({differing[0] if differing else sizes}). "
-            "Resume with the settings it was started with, or choose another directory."
+            "number of tasks or meta-optimizer, or of a version that arranged states otherwise "
+            f"({differing[0] if differing else sizes}). Resume with the settings and the version "
+            "it was started with, or choose another directory."
         )
 
     def _drop_newer(self, step: int) -> None:

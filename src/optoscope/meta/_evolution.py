@@ -12,6 +12,7 @@ from optoscope._core.errors import InvalidValueError, check_count
 from optoscope._core.keys import from_data
 from optoscope._core.trees import select
 from optoscope.meta._objective import Objective
+from optoscope.optimizers import packed_state
 from optoscope.tasks import TaskDistribution
 from optoscope.training import InnerState, inner_step
 from optoscope.training._step import draw_batches, initial_model_state
@@ -125,9 +126,11 @@ class PerturbedRuns:
 
     def initial_states(self, params: PyTree[Array]) -> PyTree[Array]:
         """Every perturbed optimizer's own state before its first step."""
-        return jax.vmap(lambda meta, params: eqx.combine(meta, self.rest).init(params))(
-            self.meta_params, params
-        )
+
+        def one(meta_params: PyTree[Array], params: PyTree[Array]) -> PyTree[Array]:
+            return packed_state(eqx.combine(meta_params, self.rest), params)
+
+        return jax.vmap(one)(self.meta_params, params)
 
     def begin(self, key: PRNGKeyArray) -> Episode:
         """A new episode: another problem, one start for all signs, fresh optimizer states."""

@@ -18,7 +18,7 @@ from optoscope.meta._backprop import (
 )
 from optoscope.meta._estimator import Estimator, MetaGradient, Worker, sum_over_tasks
 from optoscope.meta._objective import Objective
-from optoscope.optimizers import Optimizer
+from optoscope.optimizers import Optimizer, packed_state
 from optoscope.tasks import TaskDistribution
 from optoscope.training import InnerState, run_keys
 from optoscope.training._step import initial_model_state
@@ -86,7 +86,7 @@ class TruncatedBackprop(Estimator):
             return Worker(
                 jax.random.key_data(task_key),
                 params,
-                optimizer.init(params),
+                packed_state(optimizer, params),
                 step,
                 model_state=initial_model_state(task, init_key),
             )
@@ -108,7 +108,7 @@ class TruncatedBackprop(Estimator):
         )
         # A worker's first state is the optimizer's own, so that a learned initial state is learned.
         fresh = ended | (worker.step == 0)
-        state = select(fresh, optimizer.init(params), worker.optimizer_state)
+        state = select(fresh, packed_state(optimizer, params), worker.optimizer_state)
         first = jnp.where(ended, 0, worker.step)
         unrolled = unroll(
             task,

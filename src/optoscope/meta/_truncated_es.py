@@ -14,7 +14,7 @@ from optoscope._core.non_finite import all_finite
 from optoscope.meta._estimator import Worker
 from optoscope.meta._evolution import PerturbedRuns, draw_horizon, horizon_range
 from optoscope.meta._evolution_strategy import EvolutionStrategy, Sums
-from optoscope.optimizers import Optimizer
+from optoscope.optimizers import Optimizer, packed_state
 from optoscope.tasks import TaskDistribution
 from optoscope.training import InnerState
 from optoscope.training._step import initial_model_state
@@ -71,7 +71,7 @@ class TruncatedStrategy(EvolutionStrategy):
         start = task.init(init_key)
         params, states, model_states = jax.tree.map(
             lambda leaf: jnp.stack([leaf] * len(self.kept)),
-            (start, optimizer.init(start), initial_model_state(task, init_key)),
+            (start, packed_state(optimizer, start), initial_model_state(task, init_key)),
         )
         horizon = draw_horizon(horizon_key, self.horizon)
         if self.stagger:

@@ -4,9 +4,11 @@ from optoscope._core.saved_optimizers import pretrained_names, read_description
 from optoscope.optimizers._base import (
     Optimizer,
     OptimizerModule,
+    Packed,
     as_optax,
     evaluation_params,
     named_leaves,
+    packed_state,
 )
 from optoscope.optimizers._files import load, save
 from optoscope.optimizers._hand_designed import (
@@ -38,6 +40,7 @@ from optoscope.optimizers._optax_optimizers import (
 )
 from optoscope.optimizers._registry import REGISTRY, OptimizerEntry, entry, get, names
 from optoscope.optimizers._rnn import RNNOptimizer
+from optoscope.optimizers._scale_by_learned import scale_by_learned
 from optoscope.optimizers._scheduled import SCHEDULES, Scheduled, scheduled
 from optoscope.optimizers._star import StarOptimizer
 
@@ -52,6 +55,7 @@ __all__ = [
     "Optimizer",
     "OptimizerEntry",
     "OptimizerModule",
+    "Packed",
     "RNNOptimizer",
     "Scheduled",
     "StarOptimizer",
@@ -76,11 +80,13 @@ __all__ = [
     "named_leaves",
     "names",
     "nesterov",
+    "packed_state",
     "pretrained_names",
     "prodigy",
     "read_description",
     "rmsprop",
     "save",
+    "scale_by_learned",
     "schedule_free_adamw",
     "scheduled",
     "sgd",

@@ -1,11 +1,15 @@
 """The running averages that the small learned optimizers look at: their only state."""
 
+from typing import NamedTuple
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
+
+from optoscope.optimizers._placement import zeros_along, zeros_beside
 
 MOMENTUM_DECAYS = (0.9, 0.99, 0.999)
 FACTORED_DECAYS = (0.9, 0.99, 0.999)
@@ -55,7 +59,7 @@ class Decays(eqx.Module):
         return _clipped((1 - SECOND_MOMENT_DECAY) * jnp.exp(_DECAY_GAIN * self.second_moment))
 
 
-class Accumulators(eqx.Module):
+class Accumulators(NamedTuple):
     """The averages of one tensor; they start at zero, without bias correction.
 
     Args:
@@ -97,6 +101,24 @@ def start(shape: tuple[int, ...], dtype: DTypeLike) -> Accumulators:
         )
     momenta = tuple(jnp.zeros(shape, dtype) for _ in MOMENTUM_DECAYS)
     return Accumulators(momenta, jnp.zeros(shape, dtype), rows, columns)
+
+
+def start_beside(param: Array, dtype: DTypeLike) -> Accumulators:
+    """The same for one parameter, split over devices as it is."""
+    shape = jnp.shape(param)
+    count = len(FACTORED_DECAYS)
+
+    def without(axis: int) -> Array:
+        axes = (None, *(None if other == axis else other for other in range(len(shape))))
+        return zeros_along(param, dtype, (count, *shape[:axis], 1, *shape[axis + 1 :]), axes)
+
+    momenta = tuple(zeros_beside(param, dtype) for _ in MOMENTUM_DECAYS)
+    second_moment = zeros_beside(param, dtype)
+    if len(shape) < 2:
+        rows = zeros_beside(param, dtype, before=(count,))
+        return Accumulators(momenta, second_moment, rows, None)
+    second, first = factored_axes(shape)
+    return Accumulators(momenta, second_moment, without(first), without(second))
 
 
 def advance(decays: Decays, before: Accumulators, gradient: Float[Array, "*shape"]) -> Accumulators:

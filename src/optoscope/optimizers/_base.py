@@ -2,16 +2,21 @@
 
 import abc
 import inspect
+import sys
+import types
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import optax
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 from optoscope._core.errors import FileFormatError
 from optoscope._core.keys import is_key
+from optoscope._core.trees import size
 
 
 @runtime_checkable
@@ -32,16 +37,91 @@ class Optimizer(Protocol):
         ...
 
 
+class BoundMethod:
+    """`init` or `update` of one optimizer, as `jax.jit`, Optax and Flax want functions to be.
+
+    It is hashed by the identity of its optimizer. Equinox's own bound methods are hashed by their
+    arrays, which fails, and are pytrees of arrays, which Flax refuses among static attributes.
+    """
+
+    def __init__(self, function: Callable[..., Any], optimizer: "OptimizerModule") -> None:
+        """Binds a function of the class to an optimizer."""
+        self.__func__ = function
+        self.__self__ = optimizer
+        self.__name__ = function.__name__
+        self.__doc__ = function.__doc__
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The method's result."""
+        return self.__func__(self.__self__, *args, **kwargs)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """The method's, for `donate_argnames` and the like."""
+        return inspect.signature(types.MethodType(self.__func__, self.__self__))
+
+    def __hash__(self) -> int:
+        """Of the function and the identity of the optimizer."""
+        return hash((self.__func__, id(self.__self__)))
+
+    def __eq__(self, other: object) -> bool:
+        """Whether it is the same method of the same object."""
+        return (
+            isinstance(other, BoundMethod)
+            and self.__func__ is other.__func__
+            and self.__self__ is other.__self__
+        )
+
+    def __repr__(self) -> str:
+        return f"<{type(self.__self__).__name__}.{self.__name__}>"
+
+
 class OptimizerModule(eqx.Module):
     """An optimizer whose inexact array leaves are its (meta-)parameters.
 
     So a gradient, a perturbation or a `vmap` with respect to the module is one with respect to
-    its hyper-parameters or its network weights, and changing them never recompiles.
+    its hyper-parameters or its network weights, and changing them never recompiles where the
+    module is an argument of the compiled function, as in this library's own programs. Its methods
+    can be compiled as they are, `jax.jit(optimizer.update)`; then its arrays are constants of the
+    program.
+
+    An optimizer is hashed by its identity and equals itself alone, like a function.
     """
+
+    def __check_init__(self) -> None:
+        # Flax refuses arrays in an attribute that it takes for static, which `tx` is, unless the
+        # type is known to it. Nothing is imported: what does not use Flax has not loaded it.
+        flax_nnx = sys.modules.get("flax.nnx")
+        if flax_nnx is not None:
+            flax_nnx.register_data_type(type(self))
+
+    def __hash__(self) -> int:
+        return object.__hash__(self)
+
+    def __eq__(self, other: object, /) -> bool:
+        return self is other
+
+    if not TYPE_CHECKING:
+
+        def __getattribute__(self, name: str, /) -> Any:
+            found = super().__getattribute__(name)
+            if name in ("init", "update") and hasattr(found, "__func__"):
+                return BoundMethod(found.__func__, self)
+            return found
 
     @abc.abstractmethod
     def init(self, params: PyTree[Array]) -> PyTree[Array]:
         """The state before the first step."""
+
+    def init_packed(self, params: PyTree[Array]) -> PyTree[Array]:
+        """The state for parameters that lie whole on one device, arranged for speed.
+
+        It is what this library's own loops start from: small tensors go through a learned
+        optimizer side by side. `update` goes on with either arrangement. In a loop of your own
+        use it where no parameter is split over devices; for one large tensor there is no
+        difference.
+        """
+        return self.init(params)
 
     @abc.abstractmethod
     def update(
@@ -66,8 +146,38 @@ class OptimizerModule(eqx.Module):
         return {}
 
 
+class Packed(NamedTuple):
+    """A state that `init_packed` made, in an arrangement of the optimizer's own."""
+
+    state: PyTree[Array]
+
+
+def packed_state(optimizer: Optimizer, params: PyTree[Array]) -> PyTree[Array]:
+    """The state before the first step of a loop whose parameters lie whole on one device."""
+    if isinstance(optimizer, OptimizerModule):
+        return optimizer.init_packed(params)
+    return optimizer.init(params)
+
+
+def as_one_vector(params: PyTree[Array]) -> Float[Array, " coordinates"]:
+    """A vector with a coordinate for each of the parameters', whatever their values."""
+    return jnp.zeros(size(params))
+
+
+def update_as_one_vector(
+    optimizer: Optimizer, grads: PyTree[Array], state: Packed
+) -> tuple[PyTree[Array], Packed]:
+    """The update of an optimizer whose packed state is that for all coordinates as one vector."""
+    vector, unravel = ravel_pytree(grads)
+    updates, after = optimizer.update(vector, state.state)
+    return unravel(updates), Packed(after)
+
+
 def as_optax(optimizer: Optimizer) -> optax.GradientTransformationExtraArgs:
     """The optimizer as Optax's own NamedTuple, for code that insists on the type.
+
+    Like those of Optax, it is a pair of functions that holds no arrays of its own for a
+    transformation to see; to meta-train or perturb an optimizer, hand over the module itself.
 
     Example:
         >>> from optoscope import optimizers
@@ -167,6 +277,24 @@ def cast_like(tree: PyTree[Array], reference: PyTree[Array]) -> PyTree[Array]:
         return leaf if is_key(other) else leaf.astype(other.dtype)
 
     return jax.tree.map(cast, tree, reference)
+
+
+def without_aliases(state: PyTree[Array], *others: PyTree[Any]) -> PyTree[Array]:
+    """The state with a copy of each array that it holds twice or shares with `others`.
+
+    A buffer that is donated must be donated once, and must not be the parameters' own.
+    """
+    seen = {id(leaf) for leaf in jax.tree.leaves(others)}
+
+    def own(leaf: Any) -> Any:
+        if not isinstance(leaf, jax.Array):
+            return leaf
+        if id(leaf) in seen:
+            return jnp.array(leaf, copy=True)
+        seen.add(id(leaf))
+        return leaf
+
+    return jax.tree.map(own, state)
 
 
 def named_leaves(optimizer: PyTree) -> Iterator[tuple[str, Array]]:

@@ -1,7 +1,7 @@
 """Hand-designed optimizers: Optax's own, with hyper-parameters that are array leaves."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -11,8 +11,16 @@ from jaxtyping import Array, Float, PyTree
 
 from optoscope._core.errors import InvalidValueError
 from optoscope._core.roots import with_safe_roots
-from optoscope.optimizers._base import Optimizer, OptimizerModule, as_optax, cast_like
+from optoscope.optimizers._base import (
+    Optimizer,
+    OptimizerModule,
+    as_optax,
+    cast_like,
+    packed_state,
+    without_aliases,
+)
 from optoscope.optimizers._domains import check_hyperparameters
+from optoscope.optimizers._placement import follow, zeros_beside
 
 Scalar = float | int | Float[Array, ""]
 
@@ -35,8 +43,9 @@ class OptaxOptimizer(OptimizerModule):
     name: str = eqx.field(static=True)
 
     def init(self, params: PyTree[Array]) -> PyTree[Array]:
-        """The initial state of the Optax optimizer."""
-        return self.build(**self.hyperparameters).init(params)
+        """The initial state of the Optax optimizer, in arrays of its own."""
+        state = self.build(**self.hyperparameters).init(params)
+        return follow(without_aliases(state, params, self.hyperparameters), params)
 
     def update(
         self,
@@ -135,6 +144,12 @@ def lion(
     )
 
 
+class Velocities(NamedTuple):
+    """The state of aggregated momentum: for each parameter an array (K, *its shape)."""
+
+    velocities: PyTree[Float[Array, "modes ..."]]
+
+
 class AggregatedMomentum(OptimizerModule):
     """Aggregated momentum (Lucas et al. 2018): v_k ← β_k v_k + g, u = −(η/K) Σ_k v_k.
 
@@ -146,27 +161,29 @@ class AggregatedMomentum(OptimizerModule):
     learning_rate: Float[Array, ""]
     betas: Float[Array, " modes"]
 
-    def init(self, params: PyTree[Array]) -> PyTree[Array]:
+    def init(self, params: PyTree[Array]) -> Velocities:
         """K velocities per parameter, all zero, stacked on a leading axis."""
-        modes = self.betas.shape[0]
-        return jax.tree.map(lambda leaf: jnp.zeros((modes, *leaf.shape), leaf.dtype), params)
+        modes = self.betas.shape
+        return Velocities(
+            jax.tree.map(lambda leaf: zeros_beside(leaf, leaf.dtype, before=modes), params)
+        )
 
     def update(
         self,
         grads: PyTree[Array],
-        state: PyTree[Array],
+        state: Velocities,
         params: PyTree[Array] | None = None,
         **extra,
-    ) -> tuple[PyTree[Array], PyTree[Array]]:
+    ) -> tuple[PyTree[Array], Velocities]:
         """The mean of the velocities, times −η."""
 
         def advance(grad: Array, velocity: Array) -> Array:
             betas = self.betas.reshape((-1,) + (1,) * grad.ndim)
             return (betas * velocity + grad).astype(velocity.dtype)
 
-        velocities = jax.tree.map(advance, grads, state)
+        velocities = jax.tree.map(advance, grads, state.velocities)
         updates = jax.tree.map(lambda v: -self.learning_rate * jnp.mean(v, axis=0), velocities)
-        return cast_like(updates, grads), velocities
+        return cast_like(updates, grads), Velocities(velocities)
 
     @property
     def registered_name(self) -> str:
@@ -207,7 +224,12 @@ class Interpolation(OptimizerModule):
 
     def init(self, params: PyTree[Array]) -> PyTree[Array]:
         """The initial states of the two optimizers."""
-        return self.first.init(params), self.second.init(params)
+        states = self.first.init(params), self.second.init(params)
+        return without_aliases(states, params)
+
+    def init_packed(self, params: PyTree[Array]) -> PyTree[Array]:
+        """The initial states of the two optimizers, packed."""
+        return packed_state(self.first, params), packed_state(self.second, params)
 
     def update(
         self,

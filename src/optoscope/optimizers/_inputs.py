@@ -77,6 +77,8 @@ def measure(
     parameter: Float[Array, "*shape"],
     accumulators: Accumulators,
     real: Bool[Array, "*shape"] | None = None,
+    *,
+    whole: bool = True,
 ) -> Inputs:
     """The inputs 0 to 27 of one tensor, from its updated accumulators.
 
@@ -87,6 +89,7 @@ def measure(
         parameter: p before the update.
         accumulators: the averages that have already seen g.
         real: which coordinates of a vector are no padding; all of them if not given.
+        whole: whether the tensor lies on one device, see `sums_of_squares`.
     """
     size = gradient.size if real is None else jnp.sum(real)
     preconditioner = InverseRoot(
@@ -95,25 +98,25 @@ def measure(
     loops = _products(
         gradient, accumulators, preconditioner, _offset(_AVERAGE_OFFSET, real, gradient.dtype)
     )
-    whole = (*(products for loop in loops for products in loop), Products(parameter, ((1,),)))
+    features = (*(products for loop in loops for products in loop), Products(parameter, ((1,),)))
     squares = sums_of_squares(
-        [[(x.tensor, x.factors) for x in loop] for loop in loops], (parameter,)
+        [[(x.tensor, x.factors) for x in loop] for loop in loops], (parameter,), whole=whole
     )
     squares = squares / size
-    first = [indices[0] for products in whole for indices in products.indices]
+    first = [indices[0] for products in features for indices in products.indices]
     squares = squares[np.argsort(first)]
     if accumulators.columns is None:
         # R_k = C_k = D_k, and so are their roots.
         averages, roots = squares[13:16], squares[16:19]
         squares = [squares[:13], averages, averages, roots, roots, squares[19:]]
         scales = _one_over_root(jnp.concatenate(squares))
-        return Inputs(whole, None, None, scales, preconditioner.value)
+        return Inputs(features, None, None, scales, preconditioner.value)
     rows, columns = _with_roots(accumulators.rows), _with_roots(accumulators.columns)
     # Their mean squares need no spreading.
-    spread = [jnp.mean((x * x).reshape(2, 3, -1), axis=-1) for x in (rows, columns)]
+    spread = [jnp.mean(x * x, axis=tuple(range(1, x.ndim))).reshape(2, 3) for x in (rows, columns)]
     squares = [squares[:13], jnp.stack(spread, axis=1).ravel(), squares[13:]]
     scales = _one_over_root(jnp.concatenate(squares))
-    return Inputs(whole, rows, columns, scales, preconditioner.value)
+    return Inputs(features, rows, columns, scales, preconditioner.value)
 
 
 def _offset(

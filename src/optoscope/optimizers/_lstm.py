@@ -1,23 +1,29 @@
 """The coordinate-wise LSTM optimizer of Andrychowicz et al. (2016)."""
 
-from typing import Any
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import check_count, check_number
 from optoscope._core.keys import as_key
-from optoscope._core.trees import size
-from optoscope.optimizers._base import OptimizerModule
+from optoscope.optimizers._base import (
+    OptimizerModule,
+    Packed,
+    as_one_vector,
+    update_as_one_vector,
+)
+from optoscope.optimizers._placement import zeros_beside
 
 _NUM_INPUTS = 2
 
 
 class LSTMLayer(eqx.Module):
-    """An LSTM cell over coordinates: features are rows, coordinates are columns.
+    """An LSTM cell over coordinates: features come first, then the coordinates' own axes.
 
     Inputs and hidden state are stacked, so that a step is one (4H, F) by (F, N) product. The
     rows of `weights` are the input, forget, candidate and output gates.
@@ -28,27 +34,33 @@ class LSTMLayer(eqx.Module):
 
     def __call__(
         self,
-        inputs: Float[Array, "inputs coordinates"],
-        hidden: Float[Array, "hidden coordinates"],
-        cell: Float[Array, "hidden coordinates"],
-    ) -> tuple[Float[Array, "hidden coordinates"], Float[Array, "hidden coordinates"]]:
+        inputs: Float[Array, "inputs ..."],
+        hidden: Float[Array, "hidden ..."],
+        cell: Float[Array, "hidden ..."],
+    ) -> tuple[Float[Array, "hidden ..."], Float[Array, "hidden ..."]]:
         """The next hidden and cell states."""
-        pre_activations = self.weights @ jnp.concatenate([inputs, hidden]) + self.bias[:, None]
+        features = jnp.concatenate([inputs, hidden])
+        # No axes are merged: each stays split over devices as it is.
+        products = jnp.tensordot(self.weights, features, axes=1)
+        pre_activations = products + self.bias.reshape(-1, *(1,) * (features.ndim - 1))
         input_gate, forget_gate, candidate, output_gate = jnp.split(pre_activations, 4)
         cell = jax.nn.sigmoid(forget_gate) * cell + jax.nn.sigmoid(input_gate) * jnp.tanh(candidate)
         return jax.nn.sigmoid(output_gate) * jnp.tanh(cell), cell
 
 
-class LSTMState(eqx.Module):
-    """Hidden and cell states, layer by layer, each of shape (hidden_size, coordinates)."""
+class LSTMState(NamedTuple):
+    """Hidden and cell states: for each layer and parameter an array (hidden_size, *its shape).
 
-    hidden: tuple[Float[Array, "hidden coordinates"], ...]
-    cell: tuple[Float[Array, "hidden coordinates"], ...]
+    A parameter without coordinates has None.
+    """
+
+    hidden: tuple[PyTree[Float[Array, "hidden ..."]], ...]
+    cell: tuple[PyTree[Float[Array, "hidden ..."]], ...]
 
 
 def log_and_sign(
-    grads: Float[Array, " coordinates"], exponent: float, log_offset: float = 0.0
-) -> Float[Array, "2 coordinates"]:
+    grads: Float[Array, "*coordinates"], exponent: float, log_offset: float = 0.0
+) -> Float[Array, "2 ..."]:
     """The two inputs made from a gradient g: its log size and its sign, or g itself if tiny.
 
     With p = `exponent`: (log(|g| + offset)/p, sign g) where |g| ≥ e^−p, else (−1, e^p g).
@@ -74,8 +86,8 @@ def log_and_sign(
 class LSTMOptimizer(OptimizerModule):
     """A two-layer LSTM that sees one coordinate's gradient and gives that coordinate's update.
 
-    Every scalar parameter has its own state, all share the weights. All parameters are taken as
-    one vector of N coordinates. The state starts at zero, the weights uniform in ±1/sqrt(H).
+    Every scalar parameter has its own state, all share the weights. The state starts at zero, the
+    weights uniform in ±1/sqrt(H). Packed, all parameters are one vector of N coordinates.
 
     Source: Andrychowicz et al. (2016); paper A, section 2.1. The factor `update_scale` is
     found in the paper's program only, not in its text.
@@ -84,8 +96,10 @@ class LSTMOptimizer(OptimizerModule):
         >>> optimizer = LSTMOptimizer.create(jax.random.key(0))
         >>> params = {"w": jnp.ones((3, 2)), "b": jnp.zeros(2)}
         >>> updates, state = optimizer.update(params, optimizer.init(params), params)
-        >>> updates["w"].shape, state.hidden[0].shape
-        ((3, 2), (20, 8))
+        >>> updates["w"].shape, state.hidden[0]["w"].shape
+        ((3, 2), (20, 3, 2))
+        >>> optimizer.init_packed(params).state.hidden[0].shape
+        (20, 8)
     """
 
     layers: tuple[LSTMLayer, ...]
@@ -150,23 +164,63 @@ class LSTMOptimizer(OptimizerModule):
 
     def init(self, params: PyTree[Array]) -> LSTMState:
         """Zero states for every coordinate of `params`."""
-        shape = (self.readout.shape[0], size(params))
-        zeros = tuple(jnp.zeros(shape, self.readout.dtype) for _ in self.layers)
-        return LSTMState(zeros, zeros)
+
+        def zeros(param: Array) -> Array | None:
+            if math.prod(param.shape) == 0:
+                return None
+            return zeros_beside(param, self.readout.dtype, before=self.readout.shape)
+
+        hidden, cell = (tuple(jax.tree.map(zeros, params) for _ in self.layers) for _ in range(2))
+        return LSTMState(hidden, cell)
+
+    def init_packed(self, params: PyTree[Array]) -> Packed:
+        """Zero states for all coordinates as one vector."""
+        return Packed(self.init(as_one_vector(params)))
 
     def update(
-        self, grads: PyTree[Array], state: LSTMState, params: PyTree[Array] | None = None, **extra
-    ) -> tuple[PyTree[Array], LSTMState]:
+        self,
+        grads: PyTree[Array],
+        state: LSTMState | Packed,
+        params: PyTree[Array] | None = None,
+        **extra,
+    ) -> tuple[PyTree[Array], LSTMState | Packed]:
         """The updates (in the gradients' types) and the next state."""
-        vector, unravel = ravel_pytree(grads)
-        hidden = log_and_sign(vector.astype(self.readout.dtype), self.exponent, self.log_offset)
+        if isinstance(state, Packed):
+            return update_as_one_vector(self, grads, state)
+        leaves, structure = jax.tree.flatten(grads)
+        if not leaves:
+            return grads, state
+        hidden, cell = (zip(*map(structure.flatten_up_to, part), strict=True) for part in state)
+        # What has no coordinates is its own update.
+        advanced = [
+            self._advance(leaf, *state) if leaf.size else (leaf, *state)
+            for leaf, *state in zip(leaves, hidden, cell, strict=True)
+        ]
+        updates, hidden, cell = zip(*advanced, strict=True)
+
+        def layers(parts: Sequence[tuple[PyTree[Array], ...]]) -> tuple[PyTree[Array], ...]:
+            return tuple(
+                structure.unflatten([part[layer] for part in parts])
+                for layer in range(len(self.layers))
+            )
+
+        return structure.unflatten(updates), LSTMState(layers(hidden), layers(cell))
+
+    def _advance(
+        self,
+        gradient: Float[Array, "*shape"],
+        hidden: tuple[Float[Array, "hidden ..."], ...],
+        cell: tuple[Float[Array, "hidden ..."], ...],
+    ) -> tuple[Array, tuple[Array, ...], tuple[Array, ...]]:
+        """One tensor's update and next states, layer by layer."""
+        seen = log_and_sign(gradient.astype(self.readout.dtype), self.exponent, self.log_offset)
         hiddens, cells = [], []
-        for layer, previous, cell in zip(self.layers, state.hidden, state.cell, strict=True):
-            hidden, next_cell = layer(hidden, previous, cell)
-            hiddens.append(hidden)
-            cells.append(next_cell)
-        output = self.update_scale * (self.readout @ hidden + self.readout_bias)
-        return unravel(output.astype(vector.dtype)), LSTMState(tuple(hiddens), tuple(cells))
+        for layer, previous, memory in zip(self.layers, hidden, cell, strict=True):
+            seen, memory = layer(seen, previous, memory)
+            hiddens.append(seen)
+            cells.append(memory)
+        output = jnp.tensordot(self.readout, seen, axes=1) + self.readout_bias
+        return (self.update_scale * output).astype(gradient.dtype), tuple(hiddens), tuple(cells)
 
     @property
     def registered_name(self) -> str:

@@ -6,7 +6,7 @@ import equinox as eqx
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import check_number
-from optoscope.optimizers._base import OptimizerModule
+from optoscope.optimizers._base import OptimizerModule, Packed
 from optoscope.optimizers._exponential import LOG2_E, times_power_of_two
 from optoscope.optimizers._small_network import Coordinates, SmallNetwork, SmallState
 
@@ -60,13 +60,17 @@ class MLPOptimizer(OptimizerModule):
         """A state in which all averages are zero."""
         return self.network.init(params)
 
+    def init_packed(self, params: PyTree[Array]) -> Packed:
+        """The same with small tensors side by side."""
+        return self.network.init_packed(params)
+
     def update(
         self,
         grads: PyTree[Array],
-        state: SmallState,
+        state: SmallState | Packed,
         params: PyTree[Array] | None = None,
         **extra,
-    ) -> tuple[PyTree[Array], SmallState]:
+    ) -> tuple[PyTree[Array], SmallState | Packed]:
         """The updates (in the gradients' types) and the next state; `params` is needed."""
 
         def rule(at: Coordinates) -> Array:

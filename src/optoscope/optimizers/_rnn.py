@@ -1,18 +1,33 @@
 """The component-wise recurrent optimizer of paper B."""
 
-from typing import Any
+import math
+from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import InvalidValueError, UnknownNameError, check_count, check_number
-from optoscope._core.trees import size
-from optoscope.optimizers._base import OptimizerModule
+from optoscope.optimizers._base import (
+    OptimizerModule,
+    Packed,
+    as_one_vector,
+    update_as_one_vector,
+)
 from optoscope.optimizers._cells import CELLS, Cell
+from optoscope.optimizers._placement import zeros_beside
 
 _NUM_INPUTS: dict[str, int] = {"raw": 1, "scaled": 1, "log": 2}
+
+
+class RNNState(NamedTuple):
+    """What every coordinate keeps: for each parameter an array (*its shape, state).
+
+    A parameter without coordinates has None.
+    """
+
+    coordinates: PyTree[Float[Array, "... state"]]
 
 
 class RNNOptimizer(OptimizerModule):
@@ -35,8 +50,10 @@ class RNNOptimizer(OptimizerModule):
         >>> optimizer = RNNOptimizer.create(jax.random.key(0))
         >>> params = {"w": jnp.ones((3, 2)), "b": jnp.zeros(2)}
         >>> updates, state = optimizer.update(params, optimizer.init(params), params)
-        >>> updates["b"].tolist(), state.shape
-        ([0.0, 0.0], (8, 32))
+        >>> updates["b"].tolist(), state.coordinates["w"].shape
+        ([0.0, 0.0], (3, 2, 32))
+        >>> optimizer.init_packed(params).state.coordinates.shape
+        (8, 32)
     """
 
     cell: Cell
@@ -98,21 +115,44 @@ class RNNOptimizer(OptimizerModule):
             float(input_scale),
         )
 
-    def init(self, params: PyTree[Array]) -> Float[Array, "coordinates state"]:
+    def init(self, params: PyTree[Array]) -> RNNState:
         """The trained initial state, once for every coordinate of `params`."""
-        return jnp.broadcast_to(self.initial_state, (size(params), self.cell.state_size))
+
+        def start(param: Array) -> Array | None:
+            if math.prod(param.shape) == 0:
+                return None
+            zeros = zeros_beside(param, self.initial_state.dtype, after=self.initial_state.shape)
+            return zeros + self.initial_state
+
+        return RNNState(jax.tree.map(start, params))
+
+    def init_packed(self, params: PyTree[Array]) -> Packed:
+        """The same for all coordinates as one vector."""
+        return Packed(self.init(as_one_vector(params)))
 
     def update(
         self,
         grads: PyTree[Array],
-        state: Float[Array, "coordinates state"],
+        state: RNNState | Packed,
         params: PyTree[Array] | None = None,
         **extra,
-    ) -> tuple[PyTree[Array], Float[Array, "coordinates state"]]:
+    ) -> tuple[PyTree[Array], RNNState | Packed]:
         """The updates (in the gradients' types) and the next state."""
-        vector, unravel = ravel_pytree(grads)
-        state = self.cell(self._inputs(vector.astype(self.readout.dtype)), state)
-        return unravel(self._output(state).astype(vector.dtype)), state
+        if isinstance(state, Packed):
+            return update_as_one_vector(self, grads, state)
+
+        def advance(gradient: Array, before: Array | None) -> Array | None:
+            if before is None:
+                return None
+            return self.cell(self._inputs(gradient.astype(self.readout.dtype)), before)
+
+        def read(gradient: Array, after: Array | None) -> Array:
+            if after is None:
+                return gradient
+            return self._output(after).astype(gradient.dtype)
+
+        after = jax.tree.map(advance, grads, state.coordinates)
+        return jax.tree.map(read, grads, after), RNNState(after)
 
     def transition(
         self, state: Float[Array, " state"], gradient: Float[Array, ""]
@@ -130,13 +170,13 @@ class RNNOptimizer(OptimizerModule):
         memory = self.cell.state_size - self.cell.hidden_size
         return jnp.concatenate([self.readout, jnp.zeros(memory, self.readout.dtype)])
 
-    def _inputs(self, grads: Float[Array, " coordinates"]) -> Float[Array, "coordinates inputs"]:
+    def _inputs(self, grads: Float[Array, "*coordinates"]) -> Float[Array, "*coordinates inputs"]:
         if self.input_scaling == "log":
-            return jnp.stack([jnp.log1p(jnp.abs(grads)), jnp.sign(grads)], axis=1)
-        return self.input_scale * grads[:, None]
+            return jnp.stack([jnp.log1p(jnp.abs(grads)), jnp.sign(grads)], axis=-1)
+        return self.input_scale * grads[..., None]
 
-    def _output(self, state: Float[Array, "coordinates state"]) -> Float[Array, " coordinates"]:
-        hidden = state[:, : self.cell.hidden_size]
+    def _output(self, state: Float[Array, "*coordinates state"]) -> Float[Array, "*coordinates"]:
+        hidden = state[..., : self.cell.hidden_size]
         return self.output_scale * (hidden @ self.readout + self.readout_bias)
 
     @property

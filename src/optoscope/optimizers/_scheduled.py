@@ -7,7 +7,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
 from optoscope._core.errors import UnknownNameError, check_count
-from optoscope.optimizers._base import Optimizer, OptimizerModule, as_optax, cast_like
+from optoscope.optimizers._base import (
+    Optimizer,
+    OptimizerModule,
+    as_optax,
+    cast_like,
+    packed_state,
+)
 
 SCHEDULES = ("constant", "cosine", "warmup-cosine")
 WARMUP_SHARE = 0.1
@@ -57,6 +63,10 @@ class Scheduled(OptimizerModule):
     def init(self, params: PyTree[Array]) -> PyTree[Array]:
         """The optimizer's own state, and a count of steps."""
         return self.optimizer.init(params), jnp.zeros((), jnp.int32)
+
+    def init_packed(self, params: PyTree[Array]) -> PyTree[Array]:
+        """The same, the optimizer's own packed."""
+        return packed_state(self.optimizer, params), jnp.zeros((), jnp.int32)
 
     def update(
         self,

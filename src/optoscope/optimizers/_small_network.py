@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -14,7 +14,15 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 from optoscope._core.errors import InvalidValueError
 from optoscope._core.keys import as_key
 from optoscope._core.programs import Program
-from optoscope.optimizers._accumulators import Accumulators, Decays, advance, start
+from optoscope.optimizers._accumulators import (
+    MOMENTUM_DECAYS,
+    Accumulators,
+    Decays,
+    advance,
+    start,
+    start_beside,
+)
+from optoscope.optimizers._base import Packed
 from optoscope.optimizers._blocks import Block, blocks
 from optoscope.optimizers._inputs import (
     COLUMN_INDICES,
@@ -47,11 +55,27 @@ class Coordinates(eqx.Module):
     preconditioner: Float[Array, "*shape"]
 
 
-class SmallState(eqx.Module):
+class SmallState(NamedTuple):
+    """The averages of `Accumulators`, each as a tree like the parameters, and the step count.
+
+    A parameter without coordinates has None in each tree.
+    """
+
+    momenta: tuple[PyTree[Array], ...]
+    second_moment: PyTree[Array]
+    rows: PyTree[Array]
+    columns: PyTree[Array]
+    step: Int[Array, ""]
+
+
+class SmallBlocks(NamedTuple):
     """The averages of every block of tensors, see `Block`, and the step count."""
 
     accumulators: tuple[Accumulators, ...]
     step: Int[Array, ""]
+
+
+_NOTHING = Accumulators(tuple(None for _ in MOMENTUM_DECAYS), None, None, None)  # type: ignore
 
 
 class SmallNetwork(eqx.Module):
@@ -95,6 +119,15 @@ class SmallNetwork(eqx.Module):
 
     def init(self, params: PyTree[Array]) -> SmallState:
         """Zero averages for every tensor, in the network's own type."""
+        leaves, structure = jax.tree.flatten(params)
+        dtype = self.input_weights.dtype
+        averages = [
+            start_beside(leaf, dtype) if math.prod(jnp.shape(leaf)) else _NOTHING for leaf in leaves
+        ]
+        return _as_trees(structure, averages, jnp.zeros((), jnp.int32))
+
+    def init_packed(self, params: PyTree[Array]) -> Packed:
+        """The same with small tensors side by side."""
 
         def averages(block: Block) -> Accumulators:
             one = start(block.shape, self.input_weights.dtype)
@@ -103,18 +136,17 @@ class SmallNetwork(eqx.Module):
             count = len(block.shapes)
             return jax.tree.map(lambda leaf: jnp.zeros((count, *leaf.shape), leaf.dtype), one)
 
-        return SmallState(
-            tuple(map(averages, _blocks(jax.tree.leaves(params)))), jnp.zeros((), jnp.int32)
-        )
+        accumulators = tuple(map(averages, _blocks(jax.tree.leaves(params))))
+        return Packed(SmallBlocks(accumulators, jnp.zeros((), jnp.int32)))
 
     def update(
         self,
         grads: PyTree[Array],
-        state: SmallState,
+        state: SmallState | Packed,
         params: PyTree[Array] | None,
         rule: Callable[[Coordinates], Float[Array, "*shape"]],
         scales: Sequence[float],
-    ) -> tuple[PyTree[Array], SmallState]:
+    ) -> tuple[PyTree[Array], SmallState | Packed]:
         """The updates that `rule` makes of every coordinate's outputs, and the next state.
 
         Args:
@@ -133,26 +165,25 @@ class SmallNetwork(eqx.Module):
                 "write update(grads, state, params)."
             )
         leaves, structure = jax.tree.flatten(grads)
+        parameters = jax.tree.leaves(params)
+        before = state.state if isinstance(state, Packed) else state
         # Tied to the step, the weights cannot be moved out of a loop over steps: spread over a
         # tensor's shape there, each would be read from memory.
-        network, step = jax.lax.optimization_barrier((self._scaled(scales), state.step))
+        network, step = jax.lax.optimization_barrier((self._scaled(scales), before.step))
         bias = network.input_bias + jnp.matmul(
             time_features(step, network.input_bias.dtype),
             network.input_weights[NUM_NORMALIZED:],
             precision=jax.lax.Precision.HIGHEST,
         )
-        # A tensor without coordinates is its own update.
-        parameters, updates, accumulators = jax.tree.leaves(params), list(leaves), []
-        for block, before in zip(_blocks(leaves), state.accumulators, strict=True):
-            update, after = network._update_block(block, leaves, parameters, before, bias, rule)
-            for place, tensor in zip(block.places, block.unstack(update), strict=True):
-                like = leaves[place]
-                updates[place] = tensor.reshape(like.shape).astype(like.dtype)
-            accumulators.append(after)
-        return (
-            jax.tree.unflatten(structure, updates),
-            SmallState(tuple(accumulators), state.step + 1),
-        )
+        if isinstance(before, SmallBlocks):
+            updates, averages = network._update_blocks(leaves, parameters, before, bias, rule)
+            after = Packed(SmallBlocks(averages, before.step + 1))
+        else:
+            averages = _by_leaf(structure, before)
+            updates, averages = network._update_leaves(leaves, parameters, averages, bias, rule)
+            after = _as_trees(structure, averages, before.step + 1)
+        updates = [update.astype(leaf.dtype) for update, leaf in zip(updates, leaves, strict=True)]
+        return jax.tree.unflatten(structure, updates), after
 
     def _scaled(self, scales: Sequence[float]) -> "SmallNetwork":
         """Scales the outputs by the weights: one product per weight, not one per coordinate."""
@@ -162,6 +193,50 @@ class SmallNetwork(eqx.Module):
             self,
             (self.output_weights * heads, self.output_bias * heads),
         )
+
+    def _update_leaves(
+        self,
+        gradients: Sequence[Array],
+        parameters: Sequence[Array],
+        before: Sequence[Accumulators],
+        bias: Float[Array, " hidden"],
+        rule: Callable[[Coordinates], Array],
+    ) -> tuple[list[Array], list[Accumulators]]:
+        """Tensor by tensor, so that each may be split over devices in its own way."""
+        dtype, whole = self.input_weights.dtype, jax.device_count() == 1
+        # A tensor without coordinates is its own update.
+        updates, after = list(gradients), list(before)
+        for place, gradient in enumerate(gradients):
+            if gradient.size == 0:
+                continue
+            updates[place], after[place] = self._update_tensor(
+                gradient.astype(dtype),
+                parameters[place].astype(dtype),
+                before[place],
+                None,
+                bias,
+                rule,
+                whole,
+            )
+        return updates, after
+
+    def _update_blocks(
+        self,
+        gradients: Sequence[Array],
+        parameters: Sequence[Array],
+        before: SmallBlocks,
+        bias: Float[Array, " hidden"],
+        rule: Callable[[Coordinates], Array],
+    ) -> tuple[list[Array], tuple[Accumulators, ...]]:
+        updates, after = list(gradients), []
+        for block, averages in zip(_blocks(gradients), before.accumulators, strict=True):
+            update, averages = self._update_block(
+                block, gradients, parameters, averages, bias, rule
+            )
+            for place, tensor in zip(block.places, block.unstack(update), strict=True):
+                updates[place] = tensor.reshape(gradients[place].shape)
+            after.append(averages)
+        return updates, tuple(after)
 
     def _update_block(
         self,
@@ -176,7 +251,7 @@ class SmallNetwork(eqx.Module):
         gradient, parameter = block.stack(gradients, dtype), block.stack(parameters, dtype)
 
         def update(gradient: Array, parameter: Array, before: Accumulators, real: Any) -> Any:
-            return self._update_tensor(gradient, parameter, before, real, bias, rule)
+            return self._update_tensor(gradient, parameter, before, real, bias, rule, True)
 
         real = block.real()
         if block.stacked:
@@ -191,14 +266,16 @@ class SmallNetwork(eqx.Module):
         real: Bool[Array, "*shape"] | None,
         bias: Float[Array, " hidden"],
         rule: Callable[[Coordinates], Array],
+        whole: bool,
     ) -> tuple[Array, Accumulators]:
-        # A transposed product is copied into the averages' order once, instead of being read
-        # across its rows by every loop.
-        gradient = with_layout_constraint(gradient, Layout(tuple(range(gradient.ndim))))
+        if whole:
+            # A transposed product is copied into the averages' order once, instead of being read
+            # across its rows by every loop.
+            gradient = with_layout_constraint(gradient, Layout(tuple(range(gradient.ndim))))
         after = advance(self.decays, before, gradient)
         # The averages are written once, in place; what follows reads them.
         after, gradient, parameter = jax.lax.optimization_barrier((after, gradient, parameter))
-        inputs = measure(gradient, parameter, after, real)
+        inputs = measure(gradient, parameter, after, real, whole=whole)
         outputs = self._outputs(inputs, bias)
         update = rule(Coordinates(outputs, gradient, after.momenta, inputs.preconditioner))
         return update, after
@@ -286,6 +363,25 @@ def _untrained_weights(
         jax.random.truncated_normal(key, -2.0, 2.0, shape) * shape[0] ** -0.5
         for key, shape in zip(keys, shapes, strict=True)
     ]
+
+
+def _as_trees(structure: Any, averages: Sequence[Accumulators], step: Int[Array, ""]) -> SmallState:
+    """The averages of all tensors, each average as one tree."""
+    momenta = tuple(
+        structure.unflatten([one.momenta[k] for one in averages])
+        for k in range(len(MOMENTUM_DECAYS))
+    )
+    second_moment, rows, columns = (
+        structure.unflatten([one[part] for one in averages]) for part in range(1, 4)
+    )
+    return SmallState(momenta, second_moment, rows, columns, step)
+
+
+def _by_leaf(structure: Any, state: SmallState) -> list[Accumulators]:
+    """The averages of `_as_trees`, tensor by tensor."""
+    momenta = zip(*map(structure.flatten_up_to, state.momenta), strict=True)
+    rest = map(structure.flatten_up_to, (state.second_moment, state.rows, state.columns))
+    return [Accumulators(*parts) for parts in zip(momenta, *rest, strict=True)]
 
 
 def _blocks(leaves: Sequence[Array]) -> tuple[Block, ...]:

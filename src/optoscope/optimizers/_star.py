@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import InvalidValueError, UnknownNameError, check_number
-from optoscope.optimizers._base import OptimizerModule
+from optoscope.optimizers._base import OptimizerModule, Packed
 from optoscope.optimizers._exponential import LOG2_E, times_power_of_two
 from optoscope.optimizers._small_network import Coordinates, SmallNetwork, SmallState
 
@@ -143,13 +143,17 @@ class StarOptimizer(OptimizerModule):
         """A state in which all averages are zero."""
         return self.network.init(params)
 
+    def init_packed(self, params: PyTree[Array]) -> Packed:
+        """The same with small tensors side by side."""
+        return self.network.init_packed(params)
+
     def update(
         self,
         grads: PyTree[Array],
-        state: SmallState,
+        state: SmallState | Packed,
         params: PyTree[Array] | None = None,
         **extra,
-    ) -> tuple[PyTree[Array], SmallState]:
+    ) -> tuple[PyTree[Array], SmallState | Packed]:
         """The updates (in the gradients' types) and the next state; `params` is needed."""
         scale = jnp.asarray(self.nominal_scale, self.network.input_weights.dtype)
         if self.log_nominal_scale is not None:

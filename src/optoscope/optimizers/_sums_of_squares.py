@@ -59,7 +59,7 @@ def as_array(tensor: Tensor) -> Float[Array, "..."]:
 
 
 def sums_of_squares(
-    loops: Loops, alone: Sequence[Float[Array, "..."]] = ()
+    loops: Loops, alone: Sequence[Float[Array, "..."]] = (), *, whole: bool = True
 ) -> Float[Array, " products"]:
     """The sum of every product's squares, loop by loop and group by group, then of the rest.
 
@@ -73,12 +73,16 @@ def sums_of_squares(
             more, the processor does not follow the rows.
         alone: tensors of that shape that nothing is multiplied with. XLA sums one tensor's
             squares as fast as memory delivers it; in a loop with others it slows them down.
+        whole: whether each tensor lies on one device. Folding one that is split over several
+            could need all of it on each; plain sums need none of it.
     """
 
     # Differentiated as plain sums: the rules for reductions of several operands are far slower,
     # and a square may overflow where a product does not.
     @jax.custom_jvp
     def sums(loops: Loops, alone: Sequence[Array]) -> Array:
+        if not whole:
+            return _one_by_one(loops, alone)
         return jax.lax.platform_dependent(loops, alone, cpu=_in_few_loops, default=_one_by_one)
 
     @sums.defjvp

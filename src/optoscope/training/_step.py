@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import InvalidValueError
 from optoscope._core.keys import as_key, new_key
-from optoscope.optimizers import Optimizer, as_optax
+from optoscope.optimizers import Optimizer, as_optax, packed_state
 from optoscope.optimizers._base import extra_arguments
 from optoscope.tasks import Task
 from optoscope.tasks._contract import check_params, checked_loss
@@ -78,7 +78,7 @@ def initial_state(task: Task, optimizer: Optimizer, key: PRNGKeyArray) -> InnerS
     check_params(params, task)
     model_state = initial_model_state(task, key)
     return InnerState(
-        params, optimizer.init(params), jnp.zeros((), jnp.int32), model_state=model_state
+        params, packed_state(optimizer, params), jnp.zeros((), jnp.int32), model_state=model_state
     )
 
 

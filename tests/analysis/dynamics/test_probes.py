@@ -50,7 +50,7 @@ def test_a_sample_larger_than_the_problem_is_all_of_it():
 def test_means_of_arrays_by_hand():
     optimizer = optimizers.LSTMOptimizer.create(jax.random.key(0), hidden_size=3)
     params = {"one": {"weights": jnp.ones((3, 2)), "bias": jnp.ones(2)}}
-    state = optimizer.init(params)
+    state = optimizer.init_packed(params)
     grads = jax.tree.map(lambda p: jax.random.normal(jax.random.key(p.ndim), p.shape), params)
     updates, state = optimizer.update(grads, state, params)
     record = training.StepRecord(

@@ -1,5 +1,7 @@
 """Finds each coordinate's state within the optimizer state of a whole run."""
 
+import functools
+import math
 from typing import Any
 
 import equinox as eqx
@@ -9,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from optoscope._core.errors import InvalidValueError
-from optoscope.optimizers import Optimizer
+from optoscope.optimizers import Optimizer, Packed, packed_state
 
 
 class StateLayout(eqx.Module):
@@ -32,11 +34,17 @@ class StateLayout(eqx.Module):
         return tuple(axis is not None for axis in self.axes)
 
     @classmethod
-    def of(cls, optimizer: Optimizer) -> "StateLayout":
-        """The layout of an optimizer's states: floats that each coordinate has for itself."""
+    def of(cls, optimizer: Optimizer, *, packed: bool = False) -> "StateLayout":
+        """The layout of an optimizer's states: floats that each coordinate has for itself.
+
+        Args:
+            optimizer: whose states they are.
+            packed: whether they are of this library's own loops, see `init_packed`.
+        """
+        start = functools.partial(packed_state, optimizer) if packed else optimizer.init
 
         def shapes(*shape: int) -> PyTree[jax.ShapeDtypeStruct]:
-            return jax.eval_shape(optimizer.init, jax.ShapeDtypeStruct(shape, jnp.float32))
+            return jax.eval_shape(start, jax.ShapeDtypeStruct(shape, jnp.float32))
 
         leaves, structure = jax.tree.flatten(shapes())
         one, two = jax.tree.leaves(shapes(1)), jax.tree.leaves(shapes(2))
@@ -82,8 +90,9 @@ def _rows(
 ) -> Float[Array, "size coordinates"]:
     """One leaf of the state, from one array for all coordinates or from one per parameter array."""
     size, axis = expected
+    # What a coordinate keeps comes before the parameter's own axes, or after them.
     per_array = len(pieces) == len(shapes) and all(
-        piece.shape[max(piece.ndim - len(shape), 0) :] == shape
+        piece.shape[axis : axis + len(shape)] == shape
         for piece, shape in zip(pieces, shapes, strict=True)
     )
     one_vector = len(pieces) == 1 and pieces[0].ndim > axis and pieces[0].shape[axis] == total
@@ -96,7 +105,12 @@ def _rows(
     # For parameters that are a vector themselves, the axis is known; both readings may fit.
     if one_vector and (not per_array or len(shapes[0]) == 1):
         return jnp.moveaxis(pieces[0], axis, -1).reshape(size, total)
-    return jnp.concatenate([piece.reshape(size, -1) for piece in pieces], axis=1)
+    columns = []
+    for piece, shape in zip(pieces, shapes, strict=True):
+        before = math.prod(piece.shape[:axis])
+        parts = piece.reshape(before, math.prod(shape), -1)
+        columns.append(jnp.moveaxis(parts, 1, -1).reshape(size, -1))
+    return jnp.concatenate(columns, axis=1)
 
 
 def coordinate_states(
@@ -121,4 +135,8 @@ def coordinate_states(
         >>> coordinate_states(adam, adam.init(params), params).shape
         (8, 2)
     """
-    return StateLayout.of(optimizer).vectors(state, params)
+    is_packed = any(
+        isinstance(node, Packed)
+        for node in jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, Packed))
+    )
+    return StateLayout.of(optimizer, packed=is_packed).vectors(state, params)

@@ -37,7 +37,7 @@ class _LayoutProbe(Probe):
     def bind(self, task: Task, optimizer: Optimizer) -> Probe:
         """The probe for this optimizer's states."""
         del task
-        layout = StateLayout.of(optimizer)
+        layout = StateLayout.of(optimizer, packed=True)
         if not any(layout.moving):
             raise InvalidValueError("this optimizer has no state, so there is none to record.")
         return eqx.tree_at(

@@ -1,0 +1,352 @@
+"""Every registered optimizer in a loop that is not ours: jitted, donated, composed, written down.
+
+What an optimizer does there is compared with its own update, taken as it is.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from optoscope import optimizers
+from optoscope._core.trees import digest
+from optoscope.optimizers import as_optax, scale_by_learned
+
+PARAMS = {
+    "dense": {"kernel": jnp.linspace(-1.0, 1.0, 48).reshape(16, 3), "bias": jnp.ones(3)},
+    "more": ({"kernel": jnp.linspace(2.0, -1.0, 48).reshape(16, 3)}, jnp.asarray(0.5)),
+}
+HALF = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), PARAMS)
+
+MADE = {name: lambda name=name: optimizers.get(name) for name in optimizers.names()}
+MADE["adam-cosine"] = lambda: optimizers.get("adam-cosine", num_steps=10)
+# An untrained LSTM or RNN may do nothing at all; a trained one is known to move.
+MADE["pretrained star"] = lambda: optimizers.load("star-small-mnist-mlp")
+# One for each class of optimizer and of state; compiling the others as often takes minutes.
+QUICK = ("adam", "schedule_free_adamw", "aggmo", "adam-cosine", "lstm", "rnn", "pretrained star")
+HALVES = ("adam", "schedule_free_adamw", "lstm")
+WAYS = {"bare": lambda optimizer: optimizer, "as_optax": as_optax}
+
+
+def each_of(names, quick=QUICK):
+    return [
+        pytest.param(MADE[name], id=name, marks=[] if name in quick else pytest.mark.slow)
+        for name in names
+    ]
+
+
+every_optimizer = pytest.mark.parametrize("make", each_of(MADE))
+# Wrappers look at the structure of a state and never at the rule.
+wrapped_optimizers = pytest.mark.parametrize("make", each_of(MADE, quick=("adam", "lstm")))
+# Both ways lead to the same functions.
+QUICK_WAYS = ("adam", "lstm", "pretrained star")
+every_way = pytest.mark.parametrize(
+    ("make", "way"),
+    [
+        pytest.param(
+            MADE[name],
+            way,
+            id=f"{name}-{label}",
+            marks=[] if quick else pytest.mark.slow,
+        )
+        for name in MADE
+        for label, way in WAYS.items()
+        for quick in [name == "adam" or (label == "bare" and name in QUICK_WAYS)]
+    ],
+)
+
+
+def gradients(params, seed=0):
+    leaves, structure = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(seed), len(leaves))
+    return jax.tree.unflatten(
+        structure,
+        [
+            jax.random.normal(key, leaf.shape, leaf.dtype)
+            for key, leaf in zip(keys, leaves, strict=True)
+        ],
+    )
+
+
+def plain(optimizer, params, steps=2):
+    """Parameters and state after some steps, with nothing around the optimizer."""
+
+    def step(carry, grads):
+        params, state = carry
+        updates, state = optimizer.update(grads, state, params)
+        return (optax.apply_updates(params, updates), state), None
+
+    @jax.jit
+    def run(params):
+        several = [gradients(params, seed) for seed in range(steps)]
+        grads = jax.tree.map(lambda *leaves: jnp.stack(leaves), *several)
+        return jax.lax.scan(step, (params, optimizer.init(params)), grads)[0]
+
+    return run(params)
+
+
+def close(found, expected, scale=1e-6):
+    """Equal to rounding; bfloat16 is rounded more often where steps are compiled one by one."""
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        assert one.dtype == other.dtype
+        half = one.dtype == jnp.bfloat16
+        one, other = np.asarray(one, np.float32), np.asarray(other, np.float32)
+        np.testing.assert_allclose(one, other, rtol=2e-2 if half else 1e-4, atol=scale)
+
+
+def buffers(tree):
+    return [leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves(tree)]
+
+
+@pytest.mark.parametrize(
+    ("make", "way", "params"),
+    [
+        pytest.param(MADE[name], WAYS[label], params, id=f"{kind}-{label}-{name}", marks=marks)
+        for name in MADE
+        for label in WAYS
+        for kind, params in {"float32": PARAMS, "bfloat16": HALF}.items()
+        for quick in [label == "bare" and (name in QUICK if params is PARAMS else name in HALVES)]
+        for marks in [[] if quick else pytest.mark.slow]
+    ],
+)
+def test_jitted_as_they_are_with_donated_buffers(make, way, params):
+    optimizer = way(make())
+    init, update = jax.jit(optimizer.init), jax.jit(optimizer.update, donate_argnums=(0, 1))
+    step = jax.jit(
+        lambda params, state, grads: optimizer.update(grads, state, params), donate_argnums=(0, 1)
+    )
+    expected, expected_state = plain(optimizer, params)
+    found, state = jax.tree.map(jnp.copy, params), init(params)
+    for seed in range(2):
+        updates, state = update(gradients(params, seed), state, found)
+        found = optax.apply_updates(found, updates)
+    close((found, state), (expected, expected_state), scale=1e-6 if params is PARAMS else 1e-2)
+    # Parameters and state given away together: neither may hold the other's buffers.
+    step(found, optimizer.init(found), gradients(params))
+    again = jax.tree.map(jnp.copy, params)
+    step(again, init(again), gradients(params))
+    make_again = digest(jax.tree.leaves(optimizer.init(params)))
+    assert make_again == digest(jax.tree.leaves(init(params))), "its own numbers were donated"
+
+
+@pytest.mark.parametrize("make", each_of(MADE, quick=MADE))
+@pytest.mark.parametrize(
+    "compiled", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["eager", "jit"]
+)
+def test_the_state_is_plain_and_has_its_own_buffers(make, compiled):
+    optimizer = make()
+    state = (jax.jit(optimizer.init) if compiled else optimizer.init)(PARAMS)
+    _, after = jax.jit(optimizer.update)(gradients(PARAMS), state, PARAMS)
+    for one in (state, after):
+        pointers = buffers((one, PARAMS, optimizer))
+        assert len(set(pointers)) == len(pointers)
+        assert all(leaf.size for leaf in jax.tree.leaves(one))
+
+        def check(node):
+            assert isinstance(node, jax.Array | dict | tuple | list) or node is None, type(node)
+            if not isinstance(node, jax.Array) and node is not None:
+                for child in node.values() if isinstance(node, dict) else node:
+                    check(child)
+
+        check(one)
+
+
+@wrapped_optimizers
+def test_inside_optax(make):
+    optimizer = make()
+    expected, _ = plain(optimizer, PARAMS)
+    everywhere = jax.tree.map(lambda _: True, PARAMS)
+    labels = jax.tree.map(lambda _: "all", PARAMS)
+    direction = scale_by_learned(optimizer)
+    wrapped = (
+        optax.chain(optimizer, optax.identity()),
+        optax.masked(optimizer, everywhere),
+        optax.partition({"all": as_optax(optimizer), "none": optax.set_to_zero()}, labels),
+        optax.apply_if_finite(optimizer, max_consecutive_errors=3),
+        optax.chain(direction, optax.scale_by_learning_rate(1.0)),
+        optax.inject_hyperparams(
+            lambda rate: optax.chain(direction, optax.scale_by_learning_rate(rate))
+        )(rate=1.0),
+    )
+    # One program for all of them: compiling is what takes the time here.
+    found = jax.jit(lambda params: [plain(one, params)[0] for one in wrapped])(PARAMS)
+    for one in found:
+        close(one, expected, scale=1e-5)
+
+
+@every_optimizer
+def test_partly_masked_parameters_stay_and_the_others_move_as_alone(make):
+    optimizer = make()
+    labels = {"dense": "learned", "more": "frozen"}
+    wrapped = optax.partition({"learned": optimizer, "frozen": optax.set_to_zero()}, labels)
+
+    def move(optimizer, params):
+        grads = gradients(PARAMS)
+        grads = grads if "more" in params else {"dense": grads["dense"]}
+        return jax.jit(lambda p: optimizer.update(grads, optimizer.init(p), p)[0])(params)
+
+    found = move(wrapped, PARAMS)
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(found["more"]))
+    close(found["dense"], move(optimizer, {"dense": PARAMS["dense"]})["dense"], scale=1e-5)
+
+
+@every_optimizer
+def test_accumulated_over_several_batches(make):
+    optimizer = make()
+    accumulating = optax.MultiSteps(optimizer, every_k_schedule=2)
+    params, state, update = PARAMS, accumulating.init(PARAMS), jax.jit(accumulating.update)
+    one, two = gradients(PARAMS, 0), gradients(PARAMS, 1)
+    for grads in (one, two):
+        updates, state = update(grads, state, params)
+    mean = jax.tree.map(lambda a, b: (a + b) / 2, one, two)
+    expected, _ = jax.jit(optimizer.update)(mean, optimizer.init(PARAMS), PARAMS)
+    close(updates, expected, scale=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in optimizers.names() if not optimizers.REGISTRY[name].learned]
+)
+def test_hyperparameters_are_injected_and_changed_without_a_second_program(name):
+    wrapped = optax.inject_hyperparams(optimizers.REGISTRY[name].create)(learning_rate=0.1)
+    update = jax.jit(wrapped.update)
+    state = wrapped.init(PARAMS)
+    first, _ = update(gradients(PARAMS), state, PARAMS)
+    state.hyperparams["learning_rate"] = jnp.float32(0.2)
+    second, _ = update(gradients(PARAMS), state, PARAMS)
+    close(second, jax.tree.map(lambda leaf: 2 * leaf, first))
+    assert update._cache_size() == 1
+
+
+@every_way
+def test_under_flax_nnx(make, way):
+    nnx = pytest.importorskip("flax.nnx")
+    optimizer = make()
+
+    class Model(nnx.Module):
+        def __init__(self, rngs):
+            self.first = nnx.Linear(16, 3, rngs=rngs)
+            self.norm = nnx.BatchNorm(3, rngs=rngs)
+
+        def __call__(self, inputs):
+            return self.norm(self.first(inputs))
+
+    model = Model(nnx.Rngs(0))
+    before = nnx.to_pure_dict(nnx.state(model, nnx.Param))
+    tx = nnx.Optimizer(model, way(optimizer), wrt=nnx.Param)
+    inputs, targets = jax.random.normal(jax.random.key(1), (2, 8, 16))
+
+    def loss(model):
+        return jnp.mean((model(inputs) - targets[:, :3]) ** 2)
+
+    @nnx.jit
+    def step(model, tx):
+        grads = nnx.grad(loss)(model)
+        tx.update(model, grads)
+        return grads
+
+    grads = nnx.to_pure_dict(nnx.state(step(model, tx), nnx.Param))
+    updates, _ = jax.jit(optimizer.update)(grads, optimizer.init(before), before)
+    after = nnx.to_pure_dict(nnx.state(model, nnx.Param))
+    close(after, optax.apply_updates(before, updates), scale=1e-5)
+    step(model, tx)
+    assert jax.tree.structure(nnx.state(tx.opt_state))
+
+
+@every_way
+def test_under_a_flax_train_state(make, way):
+    train_state = pytest.importorskip("flax.training.train_state")
+    optimizer = make()
+    state = train_state.TrainState.create(
+        apply_fn=None, params=jax.tree.map(jnp.copy, PARAMS), tx=way(optimizer)
+    )
+    step = jax.jit(lambda state, grads: state.apply_gradients(grads=grads), donate_argnums=0)
+    for seed in range(2):
+        state = step(state, gradients(PARAMS, seed))
+    close(state.params, plain(optimizer, PARAMS)[0], scale=1e-5)
+
+
+@every_optimizer
+def test_the_state_is_written_and_read_by_the_fields_own_formats(make, tmp_path):
+    from safetensors.numpy import load_file, save_file
+
+    optimizer = make()
+    _, state = plain(optimizer, PARAMS)
+    empty = jax.jit(optimizer.init)(PARAMS)
+
+    named = {
+        jax.tree_util.keystr(path): np.asarray(leaf)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(state)
+    }
+    save_file(named, tmp_path / "state.safetensors")
+    stored = load_file(tmp_path / "state.safetensors")
+    restored = jax.tree_util.tree_map_with_path(
+        lambda path, _: jnp.asarray(stored[jax.tree_util.keystr(path)]), empty
+    )
+    assert digest(restored) == digest(state)
+
+
+@every_optimizer
+def test_the_state_is_written_and_read_by_flax(make):
+    serialization = pytest.importorskip("flax.serialization")
+    optimizer = make()
+    _, state = plain(optimizer, PARAMS)
+    empty = jax.jit(optimizer.init)(PARAMS)
+    assert digest(serialization.from_bytes(empty, serialization.to_bytes(state))) == digest(state)
+
+
+@every_optimizer
+def test_the_state_is_written_and_read_by_orbax(make, tmp_path):
+    import orbax.checkpoint as ocp
+
+    optimizer = make()
+    _, state = plain(optimizer, PARAMS)
+    if not jax.tree.leaves(state):
+        pytest.skip("nothing to write")
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(tmp_path / "state", state)
+        checkpointer.wait_until_finished()
+        found = checkpointer.restore(tmp_path / "state", jax.jit(optimizer.init)(PARAMS))
+    assert digest(found) == digest(state)
+
+
+def test_an_optimizer_equals_itself_alone_and_so_do_its_methods():
+    one, other = optimizers.adam(0.1), optimizers.adam(0.1)
+    assert one == one
+    assert one != other
+    assert one.update == one.update
+    assert one.update != one.init
+    assert one.update != other.update
+    assert len({one.update, one.update, other.update}) == 2
+    assert as_optax(one) == as_optax(one)
+
+
+def test_arguments_can_be_donated_by_name():
+    optimizer = optimizers.get("star")
+    update = jax.jit(optimizer.update, donate_argnames="state")
+    state = optimizer.init(PARAMS)
+    update(gradients(PARAMS), state, PARAMS)
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state) if leaf.size > 1)
+
+
+def test_a_learned_direction_takes_clipping_schedules_and_decoupled_decay():
+    name, rates, decay = "star-small-mnist-mlp", (1.0, 0.25), 0.01
+    composed = optax.chain(
+        optax.clip_by_global_norm(0.1),
+        scale_by_learned(name),
+        optax.add_decayed_weights(decay),
+        optax.scale_by_learning_rate(optax.piecewise_constant_schedule(1.0, {1: 0.25})),
+    )
+    alone = optimizers.load(name)
+    params, state, own = PARAMS, composed.init(PARAMS), alone.init(PARAMS)
+    for seed, rate in enumerate(rates):
+        grads = gradients(params, seed)
+        updates, state = jax.jit(composed.update)(grads, state, params)
+        norm = optax.tree.norm(grads)
+        clipped = jax.tree.map(lambda leaf, norm=norm: 0.1 * leaf / norm, grads)
+        learned, own = jax.jit(alone.update)(clipped, own, params)
+        expected = jax.tree.map(
+            lambda step, leaf, rate=rate: rate * (step - decay * leaf), learned, params
+        )
+        close(updates, expected)
+        params = optax.apply_updates(params, updates)

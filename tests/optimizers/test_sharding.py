@@ -1,0 +1,110 @@
+"""An optimizer's state lies where the parameters do, and a step moves none of it."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from optoscope import optimizers
+
+P = PartitionSpec
+# Two of one shape that are split along different axes, as the matrices into and out of a layer.
+SHAPES = {
+    "into": ((64, 48), P("x", None)),
+    "out": ((64, 48), P(None, "x")),
+    "bias": ((48,), P("x")),
+    "kernel": ((3, 3, 8, 16), P(None, None, None, "x")),
+    "scale": ((), P()),
+}
+MOVES = re.compile(r"(all-gather|all-to-all|collective-permute|reduce-scatter)[\w-]*\(")
+# Their rules, as Optax has them, need products or inner products over all of a matrix or of the
+# parameters; where shardings are part of the types Optax does not say where these lie.
+NEED_MORE = ("muon", "prodigy")
+# One for each kind of state; compiling the others as often takes minutes.
+QUICK = ("adam", "adafactor", "aggmo", "lstm", "rnn", "star")
+
+
+def each_of(names):
+    return pytest.mark.parametrize(
+        "name",
+        [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in names],
+    )
+
+
+every_optimizer = each_of(optimizers.names())
+every_mesh = pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
+
+
+def placed(kind):
+    """Parameters and gradients on a mesh of two devices, and the same on one."""
+    mesh = jax.make_mesh((2,), ("x",), axis_types=(kind,), devices=jax.devices()[:2])
+    trees = []
+    for seed in range(2):
+        keys = jax.random.split(jax.random.key(seed), len(SHAPES))
+        trees.append(
+            {
+                name: jax.random.normal(key, shape)
+                for key, (name, (shape, _)) in zip(keys, SHAPES.items(), strict=True)
+            }
+        )
+    shardings = {name: NamedSharding(mesh, spec) for name, (_, spec) in SHAPES.items()}
+    return mesh, [jax.device_put(tree, shardings) for tree in trees], trees
+
+
+def is_split(leaf):
+    return not leaf.sharding.is_fully_replicated
+
+
+@each_of([name for name in optimizers.names() if name not in NEED_MORE])
+@every_mesh
+def test_the_state_follows_the_parameters_and_a_step_gathers_nothing(name, kind):
+    optimizer = optimizers.get(name)
+    mesh, (params, grads), alone = placed(kind)
+    with jax.set_mesh(mesh):
+        states = [optimizer.init(params), jax.jit(optimizer.init)(params)]
+        for state in states:
+            for path, leaf in jax.tree_util.tree_leaves_with_path(state):
+                of_one = [key for key in SHAPES if f"'{key}'" in jax.tree_util.keystr(path)]
+                if of_one and leaf.size >= params[of_one[0]].size > 1:
+                    assert is_split(leaf), (path, leaf.sharding)
+        update = jax.jit(optimizer.update).lower(grads, states[1], params).compile()
+        assert not MOVES.findall(update.as_text())
+        updates, after = update(grads, states[1], params)
+    for before, now in zip(jax.tree.leaves(states[1]), jax.tree.leaves(after), strict=True):
+        assert is_split(now) == is_split(before)
+    assert all(is_split(updates[key]) == is_split(params[key]) for key in SHAPES)
+    expected, _ = jax.jit(optimizer.update)(alone[1], optimizer.init(alone[0]), alone[0])
+    for key in SHAPES:
+        np.testing.assert_allclose(updates[key], expected[key], rtol=1e-4, atol=1e-6)
+
+
+def test_the_test_sees_a_gather():
+    _, (params, _), _ = placed(AxisType.Auto)
+    gathers = jax.jit(lambda params: jnp.concatenate([params["into"], params["out"]]).ravel()[::-1])
+    assert MOVES.findall(gathers.lower(params).compile().as_text())
+
+
+@every_optimizer
+def test_packed_the_steps_are_the_same(name):
+    optimizer = optimizers.get(name)
+    _, _, (params, grads) = placed(AxisType.Auto)
+    params |= {"more": jnp.linspace(0, 1, 7), "empty": jnp.zeros((0, 3))}
+    grads |= {"more": jnp.linspace(1, -1, 7), "empty": jnp.zeros((0, 3))}
+
+    @jax.jit
+    def steps(state):
+        total = jax.tree.map(jnp.zeros_like, params)
+        for size in (1.0, 0.1, -2.0):
+            scaled = jax.tree.map(lambda leaf: size * leaf, grads)  # noqa: B023
+            updates, state = optimizer.update(scaled, state, params)
+            total = jax.tree.map(jnp.add, total, updates)
+        return total, state
+
+    plain, _ = steps(optimizer.init(params))
+    packed, state = steps(optimizer.init_packed(params))
+    assert jax.tree.structure(state) == jax.tree.structure(optimizer.init_packed(params))
+    for one, other in zip(jax.tree.leaves(plain), jax.tree.leaves(packed), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
