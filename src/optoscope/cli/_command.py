@@ -165,7 +165,12 @@ def _default(f: dataclasses.Field) -> Any:
 
 
 def read_arguments(path: Path, command: str) -> dict[str, Any]:
-    """The arguments in a config.json of the given command.
+    """The arguments in a config.json of the given command; see `read_config`."""
+    return read_config(path, command)["arguments"]
+
+
+def read_config(path: Path, command: str) -> dict[str, Any]:
+    """The content of a config.json of the given command.
 
     Raises:
         RunDirectoryError: missing, damaged, or of another command.
@@ -179,7 +184,7 @@ def read_arguments(path: Path, command: str) -> dict[str, Any]:
         raise RunDirectoryError(
             f"{path} is of `optoscope {content.get('command')}`, not of `optoscope {command}`."
         )
-    return content["arguments"]
+    return content
 
 
 def versions() -> dict[str, str]:

@@ -1,6 +1,5 @@
 """optoscope train: meta-train a learned optimizer."""
 
-import contextlib
 import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ import tyro
 
 from optoscope._core.errors import InvalidValueError, RunDirectoryError
 from optoscope._core.locks import locked
-from optoscope.cli._command import RunCommand, get_task, read_arguments, task_label, use_devices
+from optoscope.cli._command import RunCommand, get_task, read_config, task_label, use_devices
 from optoscope.cli._console import command_line, console, steps
 from optoscope.cli._directories import CONFIG
 from optoscope.cli._options import Count, CountOrZero, Positive, PositiveOrZero
@@ -235,13 +234,27 @@ class Train(RunCommand, MetaTraining, Processes):
             raise RunDirectoryError(
                 f"{self.resume} has no config.json, so no run has begun there; start it with --out."
             )
-        arguments = read_arguments(self.resume, self.name)
-        processes = {name: getattr(self, name) for name in Processes.__dataclass_fields__}
-        resumed = dataclasses.replace(self.with_arguments(arguments), **processes)
+        config = read_config(self.resume, self.name)
+        typed = {name: getattr(self, name) for name in Processes.__dataclass_fields__}
+        resumed = dataclasses.replace(self.with_arguments(config["arguments"]), **typed)
         if self.coordinator:
-            return resumed._prepared()
+            devices = self._devices_each(resumed.devices, config.get("processes"))
+            return dataclasses.replace(resumed, devices=devices)._prepared()
         use_devices(resumed.devices, resumed.num_tasks)
         return resumed
+
+    def _devices_each(self, devices: int, before: Any) -> int:
+        """The share of this process in the devices of a run, which are those of all processes.
+
+        Args:
+            devices: how many there were in all.
+            before: how many processes there were, as config.json says it.
+        """
+        if self.processes > 0 and devices % self.processes == 0:
+            return devices // self.processes
+        if not isinstance(before, int) or before < 1:
+            before = max(1, self.processes)
+        return devices // before
 
     def _prepared(self) -> "Train":
         """The command with the number of devices it uses, those of other processes included."""
@@ -251,6 +264,12 @@ class Train(RunCommand, MetaTraining, Processes):
             )
         devices = self.join(self.devices, self.num_tasks)
         return dataclasses.replace(self, devices=devices)
+
+    def described(self) -> dict[str, Any]:
+        """The content of config.json: with the number of processes that `devices` is shared by."""
+        import jax
+
+        return super().described() | {"processes": jax.process_count()}
 
     def _work(self) -> int:
         from optoscope import meta, optimizers
@@ -269,14 +288,12 @@ class Train(RunCommand, MetaTraining, Processes):
     @contextmanager
     def _directory(self) -> Iterator[Path]:
         """The run's own directory, held by the first process while the block runs."""
-        from optoscope._core.processes import is_first
-
         if self.resume is None:
             name = f"train-{self.optimizer}-{task_label(self.task)}"
             with self.shared_directory(self, name) as directory:
                 yield directory
             return
-        with locked(self.resume) if is_first() else contextlib.nullcontext():
+        with self.held_by_the_first(locked(self.resume), self.resume):
             yield self.resume
 
     def _meta_train(self, directory: Path, optimizer: Any, task: Any, trainer: "Trainer") -> int:
