@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key, PRNGKeyArray
 
 from optoscope._core.errors import InvalidValueError, check_seed
+from optoscope._core.platforms import check_platform
 
 # JAX's own default. Its numbers are the same for one run and for many side by side, and on any
 # number of devices; those of "rbg", which `JAX_DEFAULT_PRNG_IMPL` may ask for, are not. Paired
@@ -17,6 +18,8 @@ GENERATOR = "threefry2x32"
 
 def new_key(seed: Any) -> PRNGKeyArray:
     """The key of a seed, of the library's generator."""
+    # Most of what computes makes a key first: here it shows whether there is a device.
+    check_platform()
     return jax.random.key(seed, impl=GENERATOR)
 
 

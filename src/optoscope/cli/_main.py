@@ -60,6 +60,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         drop_output()
         return _BROKEN_PIPE
+    except SystemExit as stop:
+        # Rich, which prints help and tables, turns a broken pipe into an exit of its own.
+        if not isinstance(stop.__context__, BrokenPipeError):
+            raise
+        drop_output()
+        return _BROKEN_PIPE
     except OSError as error:
         drop_output()
         return _refused(error)
@@ -81,6 +87,8 @@ def _parse_and_run(words: list[str]) -> int:
             COMMANDS, prog="optoscope", description=_DESCRIPTION, args=words or ["--help"]
         )
     except SystemExit as stop:
+        if isinstance(stop.__context__, BrokenPipeError):
+            raise
         return int(stop.code or 0)
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
@@ -112,25 +120,24 @@ def _run(command: Command) -> int:
             sys.stderr.flush()
             os._exit(code)
         return code
-    except RuntimeError as error:
-        reason = _runtime_reason(str(error))
+    except (RuntimeError, AssertionError) as error:
+        reason = _runtime_problem(error)
         if command.debug or reason is None:
             raise
-        return _refused(OptoscopeError(reason))
+        return _refused(reason)
 
 
-def _runtime_reason(text: str) -> str | None:
-    """The reason of a failure of JAX's runtime that is no fault of the program, or None."""
-    first = text.strip().splitlines()[0][:300] if text.strip() else ""
-    if "backend" in first.lower():
-        platforms = os.environ.get("JAX_PLATFORMS", "")
-        named = f" JAX_PLATFORMS is {platforms!r};" if platforms else ""
-        return (
-            f"JAX cannot use the device that it is told to ({first}).{named} unset it, or set "
-            "JAX_PLATFORMS=cpu."
-        )
+def _runtime_problem(error: BaseException) -> OptoscopeError | None:
+    """The error that stands for a failure of JAX's runtime that is no fault of the program, or None."""
+    from optoscope._core.platforms import check_platform
+
+    try:
+        check_platform()
+    except InvalidValueError as problem:
+        return problem
+    first = (str(error).strip() or " ").splitlines()[0][:300]
     if first.startswith("RESOURCE_EXHAUSTED"):
-        return f"the memory is full ({first}). Take fewer tasks, runs or steps."
+        return OptoscopeError(f"the memory is full ({first}). Take fewer tasks, runs or steps.")
     return None
 
 

@@ -1,0 +1,152 @@
+"""What is printed: literal, whole, in any encoding, and to nobody if nobody reads."""
+
+import io
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import pytest
+
+import optoscope
+from optoscope import errors
+from optoscope._core.keys import new_key
+from optoscope._core.platforms import check_platform
+from optoscope.cli import main
+from optoscope.cli._console import command_line, console, show_table
+
+SOURCE = Path(optoscope.__file__).parent
+AWKWARD = ["[exp1]", "[/x]", "[bold]b[/bold]", ":smile:", "a b", "ß–日本", "x" * 120, "$(true)"]
+
+
+def _start(words: list[str], **changes: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "optoscope", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | changes,
+    )
+
+
+def _run(words: list[str], **changes: str) -> tuple[int, str, str]:
+    process = _start(words, **changes)
+    out, err = (text.decode("utf-8", "replace") for text in process.communicate(timeout=120))
+    assert "Traceback" not in err
+    assert process.returncode is not None
+    return process.returncode, out, err
+
+
+@pytest.mark.parametrize("name", AWKWARD)
+def test_what_came_from_a_user_is_printed_literally_and_whole(name: str, capsys):
+    console.print(f"Page: {name}/index.html")
+    again = command_line("train", "--resume", name)
+    console.print(f"Go on with: {again}", style="bold")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [f"Page: {name}/index.html", f"Go on with: {again}"]
+    assert shlex.split(again) == ["optoscope", "train", "--resume", name]
+
+
+def test_cells_of_tables_are_literal_too(capsys):
+    from rich.table import Table
+
+    table = Table("name")
+    table.add_row("[/x] [bold]")
+    show_table(table)
+    assert "[/x] [bold]" in capsys.readouterr().out
+
+
+def test_there_is_one_console_and_no_markup():
+    for path in (SOURCE / "cli").glob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert "from_markup" not in text, path
+        assert "Console(" not in text or path.name == "_console.py", path
+        assert "rich.print" not in text, path
+
+
+@pytest.mark.parametrize("name", ["[exp1]", "[/x]"])
+def test_a_run_in_an_awkward_folder_ends_well(name: str, tmp_path: Path, capsys):
+    out = tmp_path / name / "lr"
+    words = ["tune", "sgd", "--task", "quadratic", "--steps", "3", "--runs", "1", "--points", "2"]
+    assert main([*words, "--out", str(out)]) == 0
+    assert f"Page: {out / 'index.html'}\n" in capsys.readouterr().out
+    assert main(["plot", str(out)]) == 0
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "ascii", "utf-8"])
+def test_every_encoding_can_show_everything(encoding: str):
+    for words in (["--help"], ["train", "--help"], ["list", "tasks"]):
+        code, out, _ = _run(words, PYTHONIOENCODING=encoding)
+        assert code == 0
+        assert out.strip()
+    code, _, err = _run(["plot", "日本–ß"], PYTHONIOENCODING=encoding)
+    assert code == 2
+    assert err.startswith("optoscope: ")
+
+
+def test_a_reader_that_goes_away_ends_a_command_quietly():
+    for words in (["train", "--help"], ["list", "tasks"]):
+        process = _start(words)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        errors = process.stderr.read().decode()
+        assert process.wait(60) == 141
+        assert errors == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is full")
+def test_output_to_a_full_disk_is_one_message():
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "optoscope", "list", "probes"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "optoscope: No space left on device. Check the space and the permissions there."
+    ]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", "lstm", "--task", "quadratic"],
+        ["evaluate", "lstm-mnist-sigmoid", "--task", "quadratic"],
+        ["tune", "adam", "--task", "quadratic"],
+    ],
+)
+def test_a_platform_that_is_not_there_is_one_message(words: list[str], tmp_path: Path):
+    out = tmp_path / "out"
+    code, _, err = _run([*words, "--out", str(out)], JAX_PLATFORMS="cuda")
+    assert code == 2
+    assert "JAX_PLATFORMS is 'cuda'" in err.splitlines()[-1]
+    assert not out.exists()
+
+
+def test_a_platform_that_is_not_there_is_one_error_from_python(monkeypatch: pytest.MonkeyPatch):
+    def fails() -> str:
+        raise AssertionError
+
+    monkeypatch.setattr(jax, "default_backend", fails)
+    with pytest.raises(errors.InvalidValueError, match=r"cannot use the device .*JAX_PLATFORMS"):
+        check_platform()
+    with pytest.raises(errors.InvalidValueError, match="cannot use the device"):
+        new_key(0)
+
+
+def test_nothing_is_compiled_where_that_is_disabled(tmp_path: Path):
+    words = ["evaluate", "lstm-mnist-sigmoid", "--task", "quadratic", "--against", "adam"]
+    words += ["--steps", "2", "--metric-steps", "2", "--runs", "1", "--search-points", "2"]
+    with jax.disable_jit():
+        assert main([*words, "--out", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out" / "index.html").exists()
+
+
+def test_streams_that_are_no_files_are_left_alone(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    monkeypatch.setattr(sys, "stderr", None)
+    assert main(["list", "probes"]) == 0
