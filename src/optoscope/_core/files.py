@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from optoscope._core.errors import RunDirectoryError
+from optoscope._core.errors import InvalidValueError, RunDirectoryError
 
 # A run's own files have a hundredth of it: what is larger is damaged, or means harm.
 _MOST_JSON_BYTES = 8_000_000
@@ -90,6 +90,24 @@ def read_bytes(path: Path, *, most: int, error: type[Exception] = RunDirectoryEr
             f"{most:,}: it is damaged or another kind of file."
         )
     return content
+
+
+def with_home(path: str | os.PathLike[str], name: str) -> Path:
+    """The path with a `~` at its beginning spelled out.
+
+    Args:
+        path: that a user gave.
+        name: how messages call it.
+
+    Raises:
+        InvalidValueError: there is no such home.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise InvalidValueError(
+            f"{name} is {os.fspath(path)!r}: {error} Write the whole path."
+        ) from None
 
 
 def open_regular(path: Path) -> io.BufferedReader:

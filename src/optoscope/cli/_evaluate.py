@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar
 import tyro
 
 from optoscope._core.errors import InvalidValueError
+from optoscope._core.files import with_home
 from optoscope.cli._command import RunCommand, get_task_or_own
 from optoscope.cli._console import console, show_table, steps
 from optoscope.cli._named_optimizers import as_shipped, contestant, is_own_or_optax, label_of
@@ -43,7 +44,7 @@ def split_places(text: str) -> list[str]:
         length = next(lengths, 1)
         places.append(",".join(pieces[:length]).strip())
         del pieces[:length]
-    places = [str(Path(p).expanduser()) if p.startswith("~") else p for p in places if p]
+    places = [str(with_home(p, "the optimizer")) if p[0] == "~" else p for p in places if p]
     if not places:
         raise InvalidValueError(
             "no optimizer is named; for example: optoscope evaluate runs/demo --task quadratic"

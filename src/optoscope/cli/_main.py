@@ -128,7 +128,7 @@ def _run(command: Command) -> int:
 
 
 def _runtime_problem(error: BaseException) -> OptoscopeError | None:
-    """The error that stands for a failure of JAX's runtime that is no fault of the program, or None."""
+    """The message of a failure of JAX's runtime that is no fault of the program, or None."""
     from optoscope._core.platforms import check_platform
 
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from optoscope._core.errors import MAX_SEED, InvalidValueError, check_number, check_seed
+from optoscope._core.files import with_home
 from optoscope._core.kinds import check_kind
 
 # Single precision, in which everything is computed: beyond it a number is infinite, below it 0.
@@ -165,8 +166,5 @@ def with_local_paths(command: _Any) -> _Any:
                 f"{option} is {str(value)!r}, an address on the net; give a folder that this "
                 "machine sees, for example one where the bucket is mounted."
             )
-        try:
-            paths[field.name] = value.expanduser()
-        except RuntimeError as error:
-            raise InvalidValueError(f"{option} is {str(value)!r}: {error}") from None
+        paths[field.name] = with_home(value, option)
     return dataclasses.replace(command, **paths)  # pyright: ignore[reportArgumentType]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from optoscope._core.errors import DataError
-from optoscope._core.files import open_regular
+from optoscope._core.files import open_regular, with_home
 from optoscope.data._download import download
 from optoscope.data._formats import MOST_BYTES, read_bytes, unreadable
 
@@ -57,7 +57,7 @@ def data_directory(data_dir: str | os.PathLike[str] | None = None) -> Path:
     """
     chosen = data_dir or os.environ.get("OPTOSCOPE_DATA")
     if chosen:
-        return Path(chosen).expanduser()
+        return with_home(chosen, "the data directory")
     import platformdirs
 
     return platformdirs.user_cache_path("optoscope") / "data"
