@@ -1,21 +1,25 @@
 """What is printed: literal, whole, in any encoding, and to nobody if nobody reads."""
 
 import io
+import json
 import os
+import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import pytest
 
 import optoscope
-from optoscope import errors
+from optoscope import errors, tasks
 from optoscope._core.keys import new_key
 from optoscope._core.platforms import check_platform
 from optoscope.cli import main
 from optoscope.cli._console import command_line, console, show_table
+from optoscope.tasks._registry import TaskEntry
 
 SOURCE = Path(optoscope.__file__).parent
 AWKWARD = ["[exp1]", "[/x]", "[bold]b[/bold]", ":smile:", "a b", "ß–日本", "x" * 120, "$(true)"]
@@ -144,6 +148,28 @@ def test_nothing_is_compiled_where_that_is_disabled(tmp_path: Path):
     with jax.disable_jit():
         assert main([*words, "--out", str(tmp_path / "out")]) == 0
     assert (tmp_path / "out" / "index.html").exists()
+
+
+def test_problems_that_were_left_out_are_counted_on_the_terminal_and_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    def loss(params: jax.Array, batch: jax.Array) -> jax.Array:
+        return jnp.where(batch > 1, jnp.nan, jnp.sum((params - batch) ** 2))
+
+    def build() -> tasks.Task:
+        return tasks.from_functions(lambda key: jnp.ones(3), loss, jax.random.normal, name="holes")
+
+    monkeypatch.setitem(tasks.REGISTRY._entries, "holes", TaskEntry(build, "sometimes not finite"))
+    out = tmp_path / "out"
+    words = ["train", "lstm", "--task", "holes", "--num-tasks", "4", "--meta-steps", "4"]
+    words += ["--horizon", "4", "--truncation", "2", "--evaluate-every", "2", "--devices", "1"]
+    assert main([*words, "--out", str(out)]) == 0
+    said = re.search(r"(\d+) of 16 problems were not finite", capsys.readouterr().out)
+    last = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
+    assert said is not None
+    assert 0 < int(said[1]) == last["non_finite_tasks"] < 16
+    page = (out / "index.html").read_text(encoding="utf-8")
+    assert f"{said[1]} problems left out of a meta-gradient as not finite" in page
 
 
 def test_streams_that_are_no_files_are_left_alone(monkeypatch: pytest.MonkeyPatch):
