@@ -6,7 +6,7 @@ import pytest
 
 from optoscope._core.errors import InvalidValueError, UnknownNameError
 from optoscope.analysis.noise import alpha_against_group_size, tail_index
-from optoscope.analysis.noise._tail_index import gaussian_surrogate
+from optoscope.analysis.noise._surrogate import gaussian_surrogate, repetitions
 
 
 def stable(generator, alpha, shape):
@@ -87,6 +87,75 @@ def test_heavy_tails_are_called_heavy(shape):
         assert result.surrogate_alpha == pytest.approx(2.0, abs=0.25)
 
 
+def silenced(generator, noise, name):
+    """The noise, exactly zero in some batches."""
+    shape = noise.shape
+    shares = {"half": 0.5, "unequal": generator.random(shape[1]), "never": 1.0}
+    if name == "units":
+        return noise * np.repeat(generator.random((shape[0], shape[1] // 10)) < 0.5, 10, axis=1)
+    return noise * (generator.random(shape) < shares[name])
+
+
+@pytest.mark.parametrize("center", [True, False])
+@pytest.mark.parametrize("silence", ["half", "unequal", "units"])
+def test_gaussian_noise_that_is_silent_at_times_is_not_called_heavy(silence, center):
+    for seed in range(5):
+        generator = np.random.default_rng(seed)
+        noise = silenced(generator, generator.standard_normal((200, 300)), silence)
+        result = tail_index(noise - center * noise.mean(axis=0), key=jax.random.key(seed))
+        assert not result.heavy_tailed
+        assert result.alpha == pytest.approx(2.0, abs=4 * result.standard_error)
+        assert result.silent_fraction == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize("classes", [10, 300])
+@pytest.mark.parametrize("size", ["one", "sign", "uniform"])
+def test_bounded_one_hot_noise_is_not_called_heavy(classes, size):
+    for seed in range(5):
+        generator = np.random.default_rng(seed)
+        noise = np.eye(classes)[generator.integers(classes, size=200)]
+        if size != "one":
+            sizes = generator.uniform(-1, 1, (200, 1))
+            noise = noise * (np.sign(sizes) if size == "sign" else sizes)
+        result = tail_index(noise - noise.mean(axis=0), key=jax.random.key(seed))
+        assert not result.heavy_tailed, result
+
+
+@pytest.mark.parametrize("center", [True, False])
+def test_noise_of_two_values_is_not_called_heavy(center):
+    for seed in range(5):
+        generator = np.random.default_rng(seed)
+        noise = np.where(generator.random((200, 300)) < generator.random(300), 1e-3, -1e-3)
+        assert not tail_index(
+            noise - center * noise.mean(axis=0), key=jax.random.key(seed)
+        ).heavy_tailed
+
+
+@pytest.mark.parametrize("silence", ["never", "half", "unequal"])
+@pytest.mark.parametrize("alpha", [1.2, 1.5])
+def test_heavy_tails_are_found_through_silence(alpha, silence):
+    for seed in range(5):
+        generator = np.random.default_rng(seed)
+        noise = silenced(generator, stable(generator, alpha, (200, 300)), silence)
+        result = tail_index(noise - noise.mean(axis=0), key=jax.random.key(seed))
+        assert result.heavy_tailed, result
+        assert alpha - 0.1 < result.alpha < alpha + 0.25
+
+
+@pytest.mark.parametrize("shape", [(40, 30), (20, 30)])
+def test_the_surrogate_is_silent_where_the_samples_are(shape):
+    generator = np.random.default_rng(0)
+    samples = silenced(generator, generator.standard_normal(shape), "half")
+    samples -= samples.mean(axis=0)
+    found = repetitions(samples)
+    draws = [gaussian_surrogate(samples, found.repeated, generator) for _ in range(2000)]
+    assert (draws[0] == samples)[found.silent].all()
+    assert not (draws[0] == samples)[~found.silent].any()
+    heard = ~found.silent[:, 0]
+    variance = np.mean([draw[heard, 0].var(ddof=1) for draw in draws])
+    assert variance == pytest.approx(samples[heard, 0].var(ddof=1), rel=0.1)
+
+
 @pytest.mark.parametrize("shape", [(1, 10007), (10007, 1), (101, 97), (4, 1)])
 def test_any_sample_count_works(shape):
     noise = np.random.default_rng(1).standard_normal(shape)
@@ -149,7 +218,8 @@ def test_the_surrogate_keeps_means_zeros_and_covariance(shape):
     generator = np.random.default_rng(0)
     samples = generator.standard_normal(shape) @ generator.standard_normal((shape[1],) * 2) + 3.0
     samples[:, 2] = 0.0
-    draws = [gaussian_surrogate(samples, generator) for _ in range(3000)]
+    repeated = repetitions(samples).repeated
+    draws = [gaussian_surrogate(samples, repeated, generator) for _ in range(3000)]
     for draw in draws[:10]:
         np.testing.assert_allclose(draw.mean(axis=0), samples.mean(axis=0), atol=1e-12)
         assert not draw[:, 2].any()

@@ -14,7 +14,7 @@ from optoscope.analysis.noise._samples import QUANTITIES, BatchRows, FreshBatchP
 from optoscope.analysis.noise._tail_index import TAIL_PROTOCOLS, tail_index_from_seed
 from optoscope.training import StepRecord
 
-TAIL_FIELDS = ("alpha", "standard_error", "zero_fraction", "surrogate_alpha")
+TAIL_FIELDS = ("alpha", "standard_error", "zero_fraction", "surrogate_alpha", "silent_fraction")
 COVARIANCE_FIELDS = ("top", "relative_top", "trace_share")
 
 
@@ -59,10 +59,10 @@ class NoiseProbe(FreshBatchProbe):
 def _on_host(found: BatchRows, seed: Any, *, covariance_batches: int) -> dict[str, np.float32]:
     """NumPy alone: JAX inside a callback can wait for itself."""
     measured = dict.fromkeys(_names(), np.float32(np.nan))
-    inert, seed = np.asarray(found.inert), np.asarray(seed)
-    for quantity, rows in found.rows.items():
+    seed = np.asarray(seed)
+    for quantity in found.rows:
         with np.errstate(invalid="ignore", over="ignore"):
-            noise = centered(np.asarray(rows), None, inert)
+            noise = centered(found, quantity)
         if not (np.isfinite(noise).all() and noise.any()):
             continue
         for protocol in TAIL_PROTOCOLS:

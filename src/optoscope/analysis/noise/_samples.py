@@ -45,11 +45,13 @@ class BatchRows(eqx.Module):
         rows: by quantity, one row per mini-batch.
         full: by quantity, the row of the whole training split as one batch, if asked for.
         inert: coordinates whose gradient is the same number in every mini-batch.
+        silent: where a mini-batch's gradient is exactly zero.
     """
 
     rows: dict[str, Float[Array, "batches coordinates"]]
     full: dict[str, Float[Array, " coordinates"]] | None
     inert: Bool[Array, " coordinates"]
+    silent: Bool[Array, "batches coordinates"]
 
 
 class _OneBatch(Task):
@@ -105,7 +107,7 @@ def batch_rows(
     else:
         rows, grads = _epoch_rows(rows_of, _classification(task), key, num_batches, chunk_size)
     full = rows_of(_classification(task).splits["train"])[0] if with_full else None
-    return BatchRows(rows, full, jnp.all(grads == grads[0], axis=0))
+    return BatchRows(rows, full, jnp.all(grads == grads[0], axis=0), grads == 0)
 
 
 def _classification(task: Task) -> Classification:
@@ -143,20 +145,32 @@ def _epoch_rows(
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
 
 
-def centered(
-    rows: np.ndarray, full: np.ndarray | None, inert: np.ndarray
-) -> Float64[np.ndarray, "batches coordinates"]:
+def centered(found: BatchRows, quantity: str) -> Float64[np.ndarray, "batches coordinates"]:
     """Rows less the full batch's, or less their own mean, in float64; NumPy alone.
 
-    Coordinates that do not vary become exactly zero, as the tail index has to know them.
+    Coordinates that do not vary become exactly zero, and batches in which a coordinate is silent
+    have exactly one value there, as the tail index has to know them.
     """
-    noise = np.asarray(rows, dtype=np.float64)
-    noise = noise - (noise.mean(axis=0) if full is None else np.asarray(full, np.float64))
+    rows = _one_value_in_silence(np.asarray(found.rows[quantity]), np.asarray(found.silent))
+    full = None if found.full is None else np.asarray(found.full[quantity], np.float64)
+    noise = rows - (rows.mean(axis=0) if full is None else full)
     size = np.abs(rows).max(axis=0)
     still = (rows == rows[0]).all(axis=0) & (full is None)
-    still |= inert & (np.abs(noise).max(axis=0) <= _ROUNDING * size)
+    still |= np.asarray(found.inert) & (np.abs(noise).max(axis=0) <= _ROUNDING * size)
     noise[:, still] = 0.0
     return noise
+
+
+def _one_value_in_silence(rows: np.ndarray, silent: np.ndarray) -> np.ndarray:
+    """Rows in float64 with the middle of what silent batches give, where that is rounding apart."""
+    rows = rows.astype(np.float64)
+    lowest = np.where(silent, rows, np.inf).min(axis=0)
+    highest = np.where(silent, rows, -np.inf).max(axis=0)
+    with np.errstate(invalid="ignore"):
+        middle = (lowest + highest) / 2
+        # Relative to the silent values: an outlier elsewhere must not make noise rounding.
+        apart = highest - lowest <= _ROUNDING * np.abs(middle)
+    return np.where(silent & apart, middle, rows)
 
 
 _compiled_batch_rows = Program(batch_rows)
@@ -217,7 +231,8 @@ def noise_samples(
     Returns:
         One row per batch; coordinates in the order of `jax.flatten_util.ravel_pytree(params)`.
         A coordinate whose gradient is the same in all batches, and whose update varies by no
-        more than rounding, is exactly zero.
+        more than rounding, is exactly zero. Batches in which a coordinate's gradient is exactly
+        zero have exactly the same sample of it, if they differ by no more than rounding.
 
     Raises:
         UnknownNameError: an unknown quantity, source of batches or full batch.
@@ -249,11 +264,9 @@ def noise_samples(
         with_full=full_batch == "full",
         chunk_size=chunk_size,
     )
-    rows = np.asarray(found.rows[quantity])
     if full_batch == "none":
-        return rows.astype(np.float64)
-    full = None if found.full is None else np.asarray(found.full[quantity])
-    return centered(rows, full, np.asarray(found.inert))
+        return np.asarray(found.rows[quantity]).astype(np.float64)
+    return centered(found, quantity)
 
 
 class FreshBatchProbe(Probe):

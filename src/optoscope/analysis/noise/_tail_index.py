@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Float64, Int64, PRNGKeyArray
 
 from optoscope._core.errors import InvalidValueError, UnknownNameError, check_count
 from optoscope._core.keys import as_key
+from optoscope.analysis.noise._surrogate import Repetitions, gaussian_surrogate, repetitions
 
 TailProtocol = Literal["corrected", "paper", "released"]
 TAIL_PROTOCOLS = ("corrected", "paper", "released")
@@ -19,6 +20,8 @@ TAIL_PROTOCOLS = ("corrected", "paper", "released")
 VERDICT_THRESHOLD = 3.0
 # With fewer batches a coordinate's scale is too uncertain to divide by.
 MINIMUM_BATCHES_TO_STANDARDIZE = 20
+# With fewer samples left beside the silent ones, all are kept: 20 groups of 20.
+_MINIMUM_SAMPLES = 400
 # The released program adds this inside its logarithms.
 _RELEASED_EPSILON = 2.2e-16
 
@@ -36,6 +39,8 @@ class TailIndex:
         surrogate_standard_error: of `surrogate_alpha`.
         group_size: m, samples per group.
         standardized: whether every coordinate was divided by its own scale.
+        silent_fraction: the share of samples, in coordinates that are not zero throughout, which
+            have the value that their coordinate repeats most often.
     """
 
     alpha: float
@@ -45,12 +50,14 @@ class TailIndex:
     surrogate_standard_error: float
     group_size: int
     standardized: bool
+    silent_fraction: float
 
     @property
     def heavy_tailed(self) -> bool:
-        """Whether α lies below the surrogate's by more than 3 combined standard errors."""
+        """Whether α lies below 2, and below the surrogate's by over 3 combined standard errors."""
         combined = math.hypot(self.standard_error, self.surrogate_standard_error)
-        return bool(self.surrogate_alpha - self.alpha > VERDICT_THRESHOLD * combined)
+        lower = self.surrogate_alpha - self.alpha > VERDICT_THRESHOLD * combined
+        return bool(self.alpha < 2 and lower)
 
     @property
     def verdict(self) -> str:
@@ -76,57 +83,66 @@ class _Prepared:
     vector: np.ndarray
     surrogate: np.ndarray | None
     zero_fraction: float
+    silent_fraction: float
     standardized: bool
     protocol: TailProtocol
 
 
-def gaussian_surrogate(
-    samples: Float64[np.ndarray, "batches coordinates"], generator: np.random.Generator
-) -> Float64[np.ndarray, "batches coordinates"]:
-    """Gaussian noise with the means, scales, zeros and correlations of `samples`.
-
-    The centered batch rows are mixed by a standard Gaussian matrix over the root of their number
-    less one; given the samples, the new rows are independent Gaussians with their sample
-    covariance. The result is centered and given the samples' means, so that whatever was
-    subtracted from the samples to make them noise has been subtracted here as well.
-    """
-    num_batches, num_coordinates = samples.shape
-    mean = samples.mean(axis=0)
-    rows = samples - mean
-    if num_coordinates < num_batches:
-        # Same covariance, fewer rows to mix: the Gaussian matrix times Q is Gaussian again.
-        rows = np.asarray(np.linalg.qr(rows, mode="r"))
-    mixed = generator.standard_normal((num_batches, rows.shape[0])) @ rows
-    mixed /= math.sqrt(num_batches - 1)
-    mixed += mean - mixed.mean(axis=0)
-    return mixed
-
-
-def _standardized(samples: np.ndarray) -> np.ndarray:
-    """Every coordinate over the geometric mean of its non-zero sizes.
+def _standardized(samples: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Every coordinate over the geometric mean of its non-zero sizes among those kept.
 
     Not over its standard deviation: that has no limit for α < 2, and dividing by it would pull
-    α toward 2. The geometric mean is finite for every stable law.
+    α towards 2. The geometric mean is finite for every stable law.
     """
     size = np.abs(samples)
-    nonzero = size > 0
+    nonzero = kept & (size > 0)
     # One array of logarithms, in place.
     logs = np.log(size, out=np.zeros_like(size), where=nonzero)
     return samples / np.exp(logs.sum(axis=0) / np.maximum(nonzero.sum(axis=0), 1))
 
 
 def _flatten(
-    samples: np.ndarray, protocol: TailProtocol, standardize: bool, generator: Any
+    samples: np.ndarray,
+    kept: np.ndarray,
+    protocol: TailProtocol,
+    standardize: bool,
+    generator: Any,
 ) -> np.ndarray:
     if protocol == "released":
         return samples.astype(np.float32).ravel()
     if standardize:
-        samples = _standardized(samples)
+        samples = _standardized(samples, kept)
     if protocol == "paper":
         return samples.ravel()
-    vector = samples[samples != 0]
+    vector = samples[kept & (samples != 0)]
     generator.shuffle(vector)
     return vector
+
+
+def _kept(found: Repetitions, standardize: bool) -> np.ndarray:
+    """The samples that the corrected protocol measures: those that are not silent.
+
+    Coordinates that repeat all their values, or are silent in all batches but one, have no tail
+    and are left out; so are those with too few samples to know their scale, where that is
+    divided by. Where next to nothing is left (Lion's updates have two values a coordinate) all
+    samples are kept: the surrogate keeps the repeated ones too.
+    """
+    heard = ~found.silent
+    sometimes = found.silent.any(axis=0)
+    if not sometimes.any():
+        return heard
+    tailed = (~found.repeated).any(axis=0) & (heard.sum(axis=0) > 1)
+    if standardize:
+        tailed &= heard.sum(axis=0) >= MINIMUM_BATCHES_TO_STANDARDIZE
+    kept = heard & (tailed | ~sometimes)
+    return kept if kept.sum() >= _MINIMUM_SAMPLES else np.ones_like(kept)
+
+
+def _recentered(values: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Coordinates of which samples were left out, less the mean of what was kept of them."""
+    some = ~kept.all(axis=0) & kept.any(axis=0)
+    mean = np.where(kept, values, 0.0).sum(axis=0) / np.maximum(kept.sum(axis=0), 1)
+    return values - np.where(some, mean, 0.0)
 
 
 def _prepare(
@@ -159,14 +175,21 @@ def _prepare(
         standardize = protocol == "corrected" and len(values) >= MINIMUM_BATCHES_TO_STANDARDIZE
     if protocol == "released" and standardize:
         raise InvalidValueError("the released protocol does not standardize; use 'corrected'.")
+    found = repetitions(values)
+    silent_fraction = float(found.silent[:, (values != 0).any(axis=0)].mean())
+    kept = np.ones_like(found.silent)
+    if protocol == "corrected":
+        kept = _kept(found, standardize)
+        values = _recentered(values, kept)
     generator = None if seed is None else np.random.default_rng(np.asarray(seed, np.uint32))
-    vector = _flatten(values, protocol, standardize, generator)
+    vector = _flatten(values, kept, protocol, standardize, generator)
     surrogate = None
     if generator is not None and len(values) > 1:
-        surrogate = _flatten(
-            gaussian_surrogate(values, generator), protocol, standardize, generator
-        )
-    return _Prepared(vector, surrogate, 1.0 - float(alive.mean()), standardize, protocol)
+        drawn = gaussian_surrogate(values, found.repeated, generator)
+        surrogate = _flatten(drawn, kept, protocol, standardize, generator)
+    return _Prepared(
+        vector, surrogate, 1.0 - float(alive.mean()), silent_fraction, standardize, protocol
+    )
 
 
 def _mean_log(values: np.ndarray, protocol: TailProtocol) -> float:
@@ -246,6 +269,7 @@ def tail_index_from_seed(
         surrogate_error,
         group_size,
         prepared.standardized,
+        prepared.silent_fraction,
     )
 
 
@@ -257,7 +281,7 @@ def tail_index(
     key: PRNGKeyArray | None = None,
     standardize: bool | None = None,
 ) -> TailIndex:
-    """Estimates the tail index α of noise, and the same for Gaussian noise of equal covariance.
+    """Estimates the tail index α of noise, and the same for Gaussian noise of equal structure.
 
     Use it on `noise_samples`. α by itself shows nothing: unequal scales, correlation or dead
     coordinates pull it far below 2 on Gaussian noise as well; read `verdict`, which compares
@@ -265,6 +289,15 @@ def tail_index(
     batches on): the surrogate takes over each coordinate's scale, and among unstandardized
     heavy-tailed coordinates those scales alone are heavy-tailed with the same α. Centering over
     few batches spreads an outlier over its coordinate and raises α; use a hundred or more.
+
+    Silence: a coordinate whose gradient is exactly zero in some batches (a unit that was off)
+    has a mixture of an atom and a density, of finite variance if the density's is; but centering
+    turns the zeros into minus the mean, a small number, and the mixture of sizes pulls α to 1.3
+    when half of the samples are silent. Samples that repeat one value exactly are therefore found
+    in each coordinate, which centering does not hide; the surrogate has the same values in the
+    same batches, under every protocol; and the corrected protocol leaves out the silent samples.
+    It leaves out samples and not coordinates, since in a ReLU network nearly every coordinate is
+    silent at some time, and those that never are may not speak for the others.
 
     Math: for N numbers in groups of m with sums Y, 1/α = (mean log|Y| − mean log|X|)/log m, with
     standard error α²π·sqrt((1/(6α²) + 1/12)·m/N)/log m for independent groups.
@@ -277,8 +310,11 @@ def tail_index(
       and are left out of both means.
     - "released": the authors' program: the same in float32, with 2.2e-16 inside the logarithms,
       where every zero counts as log 2.2e-16.
-    - "corrected": float64; coordinates that are zero throughout (and other exact zeros) are
-      dropped; each coordinate is divided by the geometric mean of its sizes; then *all*
+    - "corrected": float64; coordinates that are zero throughout, silent samples (and other exact
+      zeros) are dropped, and what is left of such a coordinate is centered again; coordinates
+      with fewer than 20 such samples are dropped where they would be divided by their scale;
+      with fewer than 400 samples left, none is dropped. Each coordinate is divided by the
+      geometric mean of its sizes; then *all*
       (batch, coordinate) entries are permuted as one, since only that removes correlation
       between the coordinates of a batch for good: of centered samples, the pairs that share a
       batch and those that do not cancel. m is the root of N, rounded down; the last N mod m

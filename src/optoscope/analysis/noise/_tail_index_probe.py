@@ -28,6 +28,7 @@ _RECORDED = (
     "surrogate_standard_error",
     "group_size",
     "heavy_tailed",
+    "silent_fraction",
 )
 
 
@@ -55,8 +56,8 @@ class TailIndexProbe(FreshBatchProbe):
 
     text = ProbeText(
         "The tail index α of the noise over fresh batches: 2 is Gaussian. Dotted: the same "
-        "estimate for Gaussian noise with equal scales, zeros and correlations; only a line below "
-        "its dotted one speaks for heavy tails.",
+        "estimate for Gaussian noise with equal scales, silence and correlations; only a line "
+        "below its dotted one speaks for heavy tails.",
         "That noise is α-stable: α is estimated as if it were. A low α without the dotted line "
         "says nothing, since unequal scales alone lower it.",
         tuple(
@@ -99,11 +100,10 @@ def _recorded_on_host(
     found: BatchRows, seed: Any, *, protocol: str, standardize: bool | None
 ) -> dict[str, dict[str, np.float32]]:
     """NumPy alone: JAX inside a callback can wait for itself."""
-    recorded, inert = {}, np.asarray(found.inert)
-    for name, rows in found.rows.items():
-        full = None if found.full is None else np.asarray(found.full[name])
+    recorded = {}
+    for name in found.rows:
         with np.errstate(invalid="ignore", over="ignore"):
-            noise = centered(np.asarray(rows), full, inert)
+            noise = centered(found, name)
         if np.isfinite(noise).all() and noise.any():
             result = tail_index_from_seed(
                 noise, np.asarray(seed), group_size=None, protocol=protocol, standardize=standardize

@@ -121,7 +121,7 @@ def _noise_claims(figure: str, variant: str) -> tuple[Claim, ...]:
             )
             | readings(
                 measured.heavy_gradients, {"corrected": "corrected"}, variant,
-                quantity="α of Gaussian noise with the same scales, zeros and correlations, less "
+                quantity="α of Gaussian noise with the same scales, silence and correlations, less "
                 "α of the gradients",
                 criterion=above(0.0),
             ),
