@@ -102,6 +102,8 @@ def optimizer_on_host(name: str, **configuration: Any) -> optimizers.OptimizerMo
 
     Drawn once, on the host: normal numbers differ between devices in their last bit.
     """
+    if optimizers.entry(name).takes_num_steps:
+        configuration = {"num_steps": 100} | configuration
     made = on_host(optimizers.get(name, **configuration))
     if not optimizers.REGISTRY[name].learned:
         return made

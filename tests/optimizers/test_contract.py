@@ -12,6 +12,7 @@ import pytest
 from optoscope import optimizers
 from optoscope._core.trees import digest
 from optoscope.optimizers import as_optax
+from support.registered import registered
 
 every_optimizer = pytest.mark.parametrize("name", optimizers.names())
 HAND_DESIGNED = [name for name in optimizers.names() if not optimizers.REGISTRY[name].learned]
@@ -58,7 +59,7 @@ def step(optimizer, grads, state, params):
 @every_optimizer
 @every_tree
 def test_structure_types_and_shapes_are_kept_over_steps(name, params):
-    optimizer = optimizers.get(name)
+    optimizer = registered(name)
     state = start(optimizer, params)
     for seed in range(2):
         updates, new_state = step(optimizer, like(params, seed), state, params)
@@ -71,7 +72,7 @@ def test_structure_types_and_shapes_are_kept_over_steps(name, params):
 
 @every_optimizer
 def test_without_jit_the_same(name):
-    optimizer, params = optimizers.get(name), TREES["nested"]
+    optimizer, params = registered(name), TREES["nested"]
     grads = like(params)
     compiled, _ = step(optimizer, grads, start(optimizer, params), params)
     plain, _ = optimizer.update(grads, optimizer.init(params), params)
@@ -81,7 +82,7 @@ def test_without_jit_the_same(name):
 
 @every_optimizer
 def test_many_seeds_side_by_side(name):
-    optimizer = optimizers.get(name)
+    optimizer = registered(name)
     params = jax.random.normal(jax.random.key(0), (3, 4))
     grads = jax.random.normal(jax.random.key(1), (3, 4))
 
@@ -109,7 +110,7 @@ def test_no_second_compile_when_values_change(name):
         traces.append(name)
         return optimizer.update(grads, state, params)
 
-    first = optimizers.get(name)
+    first = registered(name)
     arrays, rest = eqx.partition(first, eqx.is_inexact_array)
     assert jax.tree.leaves(arrays), "an optimizer's numbers must be array leaves"
     second = eqx.combine(jax.tree.map(lambda leaf: 0.5 * leaf, arrays), rest)
@@ -128,7 +129,7 @@ def test_no_second_compile_when_values_change(name):
 @pytest.mark.parametrize("name", HAND_DESIGNED)
 def test_another_learning_rate_is_the_same_program(name):
     structures = {
-        jax.tree.structure(optimizers.get(name, learning_rate=rate)) for rate in (1, 0.5, 1e-3)
+        jax.tree.structure(registered(name, learning_rate=rate)) for rate in (1, 0.5, 1e-3)
     }
     assert len(structures) == 1
 
@@ -136,7 +137,7 @@ def test_another_learning_rate_is_the_same_program(name):
 @every_optimizer
 @pytest.mark.parametrize("wrap", [as_optax, lambda optimizer: optimizer], ids=["as_optax", "bare"])
 def test_inside_optax_chain(name, wrap):
-    optimizer, params = optimizers.get(name), TREES["nested"]
+    optimizer, params = registered(name), TREES["nested"]
     chain = optax.chain(wrap(optimizer), optax.scale(-2.0))
     grads = like(params)
     chained, _ = jax.jit(chain.update)(grads, chain.init(params), params, value=jnp.ones(()))
@@ -148,7 +149,7 @@ def test_inside_optax_chain(name, wrap):
 @every_optimizer
 @pytest.mark.parametrize("tree", ["nested", "mixed types"])
 def test_the_state_survives_being_written_as_arrays(name, tree):
-    optimizer, params = optimizers.get(name), TREES[tree]
+    optimizer, params = registered(name), TREES[tree]
     _, state = step(optimizer, like(params), start(optimizer, params), params)
     leaves, structure = jax.tree.flatten(state)
     buffer = io.BytesIO()
@@ -171,7 +172,7 @@ def test_the_state_survives_being_written_as_arrays(name, tree):
 @every_optimizer
 @pytest.mark.parametrize("tree", ["vector", "empty leaves", "bfloat16"])
 def test_zero_and_huge_gradients_give_finite_updates(name, tree):
-    optimizer, params = optimizers.get(name), TREES[tree]
+    optimizer, params = registered(name), TREES[tree]
     state = start(optimizer, params)
     for scale in (0.0, 1e30, -1e30, 1e-30, 0.0):
         grads = jax.tree.map(lambda leaf, s=scale: jnp.full_like(leaf, s), params)
@@ -181,7 +182,7 @@ def test_zero_and_huge_gradients_give_finite_updates(name, tree):
 
 @pytest.mark.parametrize("name", HAND_DESIGNED)
 def test_a_hand_designed_optimizer_solves_a_quadratic(name):
-    optimizer = optimizers.get(name, learning_rate=0.01)
+    optimizer = registered(name, learning_rate=0.01)
     curvature = jnp.array([1.0, 0.3, 2.0])
 
     def loss(params):
@@ -202,7 +203,7 @@ def test_a_hand_designed_optimizer_solves_a_quadratic(name):
 
 @every_optimizer
 def test_the_leaves_are_inexact_arrays_and_an_update_is_differentiable_in_them(name):
-    optimizer = optimizers.get(name)
+    optimizer = registered(name)
     assert all(jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in jax.tree.leaves(optimizer))
 
     @eqx.filter_jit
@@ -225,4 +226,4 @@ def test_every_entry_says_what_it_is_and_its_search_space_fits(name):
     assert entry.description
     for argument, (low, high) in entry.search.items():
         assert 0 < low < high
-        optimizers.get(name, **{argument: low})
+        registered(name, **{argument: low})

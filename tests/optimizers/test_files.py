@@ -24,6 +24,7 @@ from optoscope._core.errors import (
     UnknownNameError,
 )
 from optoscope._core.trees import digest
+from support.registered import registered
 
 quick = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -64,7 +65,7 @@ def reweigh(folder, change):
 
 @pytest.mark.parametrize("name", optimizers.names())
 def test_round_trip_is_bit_identical(name, tmp_path):
-    optimizer = perturbed(optimizers.get(name))
+    optimizer = perturbed(registered(name))
     metadata = {"meta_steps": 3, "task": "digits"}
     folder = optimizers.save(tmp_path / "a" / "b", optimizer, metadata)
     loaded = optimizers.load(folder)

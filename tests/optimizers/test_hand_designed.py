@@ -7,6 +7,7 @@ import pytest
 
 from optoscope import optimizers
 from optoscope._core.errors import InvalidValueError
+from support.registered import registered
 
 GRADS = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
 START = jnp.array([1.0, -2.0, 0.5])
@@ -63,7 +64,7 @@ def test_equal_to_optax(ours, theirs):
 def test_every_optax_optimizer_is_compared():
     names = {"sgd", "momentum", "rmsprop", "adam", "nadamw", "lion", "nesterov", "adamw", "lamb"}
     names |= {"adafactor", "adan", "ademamix", "adopt", "muon", "prodigy", "schedule_free_adamw"}
-    made = {name: optimizers.get(name) for name in optimizers.names()}
+    made = {name: registered(name) for name in optimizers.names()}
     assert names == {
         name for name, made_ in made.items() if isinstance(made_, optimizers.OptaxOptimizer)
     }

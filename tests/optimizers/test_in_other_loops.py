@@ -12,6 +12,7 @@ import pytest
 from optoscope import optimizers
 from optoscope._core.trees import digest
 from optoscope.optimizers import as_optax, scale_by_learned
+from support.registered import registered
 
 PARAMS = {
     "dense": {"kernel": jnp.linspace(-1.0, 1.0, 48).reshape(16, 3), "bias": jnp.ones(3)},
@@ -19,12 +20,13 @@ PARAMS = {
 }
 HALF = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), PARAMS)
 
-MADE = {name: lambda name=name: optimizers.get(name) for name in optimizers.names()}
+MADE = {name: lambda name=name: registered(name) for name in optimizers.names()}
 MADE["adam-cosine"] = lambda: optimizers.get("adam-cosine", num_steps=10)
 # An untrained LSTM or RNN may do nothing at all; a trained one is known to move.
 MADE["pretrained star"] = lambda: optimizers.load("star-small-mnist-mlp")
 # One for each class of optimizer and of state; compiling the others as often takes minutes.
 QUICK = ("adam", "schedule_free_adamw", "aggmo", "adam-cosine", "lstm", "rnn", "pretrained star")
+QUICK = (*QUICK, "celo", "celo2", "rnnprop")
 HALVES = ("adam", "schedule_free_adamw", "lstm")
 WAYS = {"bare": lambda optimizer: optimizer, "as_optax": as_optax}
 

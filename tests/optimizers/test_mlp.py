@@ -22,11 +22,16 @@ def moved(optimizer):
 
 
 @pytest.mark.parametrize(
-    ("dtype", "tolerance", "shapes"), [("float32", 1e-5, SHAPES), ("float64", 1e-10, SHAPES[2:3])]
+    ("dtype", "tolerance", "shapes", "hidden_size"),
+    [
+        ("float32", 1e-5, SHAPES, 4),
+        ("float64", 1e-10, SHAPES[2:3], 4),
+        ("float64", 1e-10, SHAPES[1:4], 32),
+    ],
 )
-def test_against_the_literal_implementation(dtype, tolerance, shapes):
+def test_against_the_literal_implementation(dtype, tolerance, shapes, hidden_size):
     with jax.enable_x64(dtype == "float64"):
-        optimizer = moved(MLPOptimizer.create(jax.random.key(4)))
+        optimizer = moved(MLPOptimizer.create(jax.random.key(4), hidden_size=hidden_size))
         optimizer = jax.tree.map(lambda leaf: leaf.astype(dtype), optimizer)
         generator = np.random.default_rng(1)
         params = [jnp.asarray(generator.standard_normal(shape), dtype) for shape in shapes]
@@ -68,7 +73,7 @@ def test_each_input_reaches_the_update_with_its_own_weight():
     grads = jnp.asarray(generator.standard_normal((4, 6)), jnp.float32)
     literal_state = literal_star.empty_state((4, 6))
     literal_state["t"] = 0
-    decays = {name: np.float64(leaf) for name, leaf in vars(optimizer.network.decays).items()}
+    decays = literal_star.numbers_of(optimizer.network.decays)
     literal_star.accumulate(literal_state, np.asarray(grads, np.float64), decays)
     inputs = literal_star.inputs(
         literal_state, np.asarray(grads, np.float64), np.asarray(params, np.float64)

@@ -9,6 +9,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from optoscope import optimizers
+from support.registered import registered
 
 P = PartitionSpec
 # Two of one shape that are split along different axes, as the matrices into and out of a layer.
@@ -61,7 +62,7 @@ def is_split(leaf):
 @each_of([name for name in optimizers.names() if name not in NEED_MORE])
 @every_mesh
 def test_the_state_follows_the_parameters_and_a_step_gathers_nothing(name, kind):
-    optimizer = optimizers.get(name)
+    optimizer = registered(name)
     mesh, (params, grads), alone = placed(kind)
     with jax.set_mesh(mesh):
         states = [optimizer.init(params), jax.jit(optimizer.init)(params)]
@@ -89,7 +90,7 @@ def test_the_test_sees_a_gather():
 
 @every_optimizer
 def test_packed_the_steps_are_the_same(name):
-    optimizer = optimizers.get(name)
+    optimizer = registered(name)
     _, _, (params, grads) = placed(AxisType.Auto)
     params |= {"more": jnp.linspace(0, 1, 7), "empty": jnp.zeros((0, 3))}
     grads |= {"more": jnp.linspace(1, -1, 7), "empty": jnp.zeros((0, 3))}

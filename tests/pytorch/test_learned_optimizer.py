@@ -20,7 +20,13 @@ torch = pytest.importorskip("torch")
 
 from optoscope.torch import LearnedOptimizer, _views  # noqa: E402
 
-LEARNED = [name for name in optimizers.names() if optimizers.REGISTRY[name].learned]
+# Not ported to PyTorch yet: they are for looking at what others published, in JAX.
+NOT_PORTED = {"celo", "celo2", "rnnprop"}
+LEARNED = [
+    name
+    for name in optimizers.names()
+    if optimizers.REGISTRY[name].learned and name not in NOT_PORTED
+]
 # Ranks 0 to 4: equal lengths, short and long, several of one shape, and one that is cut in tiles.
 SHAPES = ((), (7,), (7,), (1,), (5, 5), (5, 5), (2, 300), (4, 3, 5), (8, 6, 3, 3))
 NUM_STEPS = 20

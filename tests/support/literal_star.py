@@ -78,10 +78,18 @@ def inputs(state, g, p):
     return np.stack(rows)
 
 
+def numbers_of(module):
+    """The arrays among a module's fields, in float64."""
+    return {
+        name: np.asarray(value, np.float64)
+        for name, value in vars(module).items()
+        if hasattr(value, "shape")
+    }
+
+
 def outputs(network, x):
     """The heads, for the inputs of every coordinate."""
-    weights = {name: np.asarray(value, np.float64) for name, value in vars(network).items()
-               if name != "decays"}  # fmt: skip
+    weights = numbers_of(network)
     result = np.zeros((weights["output_bias"].size, *x.shape[1:]))
     for at in np.ndindex(x.shape[1:]):
         hidden = np.maximum(weights["input_weights"].T @ x[:, *at] + weights["input_bias"], 0)
@@ -95,7 +103,7 @@ def step(network, state, g, p, rule):
     shape = np.shape(g)
     g = np.asarray(g, np.float64).reshape(shape or (1,))
     p = np.asarray(p, np.float64).reshape(shape or (1,))
-    decays = {name: np.asarray(value, np.float64) for name, value in vars(network.decays).items()}
+    decays = numbers_of(network.decays)
     accumulate(state, g, decays)
     heads = outputs(network, inputs(state, g, p))
     update = rule(heads, g, state["m"], (state["v"] + 1e-6) ** -0.5)

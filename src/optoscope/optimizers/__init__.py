@@ -10,6 +10,8 @@ from optoscope.optimizers._base import (
     named_leaves,
     packed_state,
 )
+from optoscope.optimizers._celo import CeloOptimizer
+from optoscope.optimizers._celo2 import Celo2Optimizer
 from optoscope.optimizers._files import load, save
 from optoscope.optimizers._hand_designed import (
     AggregatedMomentum,
@@ -24,6 +26,7 @@ from optoscope.optimizers._hand_designed import (
     rmsprop,
     sgd,
 )
+from optoscope.optimizers._known_weights import WEIGHTS, KnownWeights
 from optoscope.optimizers._lstm import LSTMOptimizer
 from optoscope.optimizers._mlp import MLPOptimizer
 from optoscope.optimizers._optax_optimizers import (
@@ -38,17 +41,24 @@ from optoscope.optimizers._optax_optimizers import (
     prodigy,
     schedule_free_adamw,
 )
+from optoscope.optimizers._published import PUBLISHED, load_published
 from optoscope.optimizers._registry import REGISTRY, OptimizerEntry, entry, get, names
 from optoscope.optimizers._rnn import RNNOptimizer
+from optoscope.optimizers._rnnprop import RNNPropOptimizer
 from optoscope.optimizers._scale_by_learned import scale_by_learned
 from optoscope.optimizers._scheduled import SCHEDULES, Scheduled, scheduled
 from optoscope.optimizers._star import StarOptimizer
 
 __all__ = [
+    "PUBLISHED",
     "REGISTRY",
     "SCHEDULES",
+    "WEIGHTS",
     "AggregatedMomentum",
+    "Celo2Optimizer",
+    "CeloOptimizer",
     "Interpolation",
+    "KnownWeights",
     "LSTMOptimizer",
     "MLPOptimizer",
     "OptaxOptimizer",
@@ -57,6 +67,7 @@ __all__ = [
     "OptimizerModule",
     "Packed",
     "RNNOptimizer",
+    "RNNPropOptimizer",
     "Scheduled",
     "StarOptimizer",
     "adafactor",
@@ -74,6 +85,7 @@ __all__ = [
     "lamb",
     "lion",
     "load",
+    "load_published",
     "momentum",
     "muon",
     "nadamw",

@@ -1,5 +1,6 @@
 """The running averages that the small learned optimizers look at: their only state."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import equinox as eqx
@@ -20,11 +21,20 @@ _SQUARE_OFFSET = 1e-30
 _LARGEST_SQUARE = 1e30
 
 
-class Decays(eqx.Module):
-    """How fast each average forgets, as seven meta-parameters that start at zero.
+@dataclass(frozen=True)
+class StartingDecays:
+    """The decays d₀ that the averages start from, or keep if they are fixed."""
 
-    Math: β = 1 − (1 − d₀) exp(10 φ), d₀ as in the constants of this module. The second moment's
-    and the factored averages' β are clipped to [0, 1]; a momentum's is not.
+    momentum: tuple[float, ...] = MOMENTUM_DECAYS
+    factored: tuple[float, ...] = FACTORED_DECAYS
+    second_moment: float = SECOND_MOMENT_DECAY
+
+
+class Decays(eqx.Module):
+    """How fast each average forgets, as seven meta-parameters that start at zero, or fixed.
+
+    Math: β = 1 − (1 − d₀) exp(10 φ), d₀ as in `starting`. The second moment's and the factored
+    averages' β are clipped to [0, 1]; a momentum's is not. Fixed decays have no φ and stay at d₀.
 
     Source: paper C's optimizer and Metz et al. (2022).
 
@@ -34,29 +44,35 @@ class Decays(eqx.Module):
         [0.1, 0.01, 0.001]
     """
 
-    momentum: Float[Array, " momenta"]
-    factored: Float[Array, " averages"]
-    second_moment: Float[Array, ""]
+    momentum: Float[Array, " momenta"] | None
+    factored: Float[Array, " averages"] | None
+    second_moment: Float[Array, ""] | None
+    starting: StartingDecays = eqx.field(static=True, default=StartingDecays())
 
     @classmethod
     def create(cls) -> "Decays":
         """All decays at their starting values d₀."""
         return cls(jnp.zeros(len(MOMENTUM_DECAYS)), jnp.zeros(len(FACTORED_DECAYS)), jnp.zeros(()))
 
-    def momentum_rates(self) -> Float[Array, " momenta"]:
-        """1 − β of every momentum."""
-        return _starting_rates(MOMENTUM_DECAYS, self.momentum) * jnp.exp(
-            _DECAY_GAIN * self.momentum
-        )
+    @classmethod
+    def fixed(cls, starting: StartingDecays) -> "Decays":
+        """Decays that are no meta-parameters."""
+        return cls(None, None, None, starting)
 
-    def factored_rates(self) -> Float[Array, " averages"]:
+    def momentum_rates(self, dtype: DTypeLike = jnp.float32) -> Float[Array, " momenta"]:
+        """1 − β of every momentum; in the type of the meta-parameters if there are any."""
+        return _rates(self.starting.momentum, self.momentum, dtype)
+
+    def factored_rates(self, dtype: DTypeLike = jnp.float32) -> Float[Array, " averages"]:
         """1 − β of every factored average."""
-        rates = _starting_rates(FACTORED_DECAYS, self.factored)
-        return _clipped(rates * jnp.exp(_DECAY_GAIN * self.factored))
+        return _clipped(_rates(self.starting.factored, self.factored, dtype))
 
-    def second_moment_rate(self) -> Float[Array, ""]:
+    def second_moment_rate(self, dtype: DTypeLike = jnp.float32) -> Float[Array, ""]:
         """1 − β of the second moment."""
-        return _clipped((1 - SECOND_MOMENT_DECAY) * jnp.exp(_DECAY_GAIN * self.second_moment))
+        start = 1 - self.starting.second_moment
+        if self.second_moment is None:
+            return jnp.asarray(start, dtype)
+        return _clipped(start * jnp.exp(_DECAY_GAIN * self.second_moment))
 
 
 class Accumulators(NamedTuple):
@@ -135,16 +151,17 @@ def advance(decays: Decays, before: Accumulators, gradient: Float[Array, "*shape
     def average(rates: Array, old: Array, new: Array) -> Array:
         return old + rates.reshape(rates.shape + (1,) * new.ndim) * (new - old)
 
-    floored = _capped_square(gradient) + _SQUARE_OFFSET
+    dtype = gradient.dtype
+    floored = capped_square(gradient) + _SQUARE_OFFSET
     momenta = tuple(
         average(rate, old, gradient)
-        for rate, old in zip(decays.momentum_rates(), before.momenta, strict=True)
+        for rate, old in zip(decays.momentum_rates(dtype), before.momenta, strict=True)
     )
     # Tied to the state, the square of a gradient that is always the same is not taken out of a
     # loop over steps, which would then read one more array of the tensor's size.
     tied, old = jax.lax.optimization_barrier((gradient, before.second_moment))
-    second_moment = average(decays.second_moment_rate(), old, _capped_square(tied))
-    rates = decays.factored_rates()
+    second_moment = average(decays.second_moment_rate(dtype), old, capped_square(tied))
+    rates = decays.factored_rates(dtype)
     if before.columns is None:
         rows = average(rates, before.rows, floored)
         return Accumulators(momenta, second_moment, rows, None)
@@ -159,11 +176,17 @@ def advance(decays: Decays, before: Accumulators, gradient: Float[Array, "*shape
     )
 
 
-def _starting_rates(decays: tuple[float, ...], like: Float[Array, " decays"]) -> Array:
-    return jnp.asarray([1 - decay for decay in decays], like.dtype)
+def _rates(
+    decays: tuple[float, ...], meta_parameters: Float[Array, " decays"] | None, dtype: DTypeLike
+) -> Float[Array, " decays"]:
+    starting = [1 - decay for decay in decays]
+    if meta_parameters is None:
+        return jnp.asarray(starting, dtype)
+    return jnp.asarray(starting, meta_parameters.dtype) * jnp.exp(_DECAY_GAIN * meta_parameters)
 
 
-def _capped_square(gradient: Float[Array, "..."]) -> Float[Array, "..."]:
+def capped_square(gradient: Float[Array, "..."]) -> Float[Array, "..."]:
+    """g², at most 1e30, so that an average of squares never becomes infinite."""
     return jnp.minimum(gradient * gradient, _LARGEST_SQUARE)
 
 

@@ -83,14 +83,51 @@ def log_and_sign(
     )
 
 
+def draw(key: PRNGKeyArray, index: int, hidden_size: int, *shape: int) -> Float[Array, "..."]:
+    """Uniform numbers in ±1/sqrt(H), others for every index."""
+    bound = hidden_size**-0.5
+    key = jax.random.fold_in(key, index)
+    return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
+
+
+def draw_layers(
+    key: PRNGKeyArray, num_inputs: int, hidden_size: int, num_layers: int
+) -> tuple[LSTMLayer, ...]:
+    """Untrained layers, of which each sees the one before it; they use the first 2·L indices."""
+    layers = []
+    for layer in range(num_layers):
+        num_features = (num_inputs if layer == 0 else hidden_size) + hidden_size
+        weights = draw(key, 2 * layer, hidden_size, 4 * hidden_size, num_features)
+        bias = draw(key, 2 * layer + 1, hidden_size, 4 * hidden_size)
+        layers.append(LSTMLayer(weights, bias))
+    return tuple(layers)
+
+
+def run_layers(
+    layers: Sequence[LSTMLayer],
+    inputs: Float[Array, "inputs ..."],
+    hidden: Sequence[Float[Array, "hidden ..."]],
+    cell: Sequence[Float[Array, "hidden ..."]],
+) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+    """The next hidden and cell states of all layers, one on top of the other."""
+    hiddens, cells = [], []
+    for layer, previous, memory in zip(layers, hidden, cell, strict=True):
+        inputs, memory = layer(inputs, previous, memory)
+        hiddens.append(inputs)
+        cells.append(memory)
+    return tuple(hiddens), tuple(cells)
+
+
 class LSTMOptimizer(OptimizerModule):
     """A two-layer LSTM that sees one coordinate's gradient and gives that coordinate's update.
 
     Every scalar parameter has its own state, all share the weights. The state starts at zero, the
     weights uniform in ±1/sqrt(H). Packed, all parameters are one vector of N coordinates.
 
-    Source: Andrychowicz et al. (2016); paper A, section 2.1. The factor `update_scale` is
-    found in the paper's program only, not in its text.
+    Source: Andrychowicz et al. (2016); paper A, section 2.1. The factor `update_scale` is not
+    in the paper's text but in its program. DeepMind's own program, which the published `l2o-dm`
+    optimizers follow, is `update_scale=0.01, exponent=5, log_offset=1.19e-7`: its second input,
+    clip(e^p g, −1, 1), is the same function.
 
     Example:
         >>> optimizer = LSTMOptimizer.create(jax.random.key(0))
@@ -139,24 +176,10 @@ class LSTMOptimizer(OptimizerModule):
         check_number("exponent", exponent, minimum=0, exclusive_minimum=True)
         check_number("log_offset", log_offset, minimum=0)
         key = as_key(key)
-        bound = hidden_size**-0.5
-
-        def uniform(index: int, *shape: int) -> Array:
-            return jax.random.uniform(
-                jax.random.fold_in(key, index), shape, minval=-bound, maxval=bound
-            )
-
-        layers = []
-        for layer in range(num_layers):
-            num_features = (_NUM_INPUTS if layer == 0 else hidden_size) + hidden_size
-            weights = uniform(2 * layer, 4 * hidden_size, num_features)
-            layers.append(LSTMLayer(weights, uniform(2 * layer + 1, 4 * hidden_size)))
-        readout = uniform(2 * num_layers, hidden_size)
-        readout_bias = uniform(2 * num_layers + 1)
         return cls(
-            tuple(layers),
-            readout,
-            readout_bias,
+            draw_layers(key, _NUM_INPUTS, hidden_size, num_layers),
+            draw(key, 2 * num_layers, hidden_size, hidden_size),
+            draw(key, 2 * num_layers + 1, hidden_size),
             float(update_scale),
             float(exponent),
             float(log_offset),
@@ -214,13 +237,9 @@ class LSTMOptimizer(OptimizerModule):
     ) -> tuple[Array, tuple[Array, ...], tuple[Array, ...]]:
         """One tensor's update and next states, layer by layer."""
         seen = log_and_sign(gradient.astype(self.readout.dtype), self.exponent, self.log_offset)
-        hiddens, cells = [], []
-        for layer, previous, memory in zip(self.layers, hidden, cell, strict=True):
-            seen, memory = layer(seen, previous, memory)
-            hiddens.append(seen)
-            cells.append(memory)
-        output = jnp.tensordot(self.readout, seen, axes=1) + self.readout_bias
-        return (self.update_scale * output).astype(gradient.dtype), tuple(hiddens), tuple(cells)
+        hiddens, cells = run_layers(self.layers, seen, hidden, cell)
+        output = jnp.tensordot(self.readout, hiddens[-1], axes=1) + self.readout_bias
+        return (self.update_scale * output).astype(gradient.dtype), hiddens, cells
 
     @property
     def registered_name(self) -> str:

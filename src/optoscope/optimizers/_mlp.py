@@ -5,7 +5,7 @@ from typing import Any
 import equinox as eqx
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
-from optoscope._core.errors import check_number
+from optoscope._core.errors import check_count, check_number
 from optoscope.optimizers._base import OptimizerModule, Packed
 from optoscope.optimizers._exponential import LOG2_E, times_power_of_two
 from optoscope.optimizers._small_network import Coordinates, SmallNetwork, SmallState
@@ -14,9 +14,9 @@ from optoscope.optimizers._small_network import Coordinates, SmallNetwork, Small
 class MLPOptimizer(OptimizerModule):
     """A 39-4-4-2 perceptron that computes each coordinate's update from running averages.
 
-    The 197-parameter black-box optimizer: cheap, good on the tasks and the horizon it
-    was meta-trained for, often unstable past that horizon. `StarOptimizer` is the same network with
-    a stable rule.
+    The 197-parameter black-box optimizer: cheap, strong where it was meta-trained, free to
+    diverge past its horizon. With `hidden_size=32` it is the network of
+    AdafacLO and MuLO. `StarOptimizer` is the same network with a stable rule.
 
     Math: p ← p − s·d·exp(e·a), with the outputs d and a, s = `step_scale`, e = `exponent_scale`.
 
@@ -41,6 +41,7 @@ class MLPOptimizer(OptimizerModule):
         *,
         step_scale: float | int = 1e-3,
         exponent_scale: float | int = 1e-3,
+        hidden_size: int = 4,
     ) -> "MLPOptimizer":
         """Draws an untrained optimizer.
 
@@ -48,13 +49,19 @@ class MLPOptimizer(OptimizerModule):
             key: PRNG key.
             step_scale: s, factor on the direction; positive.
             exponent_scale: e, factor on the log-magnitude; not negative.
+            hidden_size: units of each hidden layer; 32 in AdafacLO and MuLO.
 
         Raises:
-            InvalidValueError: a scale outside its domain.
+            InvalidValueError: a scale or a size outside its domain.
         """
+        check_count("hidden_size", hidden_size, minimum=1, maximum=1024)
         check_number("step_scale", step_scale, minimum=0, exclusive_minimum=True)
         check_number("exponent_scale", exponent_scale, minimum=0)
-        return cls(SmallNetwork.create(key, 2), float(step_scale), float(exponent_scale))
+        return cls(
+            SmallNetwork.create(key, 2, hidden_size=hidden_size),
+            float(step_scale),
+            float(exponent_scale),
+        )
 
     def init(self, params: PyTree[Array]) -> SmallState:
         """A state in which all averages are zero."""
@@ -86,4 +93,7 @@ class MLPOptimizer(OptimizerModule):
 
     def configuration(self) -> dict[str, Any]:
         """The arguments of `create`."""
-        return {"step_scale": self.step_scale, "exponent_scale": self.exponent_scale}
+        scales = {"step_scale": self.step_scale, "exponent_scale": self.exponent_scale}
+        size = self.network.hidden_bias.shape[0]
+        # Of the usual size it is described as before there were others: PyTorch has no other.
+        return scales if size == 4 else scales | {"hidden_size": size}

@@ -14,9 +14,12 @@ from optoscope._core.registry import Registry
 from optoscope.optimizers import _hand_designed as hand
 from optoscope.optimizers import _optax_optimizers as more
 from optoscope.optimizers._base import OptimizerModule
+from optoscope.optimizers._celo import CeloOptimizer
+from optoscope.optimizers._celo2 import Celo2Optimizer
 from optoscope.optimizers._lstm import LSTMOptimizer
 from optoscope.optimizers._mlp import MLPOptimizer
 from optoscope.optimizers._rnn import RNNOptimizer
+from optoscope.optimizers._rnnprop import RNNPropOptimizer
 from optoscope.optimizers._scheduled import scheduled, split_schedule
 from optoscope.optimizers._star import StarOptimizer
 
@@ -107,6 +110,27 @@ REGISTRY.register(
     "star",
     OptimizerEntry(
         StarOptimizer.create, "the same with a nominal term and preconditioning (paper C)", True
+    ),
+)
+REGISTRY.register(
+    "rnnprop",
+    OptimizerEntry(
+        RNNPropOptimizer.create, "two-layer LSTM over normalized gradients (Lv et al. 2017)", True
+    ),
+)
+REGISTRY.register(
+    "celo",
+    OptimizerEntry(
+        CeloOptimizer.create,
+        "perceptron with a learned schedule, for a known length of training (Celo)",
+        True,
+        takes_num_steps=True,
+    ),
+)
+REGISTRY.register(
+    "celo2",
+    OptimizerEntry(
+        Celo2Optimizer.create, "347-parameter perceptron with steps of unit size (Celo2)", True
     ),
 )
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.experimental.layout import Layout, with_layout_constraint
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
@@ -24,19 +25,13 @@ from optoscope.optimizers._accumulators import (
 )
 from optoscope.optimizers._base import Packed
 from optoscope.optimizers._blocks import Block, blocks
-from optoscope.optimizers._inputs import (
-    COLUMN_INDICES,
-    NUM_INPUTS,
-    NUM_NORMALIZED,
-    ROW_INDICES,
-    Inputs,
-    Products,
-    measure,
-    time_features,
-)
+from optoscope.optimizers._input_layouts import SMALL_FC, InputLayout
+from optoscope.optimizers._inputs import Inputs, Products, measure, time_features
 from optoscope.optimizers._sums_of_squares import as_array
 
-HIDDEN = 4
+# Up to so many hidden units every product is an operation of one fused loop over coordinates; of
+# more, the compiler is given matrix products and the units' values are written to memory.
+_FUSED = 8
 
 
 class Coordinates(eqx.Module):
@@ -46,7 +41,7 @@ class Coordinates(eqx.Module):
         outputs: the network's, scaled; one array per head.
         gradient: g.
         momenta: m_k, updated.
-        preconditioner: (v + 1e-6)^(-1/2).
+        preconditioner: (v + ε)^(-1/2).
     """
 
     outputs: tuple[Float[Array, "*shape"], ...]
@@ -79,7 +74,7 @@ _NOTHING = Accumulators(tuple(None for _ in MOMENTUM_DECAYS), None, None, None) 
 
 
 class SmallNetwork(eqx.Module):
-    """A 39-4-4-H perceptron with ReLU and the decays of the averages behind its inputs.
+    """A perceptron with two hidden layers, ReLU, and the decays of the averages behind its inputs.
 
     It sees one coordinate at a time; all coordinates share it. Weights start truncated normal
     on ±2 standard deviations times 1/sqrt(fan_in), without correcting the truncation's variance;
@@ -96,25 +91,42 @@ class SmallNetwork(eqx.Module):
     hidden_bias: Float[Array, " hidden"]
     output_weights: Float[Array, "hidden heads"]
     output_bias: Float[Array, " heads"]
+    layout: InputLayout = eqx.field(static=True, default=SMALL_FC)
 
     @classmethod
-    def create(cls, key: PRNGKeyArray, num_heads: int) -> "SmallNetwork":
+    def create(
+        cls,
+        key: PRNGKeyArray,
+        num_heads: int,
+        *,
+        hidden_size: int = 4,
+        layout: InputLayout = SMALL_FC,
+        decays: Decays | None = None,
+    ) -> "SmallNetwork":
         """Draws an untrained network.
 
         Args:
             key: PRNG key.
             num_heads: outputs H.
+            hidden_size: units of each hidden layer.
+            layout: which inputs it has.
+            decays: of the averages; meta-parameters at their usual start if not given.
         """
-        shapes = ((NUM_INPUTS, HIDDEN), (HIDDEN, HIDDEN), (HIDDEN, num_heads))
+        shapes = (
+            (layout.num_inputs, hidden_size),
+            (hidden_size, hidden_size),
+            (hidden_size, num_heads),
+        )
         first, second, third = _untrained_weights(as_key(key), shapes)
         return cls(
-            Decays.create(),
+            Decays.create() if decays is None else decays,
             first,
-            jnp.zeros(HIDDEN),
+            jnp.zeros(hidden_size),
             second,
-            jnp.zeros(HIDDEN),
+            jnp.zeros(hidden_size),
             third,
             jnp.zeros(num_heads),
+            layout,
         )
 
     def init(self, params: PyTree[Array]) -> SmallState:
@@ -170,11 +182,7 @@ class SmallNetwork(eqx.Module):
         # Tied to the step, the weights cannot be moved out of a loop over steps: spread over a
         # tensor's shape there, each would be read from memory.
         network, step = jax.lax.optimization_barrier((self._scaled(scales), before.step))
-        bias = network.input_bias + jnp.matmul(
-            time_features(step, network.input_bias.dtype),
-            network.input_weights[NUM_NORMALIZED:],
-            precision=jax.lax.Precision.HIGHEST,
-        )
+        bias = network._first_bias(step)
         if isinstance(before, SmallBlocks):
             updates, averages = network._update_blocks(leaves, parameters, before, bias, rule)
             after = Packed(SmallBlocks(averages, before.step + 1))
@@ -184,6 +192,16 @@ class SmallNetwork(eqx.Module):
             after = _as_trees(structure, averages, before.step + 1)
         updates = [update.astype(leaf.dtype) for update, leaf in zip(updates, leaves, strict=True)]
         return jax.tree.unflatten(structure, updates), after
+
+    def _first_bias(self, step: Int[Array, ""]) -> Float[Array, " hidden"]:
+        """The first layer's bias with what the functions of time add to it."""
+        if not self.layout.with_time:
+            return self.input_bias
+        return self.input_bias + jnp.matmul(
+            time_features(step, self.input_bias.dtype),
+            self.input_weights[self.layout.num_normalized :],
+            precision=jax.lax.Precision.HIGHEST,
+        )
 
     def _scaled(self, scales: Sequence[float]) -> "SmallNetwork":
         """Scales the outputs by the weights: one product per weight, not one per coordinate."""
@@ -217,6 +235,7 @@ class SmallNetwork(eqx.Module):
                 bias,
                 rule,
                 whole,
+                _last_two(range(gradient.ndim)),
             )
         return updates, after
 
@@ -251,7 +270,9 @@ class SmallNetwork(eqx.Module):
         gradient, parameter = block.stack(gradients, dtype), block.stack(parameters, dtype)
 
         def update(gradient: Array, parameter: Array, before: Accumulators, real: Any) -> Any:
-            return self._update_tensor(gradient, parameter, before, real, bias, rule, True)
+            return self._update_tensor(
+                gradient, parameter, before, real, bias, rule, True, _last_two(block.axes)
+            )
 
         real = block.real()
         if block.stacked:
@@ -267,6 +288,7 @@ class SmallNetwork(eqx.Module):
         bias: Float[Array, " hidden"],
         rule: Callable[[Coordinates], Array],
         whole: bool,
+        last_two: tuple[int, ...],
     ) -> tuple[Array, Accumulators]:
         if whole:
             # A transposed product is copied into the averages' order once, instead of being read
@@ -275,33 +297,62 @@ class SmallNetwork(eqx.Module):
         after = advance(self.decays, before, gradient)
         # The averages are written once, in place; what follows reads them.
         after, gradient, parameter = jax.lax.optimization_barrier((after, gradient, parameter))
-        inputs = measure(gradient, parameter, after, real, whole=whole)
+        # Of up to two axes the last two are all there are.
+        over = last_two if self.layout.over_last_two_axes and gradient.ndim > 2 else None
+        inputs = measure(
+            gradient, parameter, after, real, layout=self.layout, over=over, whole=whole
+        )
         outputs = self._outputs(inputs, bias)
         update = rule(Coordinates(outputs, gradient, after.momenta, inputs.preconditioner))
         return update, after
 
     def _outputs(self, inputs: Inputs, bias: Float[Array, " hidden"]) -> tuple[Array, ...]:
         """All coordinates' outputs, head by head."""
-        weights = self.input_weights[:NUM_NORMALIZED] * inputs.scales[:, None]
-        rows = _repeated(inputs.rows, weights, ROW_INDICES) + _along(bias, inputs.rows)
-        columns = _repeated(inputs.columns, weights, COLUMN_INDICES)
+        weights = self.input_weights[: self.layout.num_normalized]
+        weights = weights.reshape(*weights.shape, *(1,) * (inputs.scales.ndim - 1))
+        weights = weights * inputs.scales[:, None]
+        rows = _repeated(inputs.rows, weights, self.layout.row_indices) + _along(bias, inputs.rows)
+        columns = _repeated(inputs.columns, weights, self.layout.column_indices)
+        num_units, num_heads = self.output_weights.shape
+        if num_units > _FUSED:
+            return self._wide_outputs(inputs, weights, rows, columns)
         hidden = [
             _relu(_weighted_sum(inputs.whole, weights[:, unit], rows[unit] + columns[unit]))
-            for unit in range(HIDDEN)
+            for unit in range(num_units)
         ]
         hidden = [
             _relu(_affine(hidden, self.hidden_weights[:, unit], self.hidden_bias[unit]))
-            for unit in range(HIDDEN)
+            for unit in range(num_units)
         ]
         return tuple(
             _affine(hidden, self.output_weights[:, head], self.output_bias[head])
-            for head in range(self.output_bias.shape[0])
+            for head in range(num_heads)
         )
+
+    def _wide_outputs(
+        self,
+        inputs: Inputs,
+        weights: Float[Array, "inputs hidden ..."],
+        rows: Float[Array, "hidden ..."],
+        columns: Float[Array, "hidden ..."],
+    ) -> tuple[Array, ...]:
+        """The same by matrix products, with all units' values in memory."""
+
+        def unit(weights: Array, rows: Array, columns: Array) -> Array:
+            return _weighted_sum(inputs.whole, weights, rows + columns)
+
+        def layer(weights: Array, bias: Array, values: Array) -> Array:
+            product = jnp.tensordot(weights.T, values, axes=1, precision=jax.lax.Precision.HIGHEST)
+            return product + _along(bias, product)
+
+        hidden = _relu(jax.vmap(unit, (1, 0, 0))(weights, rows, columns))
+        hidden = _relu(layer(self.hidden_weights, self.hidden_bias, hidden))
+        return tuple(layer(self.output_weights, self.output_bias, hidden))
 
 
 def _repeated(
     features: Float[Array, "features ..."] | None,
-    weights: Float[Array, "inputs hidden"],
+    weights: Float[Array, "inputs hidden ..."],
     indices: tuple[int, ...],
 ) -> Float[Array, "hidden ..."]:
     """The contribution to every hidden unit of features that repeat over an axis.
@@ -310,10 +361,17 @@ def _repeated(
     each: there it costs one addition.
     """
     if features is None:
-        return jnp.zeros(weights.shape[1], weights.dtype)
+        return jnp.zeros(weights.shape[1:2], weights.dtype)
+    if weights.ndim > 2:  # they differ along axes of the tensor
+        return jnp.sum(weights[np.asarray(indices)] * features[:, None], axis=0)
     return jnp.tensordot(
         weights[jnp.asarray(indices)].T, features, axes=1, precision=jax.lax.Precision.HIGHEST
     )
+
+
+def _last_two(axes: Sequence[int]) -> tuple[int, ...]:
+    """Where a tensor's last two axes are, if its axes are taken in this order."""
+    return tuple(place for place, axis in enumerate(axes) if axis >= len(axes) - 2)
 
 
 def _along(units: Float[Array, " hidden"], like: Float[Array, "..."] | None) -> Array:
@@ -322,7 +380,7 @@ def _along(units: Float[Array, " hidden"], like: Float[Array, "..."] | None) -> 
 
 
 def _weighted_sum(
-    products: Sequence[Products], weights: Float[Array, " inputs"], offset: Float[Array, "..."]
+    products: Sequence[Products], weights: Float[Array, "inputs ..."], offset: Float[Array, "..."]
 ) -> Float[Array, "..."]:
     """The factors' weights first: then a tensor costs one product, whatever its factors."""
     summands = [offset]

@@ -1,0 +1,129 @@
+"""Which inputs a small learned optimizer has, in what order, and how they are normalized."""
+
+from dataclasses import dataclass
+
+TIME_SCALES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1e3, 3e3, 1e4, 3e4, 1e5)
+
+
+@dataclass(frozen=True)
+class InputLayout:
+    """Where each group of inputs starts, and the constants in them.
+
+    The groups of three, one input for each of three decays, are those whose names are plural.
+    Names: g gradient, m momentum, v second moment, R and C the factored averages, r and c their
+    inverse roots; see `_accumulators` and `_inputs`.
+
+    Args:
+        gradient: place of g.
+        parameter: of p.
+        momenta: of m_k.
+        second_moment: of v.
+        normalized_momenta: of m_k (v + ε)^(-1/2).
+        preconditioner: of (v + ε)^(-1/2).
+        factored_gradients: of g r_k c_k.
+        rows: of R_k, spread over the largest axis.
+        columns: of C_k, spread over the second largest axis.
+        row_roots: of (R_k + 1e-8)^(-1/2).
+        column_roots: of (C_k + 1e-8)^(-1/2).
+        factored_momenta: of m_k r_k c_k.
+        clipped_gradient: of g clipped to ±0.1; None where there is no such input.
+        preconditioned_gradient: of g (v + ε)^(-1/2); None where there is no such input.
+        num_normalized: how many inputs these are.
+        with_time: whether eleven functions of the step count follow.
+        with_averages_of_vectors: whether tensors of rank below 2 have the inputs from `rows` to
+            `factored_momenta`, with D_k in place of R_k and C_k.
+        second_moment_offset: ε.
+        vector_offset: added to D_k where it divides a momentum.
+        normalizer_offset: added to the mean square that an input is divided by the root of.
+        over_last_two_axes: whether that mean is over the last two axes, not over all of them.
+    """
+
+    gradient: int
+    parameter: int
+    momenta: int
+    second_moment: int
+    normalized_momenta: int
+    preconditioner: int
+    factored_gradients: int
+    rows: int
+    columns: int
+    row_roots: int
+    column_roots: int
+    factored_momenta: int
+    clipped_gradient: int | None = None
+    preconditioned_gradient: int | None = None
+    num_normalized: int = 28
+    with_time: bool = True
+    with_averages_of_vectors: bool = True
+    second_moment_offset: float = 1e-6
+    vector_offset: float = 1e-6
+    normalizer_offset: float = 1e-5
+    over_last_two_axes: bool = False
+
+    @property
+    def num_inputs(self) -> int:
+        """All inputs."""
+        return self.num_normalized + self.with_time * len(TIME_SCALES)
+
+    @property
+    def row_indices(self) -> tuple[int, ...]:
+        """Where the stacked features of rows stand: R_k, then the roots."""
+        return (*_three(self.rows), *_three(self.row_roots))
+
+    @property
+    def column_indices(self) -> tuple[int, ...]:
+        """Where the stacked features of columns stand: C_k, then the roots."""
+        return (*_three(self.columns), *_three(self.column_roots))
+
+
+def _three(start: int) -> tuple[int, int, int]:
+    return start, start + 1, start + 2
+
+
+# Metz et al. (2022), `small_fc_lopt`, and AdafacLO and MuLO, which have the same inputs.
+SMALL_FC = InputLayout(
+    gradient=0,
+    parameter=1,
+    momenta=2,
+    second_moment=5,
+    normalized_momenta=6,
+    preconditioner=9,
+    factored_gradients=10,
+    rows=13,
+    columns=16,
+    row_roots=19,
+    column_roots=22,
+    factored_momenta=25,
+)
+
+
+def _celo(**differences: float | bool) -> InputLayout:
+    return InputLayout(
+        gradient=0,
+        clipped_gradient=1,
+        parameter=2,
+        momenta=3,
+        second_moment=6,
+        normalized_momenta=7,
+        preconditioner=10,
+        factored_gradients=11,
+        preconditioned_gradient=14,
+        rows=15,
+        columns=18,
+        row_roots=21,
+        column_roots=24,
+        factored_momenta=27,
+        num_normalized=30,
+        with_time=False,
+        **differences,  # type: ignore[arg-type]
+    )
+
+
+# Celo's inputs are VeLO's; Celo2 leaves out what its authors' program leaves out of a vector.
+CELO = _celo(vector_offset=0.0)
+CELO2 = _celo(
+    with_averages_of_vectors=False,
+    second_moment_offset=1e-8,
+    normalizer_offset=1e-9,
+    over_last_two_axes=True,
+)
