@@ -62,6 +62,15 @@ def test_every_paper_has_a_page_with_all_its_figures_and_claims(letter, scale, t
     assert "meta-trained 0" not in page
 
 
+@pytest.mark.parametrize(("figures", "words"), [("all", "all"), ("4,2", "2,4")])
+def test_the_command_names_the_figures_of_the_run(figures, words, tmp_path):
+    run = run_of(tmp_path / "run", "A")
+    manifest = manifest_of(PAPERS["A"], "smoke", figures)
+    (run / "manifest.json").write_text(json.dumps(manifest.as_json()))
+    page = write_results(run, tmp_path / "docs").read_text(encoding="utf-8")
+    assert f"$ optoscope reproduce A --figure {words} --scale smoke --out runs/A\n" in page
+
+
 def test_only_a_smoke_run_is_marked_as_one(tmp_path):
     warning = "Made from a run at smoke scale"
     head = page_of(tmp_path / "smoke").splitlines()[:4]

@@ -76,7 +76,9 @@ class ResultsPage:
     def command(self) -> str:
         """What was typed to make the run."""
         keys, known = [one.key for one in self.manifest.figures], PAPERS[self.manifest.paper]
-        figures = "everything" if set(keys) == set(known) else ",".join(keys)
+        numbered = [key for key in known if key.removeprefix("app-")[0].isdigit()]
+        named = {frozenset(numbered): "all", frozenset(known): "everything"}
+        figures = named.get(frozenset(keys), ",".join(keys))
         letter, scale = self.manifest.letter, self.manifest.scale
         return (
             f"optoscope reproduce {letter} --figure {figures} --scale {scale} --out runs/{letter}"
