@@ -34,7 +34,8 @@ def _pages() -> list[Path]:
     for name in _PAGES:
         place = _ROOT / name
         pages += sorted(place.rglob("*.md*")) if place.is_dir() else [place]
-    return pages
+    # Results pages quote the claims of a run, in the words that it was made with.
+    return [path for path in pages if not (path.parent.name == "results" and path.suffix == ".md")]
 
 
 def british(text: str) -> list[str]:
