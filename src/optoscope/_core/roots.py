@@ -1,7 +1,9 @@
 """Square roots whose derivatives are finite at zero, also inside functions of others."""
 
+import contextlib
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import jax
@@ -10,8 +12,22 @@ from jax.core import Tracer
 from jax.extend.core import ClosedJaxpr, Literal
 from jaxtyping import Array, Float, PyTree
 
+_PLAIN: ContextVar[bool] = ContextVar("plain roots", default=False)
 
-@jax.custom_jvp
+
+@contextlib.contextmanager
+def plain_roots() -> Iterator[None]:
+    """While it is entered, roots have their own derivative, which is infinite at zero.
+
+    For those who ask what the derivative is, instead of how to go on without one.
+    """
+    token = _PLAIN.set(True)
+    try:
+        yield
+    finally:
+        _PLAIN.reset(token)
+
+
 def safe_root(square: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """√x, with the derivative 0 at x = 0, where the root has none.
 
@@ -24,16 +40,21 @@ def safe_root(square: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         >>> float(safe_root(jnp.asarray(9.0))), float(jax.grad(safe_root)(jnp.zeros(())))
         (3.0, 0.0)
     """
+    return jnp.sqrt(square) if _PLAIN.get() else _safe_root(square)
+
+
+@jax.custom_jvp
+def _safe_root(square: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return jnp.sqrt(square)
 
 
-@safe_root.defjvp
+@_safe_root.defjvp
 def _(primals: tuple, tangents: tuple) -> tuple:
     (square,), (slope,) = primals, tangents
     zero = square == 0
     # The inner `where` keeps a second derivative finite, too.
-    return safe_root(square), jnp.where(
-        zero, 0, 0.5 / safe_root(jnp.where(zero, 1, square))
+    return _safe_root(square), jnp.where(
+        zero, 0, 0.5 / _safe_root(jnp.where(zero, 1, square))
     ) * slope
 
 
@@ -56,7 +77,7 @@ def with_safe_roots(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
     def safe(*args: Any) -> Any:
         # While another program is traced, its new arrays are tracers too.
         leaves = [*jax.tree.leaves(args), jnp.zeros(())]
-        if not any(isinstance(leaf, Tracer) for leaf in leaves):
+        if _PLAIN.get() or not any(isinstance(leaf, Tracer) for leaf in leaves):
             return function(*args)
         jaxpr, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
         return jax.tree.unflatten(

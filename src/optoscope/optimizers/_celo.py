@@ -200,7 +200,7 @@ class CeloOptimizer(OptimizerModule):
 
     @property
     def registered_name(self) -> str:
-        """Celo."""
+        """The name of this class among registered optimizers."""
         return "celo"
 
     def configuration(self) -> dict[str, Any]:

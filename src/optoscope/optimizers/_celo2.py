@@ -93,11 +93,11 @@ class Celo2Optimizer(OptimizerModule):
 
     @property
     def learning_rate(self) -> Float[Array, ""]:
-        """η."""
+        """The learning rate η, whose logarithm is what is kept."""
         return jnp.exp(self.log_learning_rate)
 
     def init(self, params: PyTree[Array]) -> Celo2State:
-        """Zero averages."""
+        """The state before the first step, with averages of zero."""
         by_network, by_adam = self._divided(params)
         return self._start(self.network.init(by_network), by_adam)
 
@@ -155,7 +155,7 @@ class Celo2Optimizer(OptimizerModule):
 
     @property
     def registered_name(self) -> str:
-        """Celo2."""
+        """The name of this class among registered optimizers."""
         return "celo2"
 
     def configuration(self) -> dict[str, Any]:

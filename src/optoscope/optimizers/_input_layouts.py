@@ -62,7 +62,7 @@ class InputLayout:
 
     @property
     def num_inputs(self) -> int:
-        """All inputs."""
+        """The number of inputs, those that tell the time included."""
         return self.num_normalized + self.with_time * len(TIME_SCALES)
 
     @property

@@ -168,7 +168,7 @@ class RNNPropOptimizer(OptimizerModule):
 
     @property
     def registered_name(self) -> str:
-        """Rnnprop."""
+        """The name of this class among registered optimizers."""
         return "rnnprop"
 
     def configuration(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from optoscope._core.errors import InvalidValueError, check_count, check_number
+from optoscope._core.roots import plain_roots
 from optoscope.analysis.dynamics._coordinates import CoordinateMap, ScalarMap
 from optoscope.analysis.dynamics._modes import Modes, modes_of
 from optoscope.analysis.dynamics._precision import double_precision
@@ -70,7 +71,8 @@ class Linearization:
 
 @double_precision
 def _derivatives(scalar_map: ScalarMap, state: Array, gradient: Array) -> tuple:
-    derivatives = jax.jacfwd(scalar_map.step, argnums=(0, 1))(state, gradient)
+    with plain_roots():
+        derivatives = jax.jacfwd(scalar_map.step, argnums=(0, 1))(state, gradient)
     (jacobian, input_jacobian), (update_jacobian, slope) = derivatives
     return scalar_map.step(state, gradient), jacobian, input_jacobian, update_jacobian, slope
 
