@@ -102,7 +102,15 @@ def meta_loss(optimizer):
     return total + task.loss(inner.params, None)
 
 
-@pytest.mark.parametrize("name", optimizers.names())
+# Compiling the steps of these takes minutes.
+_LONG = {"celo", "celo2", "star"}
+_NAMES = [
+    pytest.param(name, marks=pytest.mark.slow) if name in _LONG else name
+    for name in optimizers.names()
+]
+
+
+@pytest.mark.parametrize("name", _NAMES)
 def test_meta_gradients_with_zero_gradients_are_the_central_differences(name):
     with jax.enable_x64(True):
         made = registered(name)

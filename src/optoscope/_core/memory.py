@@ -65,7 +65,7 @@ def in_words(count: int | float) -> str:
 
     Example:
         >>> in_words(999), in_words(8_589_934_588), in_words(1e30)
-        ('999 bytes', '8.6 GB', '1e+15 PB')
+        ('999 bytes', '8.59 GB', '1e+15 PB')
     """
     if count < 1000:
         return f"{count} bytes"

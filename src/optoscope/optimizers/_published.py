@@ -83,7 +83,7 @@ def with_leaves(optimizer: OptimizerModule, values: Mapping[str, Array]) -> Opti
     """The optimizer with other leaves, by their paths as in `named_leaves`.
 
     Raises:
-        KeyError: no such leaf.
+        InvalidValueError: no such leaf, or one of another shape.
     """
     values = dict(values)
 
@@ -91,12 +91,12 @@ def with_leaves(optimizer: OptimizerModule, values: Mapping[str, Array]) -> Opti
         name = jax.tree_util.keystr(path).lstrip(".")
         value = values.pop(name, leaf)
         if value.shape != leaf.shape:
-            raise ValueError(f"{name} has the shape {leaf.shape}, not {value.shape}")
+            raise InvalidValueError(f"{name} has the shape {leaf.shape}, not {value.shape}")
         return value
 
     changed = jax.tree_util.tree_map_with_path(replaced, optimizer)
     if values:
-        raise KeyError(*values)
+        raise InvalidValueError(f"the optimizer has no {', no '.join(values)}.")
     return changed
 
 

@@ -69,12 +69,13 @@ def format_interval(low: float, high: float, form: Callable[[float], str] = form
     """Both ends in brackets, with as many digits as it takes to tell them apart.
 
     >>> format_interval(0.25, 1.5), format_interval(0.999998, 1.000001)
-    ('[0.250, 1.500]', '[0.999998, 1.000001]')
+    ('[0.250, 1.500]', '[0.999998, 1]')
     """
     ends = form(low), form(high)
     digits = 4
-    while ends[0] == ends[1] and digits < 17:
-        ends = f"{low:.{digits}g}", f"{high:#.{digits}g}"
+    # Trailing zeros do not tell two numbers apart.
+    while float(ends[0]) == float(ends[1]) and low != high and digits < 17:
+        ends = f"{low:.{digits}g}", f"{high:.{digits}g}"
         digits += 1
     return f"[{ends[0]}, {ends[1]}]"
 

@@ -185,7 +185,8 @@ class _Action(Symmetry):
         def norm(k: Array) -> Array:
             direction = jnp.zeros_like(zero).at[k].set(1.0)
             _, generator = jax.jvp(lambda a: self.action(params, a), (zero,), (direction,))
-            return safe_root(sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(generator)))
+            squares = [jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(generator)]
+            return safe_root(jnp.sum(jnp.stack(squares)))
 
         return jax.lax.map(norm, jnp.arange(self.count))
 

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float64
 
 from optoscope._core.errors import InvalidValueError, check_number
+from optoscope._core.roots import plain_roots
 from optoscope.analysis.dynamics import CoordinateMap, coordinate_map
 from optoscope.analysis.dynamics._coordinates import ScalarMap
 from optoscope.analysis.dynamics._precision import double_precision
@@ -92,7 +93,8 @@ def _settle(scalar_map: ScalarMap, state: Float[Array, " size"]) -> tuple[Array,
 @double_precision
 def _derivatives(scalar_map: ScalarMap, joint: Float[Array, " size_and_1"]) -> tuple[Array, Array]:
     step = jax.jacfwd(lambda z, g: _joint_step(scalar_map, z, g), argnums=(0, 1))
-    return step(joint, jnp.zeros(()))
+    with plain_roots():
+        return step(joint, jnp.zeros(()))
 
 
 @double_precision

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from optoscope._core.criteria import Verdict
+from optoscope._core.errors import FileFormatError
 from optoscope._core.files import read_json
 from optoscope.report._checks import as_format, as_mapping, as_number, as_sequence, as_text
 from optoscope.report._claims import Claim
@@ -148,7 +149,7 @@ def _verdict(value: Any) -> EarlierVerdict:
     fields = as_mapping(value, "a verdict")
     texts = {word: as_text(fields.get(word), repr(word)) for word in ("id", "protocol", "verdict")}
     if texts["verdict"] not in get_args(Verdict):
-        raise ValueError(f"the verdict of {texts['id']} is {texts['verdict']!r}")
+        raise FileFormatError(f"the verdict of {texts['id']} is {texts['verdict']!r}")
     value, low, high = (
         as_number(fields.get(word), repr(word)) for word in ("value", "low", "high")
     )
