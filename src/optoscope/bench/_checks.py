@@ -3,11 +3,11 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from optoscope._core.errors import InvalidValueError, UnknownNameError, check_number
+from optoscope._core.errors import InvalidValueError, check_number
 from optoscope._core.memory import check_memory
-from optoscope.bench._contestants import Contestant, Raced
+from optoscope.bench._contestants import Contestant, Raced, schedule_places
 from optoscope.bench._metrics import TRAIN, Metric
-from optoscope.optimizers import SCHEDULES, Optimizer
+from optoscope.optimizers import Optimizer
 from optoscope.tasks import Task, TaskDistribution
 from optoscope.training import Probe
 from optoscope.training._memory import probe_bytes, run_bytes
@@ -67,9 +67,7 @@ def check_comparison(
         InvalidValueError: a label that is there twice, a probe that does not fit the task or an
             optimizer, a metric that the task does not give, or more than fits into memory.
     """
-    for schedule in schedules:
-        if schedule not in SCHEDULES:
-            raise UnknownNameError("schedule", schedule, SCHEDULES)
+    num_schedules = len(schedule_places(schedules))
     metric.check(task)
     probes = dict(probes or {})
     everyone = dict(learned)
@@ -79,7 +77,7 @@ def check_comparison(
             raise InvalidValueError(f"{one.label!r} is {place}; name it once.")
         create = Raced(one.create, num_steps, one.takes_num_steps)
         example = {key: low for key, (low, _) in one.search.items()}
-        points = num_points ** len(example) * len(schedules)
+        points = num_points ** len(example) * num_schedules
         steps = metric.steps(min(metric_steps, num_steps), num_steps)
         check_search(task, create, example, points, steps, tuning_runs)
         everyone[one.label] = create(**example)

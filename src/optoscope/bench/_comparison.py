@@ -12,12 +12,20 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from optoscope._core.drawings import DRAWINGS_FORMAT, DRAWINGS_VERSION
-from optoscope._core.errors import UnknownNameError, check_seed
+from optoscope._core.errors import check_seed
 from optoscope._core.files import write_json
 from optoscope._core.keys import stream
 from optoscope._core.records import save_records
 from optoscope.bench._checks import check_comparison, check_search
-from optoscope.bench._contestants import SCHEDULE, Contestant, Raced, contestants, given, named
+from optoscope.bench._contestants import (
+    SCHEDULE,
+    Contestant,
+    Raced,
+    contestants,
+    given,
+    named,
+    schedule_places,
+)
 from optoscope.bench._evaluate import FORMAT, VERSION, Evaluation, evaluate
 from optoscope.bench._metrics import TRAIN, Metric
 from optoscope.bench._search import LogUniform, SearchResult, edge_warnings, grid_search
@@ -194,14 +202,15 @@ def tune(
     create = Raced(one.create, run_steps or num_steps, one.takes_num_steps)
     ranges = dict(one.search)
     example = {key: low for key, (low, _) in ranges.items()}
-    tried_schedules = _places(schedules) if one.takes_schedule else []
+    tried_schedules = schedule_places(schedules) if one.takes_schedule else []
     points = num_points ** len(ranges) * max(1, len(tried_schedules))
     check_search(task, create, example, points, num_steps, num_runs)
     found = None
     for _ in range(4):
         grid = {key: LogUniform(*bounds).grid(num_points) for key, bounds in ranges.items()}
-        if tried_schedules != [0]:
-            grid |= {SCHEDULE: np.asarray(tried_schedules, float)} if tried_schedules else {}
+        # The constant schedule alone needs no multiplication.
+        if any(tried_schedules):
+            grid[SCHEDULE] = np.asarray(tried_schedules, float)
         tried = grid_search(
             task,
             create,
@@ -218,14 +227,6 @@ def tune(
         ranges = {key: _moved(bounds, found.best[key]) for key, bounds in ranges.items()}
     assert found is not None
     return _with_coarseness(found, num_points, num_runs)
-
-
-def _places(schedules: Sequence[str]) -> list[int]:
-    """The places of schedules among all, or UnknownNameError."""
-    for schedule in schedules:
-        if schedule not in SCHEDULES:
-            raise UnknownNameError("schedule", schedule, SCHEDULES)
-    return sorted({SCHEDULES.index(schedule) for schedule in schedules})
 
 
 def _with_coarseness(found: SearchResult, num_points: int, num_runs: int) -> SearchResult:

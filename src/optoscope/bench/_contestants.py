@@ -8,7 +8,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from optoscope._core.errors import InvalidValueError
+from optoscope._core.errors import InvalidValueError, UnknownNameError
 from optoscope.optimizers import SCHEDULES, Optimizer, Scheduled, entry
 
 # Factors of a given optimizer's updates. A search whose best value lies at an edge goes past it.
@@ -84,6 +84,18 @@ def contestants(
         else:
             found.append(given(label, one))
     return tuple(found)
+
+
+def schedule_places(schedules: Sequence[str]) -> list[int]:
+    """The places of schedules in `SCHEDULES`, in its order.
+
+    Raises:
+        UnknownNameError: no such schedule.
+    """
+    for schedule in schedules:
+        if schedule not in SCHEDULES:
+            raise UnknownNameError("schedule", schedule, SCHEDULES)
+    return sorted({SCHEDULES.index(schedule) for schedule in schedules})
 
 
 class Multiplied(eqx.Module):

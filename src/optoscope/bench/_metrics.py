@@ -13,6 +13,7 @@ from optoscope._core.errors import InvalidValueError, UnknownNameError
 from optoscope._core.keys import new_key
 from optoscope.tasks import Task, TaskDistribution
 from optoscope.training import InnerState
+from optoscope.training._step import initial_model_state
 
 _TRAINING = ("train", "final")
 
@@ -147,8 +148,7 @@ def validation_names(task: Task) -> tuple[str, ...]:
 
     def found() -> dict[str, Array]:
         key = new_key(0)
-        with_state = hasattr(task, "init_state")
-        state = task.init_state(key) if with_state else ()  # type: ignore[attr-defined]
+        state = initial_model_state(task, key)
         return task.validate(task.init(key), state) if hasattr(task, "validate") else {}
 
     return tuple(jax.eval_shape(found))

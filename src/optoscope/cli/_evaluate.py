@@ -175,17 +175,17 @@ class Evaluate(RunCommand):
         from optoscope import analysis, bench, training  # noqa: F401
         from optoscope.bench._checks import check_comparison
 
-        learned, horizons, first = self._optimizers()
+        given = parse_settings(self.set)
+        learned, horizons, first = self._optimizers(given)
         tuned = tuple(
-            contestant(name, parse_settings(self.set).get(label_of(name), {}))
-            for name in split_names(self.against)
+            contestant(name, given.get(label_of(name), {})) for name in split_names(self.against)
         )
-        check_owners(parse_settings(self.set), [*learned, *(one.label for one in tuned)])
+        check_owners(given, [*learned, *(one.label for one in tuned)])
         probes = {
             name: training.PROBES[name](every=self.probe_every) for name in split_names(self.probe)
         }
         task_name, task = get_task_or_own(
-            self.task, first, parse_settings(self.set).get("", {}), **self.task_options()
+            self.task, first, given.get("", {}), **self.task_options()
         )
         settings: dict[str, Any] = {
             "num_steps": self.steps,
@@ -214,15 +214,16 @@ class Evaluate(RunCommand):
         console.print(f"Page: {page}")
         return 0
 
-    def _optimizers(self) -> tuple[dict[str, Any], dict[str, int], str]:
+    def _optimizers(
+        self, given: Mapping[str, Mapping[str, Any]]
+    ) -> tuple[dict[str, Any], dict[str, int], str]:
         """The optimizers by label, the horizons of those that know theirs, and the first place."""
         from optoscope import optimizers
 
         assert self.optimizer is not None
-        settings = parse_settings(self.set)
         places = split_places(self.optimizer)
         made = {
-            place: as_shipped(place, settings.get(label_of(place), {}), self.steps)
+            place: as_shipped(place, given.get(label_of(place), {}), self.steps)
             for place in places
             if is_own_or_optax(place) or place in optimizers.REGISTRY
         }
