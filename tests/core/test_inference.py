@@ -14,7 +14,9 @@ from optoscope._core.inference import (
     difference,
     every,
     geometric_mean,
+    interquartile_mean,
     mean,
+    middle_mean,
     proportion,
     ratio,
     relative_decrease,
@@ -202,3 +204,41 @@ def test_no_numbers_give_an_interval_of_no_width_or_a_value_outside(first, secon
         if math.isfinite(estimate.low) or math.isfinite(estimate.high):
             assert estimate.has_ends
             assert estimate.low <= estimate.value <= estimate.high
+
+
+TASKS = np.array([0.2, 0.6, 0.8, 0.9, 1.0, 1.2, 1.5, 4.0])
+UNITS = {
+    "normal": lambda g, shape: TASKS + 0.1 * g.normal(size=shape) * np.linspace(0.3, 2, 8),
+    "log-normal": lambda g, shape: TASKS * np.exp(0.1 * g.normal(size=shape)),
+}
+
+
+@pytest.mark.parametrize("name", UNITS)
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_the_interval_of_an_interquartile_mean_covers_as_often_as_is_promised(count, name):
+    truth = middle_mean(UNITS[name](np.random.default_rng(0), (100_000, 8)))
+    samples = UNITS[name](np.random.default_rng(count), (1500, count, 8))
+    found = list(map(interquartile_mean, samples))
+    assert np.mean([one.low <= truth <= one.high for one in found]) >= 0.93
+    # Nor is it so wide that it could not fail.
+    assert np.mean([one.high - one.low for one in found]) < {2: 2.0, 3: 0.5, 5: 0.25}[count]
+
+
+def test_interquartile_mean_by_hand():
+    found = interquartile_mean(np.array([[0.0, 1.0, 2.0, 9.0], [0.0, 2.0, 3.0, 9.0]]))
+    # Of 0, 0, 1, 2, 2, 3, 9, 9 the middle four; without a run of 0, 2, 3, 9 or of 0, 1, 2, 9 the
+    # middle two, so that θ − θ̄ is ±0.5.
+    assert found.value == 2.0
+    half = stats.t.ppf(0.985, 1) * math.sqrt(0.5 * (0.5**2 + 0.5**2))
+    assert (found.low, found.high) == pytest.approx((2 - half, 2 + half))
+    assert found.method == "interquartile mean, jackknife of runs"
+
+
+def test_interquartile_mean_without_an_interval():
+    assert interquartile_mean(np.ones((1, 4))).method.endswith("of one repetition: no interval")
+    assert interquartile_mean(np.ones((3, 4))).method.endswith("of equal values: no interval")
+    assert interquartile_mean(np.ones((0, 4))).method == "nothing was measured"
+    # An infinite value among the greatest quarter does no harm.
+    assert interquartile_mean(np.array([[1.0, 1.0, 2.0, np.inf]] * 2)).value == 1.5
+    assert not interquartile_mean(np.array([[1.0, 1.0, np.inf, np.inf]] * 2)).known
+    assert not interquartile_mean(np.array([[1.0, 1.0, 1.0, np.nan]] * 2)).known
