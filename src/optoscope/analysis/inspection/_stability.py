@@ -1,0 +1,197 @@
+"""Will it last: the curvature met beside the curvature on which it is stable, and a longer run."""
+
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from optoscope._core.errors import InvalidValueError, check_count
+from optoscope._core.findings import Axis, Chart, Findings, Measured
+from optoscope.analysis.inspection._coordinate_view import coordinate_view
+from optoscope.analysis.inspection._curvature import curvature_along
+from optoscope.analysis.inspection._panels import Inspection
+from optoscope.analysis.inspection._recording import Recording
+from optoscope.analysis.quadratic import stable_curvature
+from optoscope.optimizers import Optimizer
+from optoscope.tasks import Task, TaskDistribution
+from optoscope.training import train
+
+_LONGER = 10
+_LONG_RUNS = 2
+_MOST_PLACES = 120
+
+
+def stable_edge(recording: Recording, name: str, point: int) -> float:
+    """The largest curvature on which an optimizer is stable, with the state of a recorded step.
+
+    The state is that of the median coordinate, held: for Adam, its preconditioner is. What its
+    linearization does not describe (a sign, or a function of many coordinates) gives NaN.
+
+    Args:
+        recording: of the optimizer.
+        name: of the optimizer.
+        point: the index of the step.
+    """
+    try:
+        view = coordinate_view(recording, name, point)
+        state = np.median(view.states, axis=0)
+        state = np.where(state == 0, np.mean(np.abs(view.states), axis=0), state)
+        found = stable_curvature(
+            recording.optimizers[name],
+            curvature_range=(1e-3, 1e6),
+            state=state if view.coordinates.size else None,
+            counters=recording.steps[point],
+            # The linearization alone is asked for.
+            run_curvatures=[1.0],
+            num_steps=8,
+        )
+    except InvalidValueError:
+        return np.nan
+    if not found.intervals:
+        return np.nan
+    edge = found.intervals[0][1]
+    return edge if np.isfinite(edge) else np.nan
+
+
+def curvature_beside_edge(own: Mapping[str, Recording], *, key: PRNGKeyArray) -> Findings:
+    """The largest curvature along each optimizer's own runs, beside its stable edge.
+
+    Args:
+        own: by name the recording of each optimizer's own runs, see `Inspection.own`.
+        key: draws the batches that the loss is the mean of.
+
+    Returns:
+        `curvature`, `residual` and `edge` (optimizer, step).
+    """
+    any_recording = next(iter(own.values()))
+    shape = (len(own), len(any_recording.steps))
+    values, residuals = np.full(shape, np.nan), np.full(shape, np.nan)
+    edges, said = np.full(shape, np.nan), []
+    for row, (name, recording) in enumerate(own.items()):
+        found, errors = curvature_along(recording, key=key)
+        values[row], residuals[row] = np.median(found, axis=1), np.median(errors, axis=1)
+        # At the very first step averages are empty; the edge is that of the step after it.
+        edges[row] = [stable_edge(recording, name, point) for point in range(shape[1])]
+        said.append(_sentence(name, values[row], residuals[row], edges[row]))
+    axes = {
+        "optimizer": Axis("optimizer", np.array(list(own))),
+        "step": Axis("step", np.array(any_recording.steps)),
+    }
+    both = ("optimizer", "step")
+    return Findings(
+        axes,
+        {
+            "curvature": Measured(both, values),
+            "residual": Measured(both, residuals),
+            "edge": Measured(both, edges),
+        },
+        (
+            Chart(
+                "Largest curvature met, and the stable edge (dotted)", "curvature", "curvature",
+                "step", reference="edge", logarithmic=True,
+            ),
+        ),
+        tuple(said),
+    )  # fmt: skip
+
+
+def _sentence(
+    name: str,
+    values: Float[np.ndarray, " steps"],
+    residuals: Float[np.ndarray, " steps"],
+    edges: Float[np.ndarray, " steps"],
+) -> str:
+    last = f"{values[-1]:.3g} (Lanczos residual {residuals[-1]:.1g})"
+    if not np.isfinite(values[-1]):
+        return f"{name}: its run has left the finite numbers."
+    if not np.isfinite(edges[-1]):
+        return (
+            f"{name} ends at a largest curvature of {last}; its linearization names no stable edge."
+        )
+    ratio = values[-1] / edges[-1]
+    where = "beyond" if ratio > 1 else "inside"
+    return (
+        f"{name} ends at a largest curvature of {last}, {where} its stable range, whose edge is at "
+        f"{edges[-1]:.3g}: {100 * ratio:.2g}% of the edge."
+    )
+
+
+def longer_runs(
+    task: Task | TaskDistribution,
+    optimizers: Mapping[str, Optimizer],
+    num_steps: int,
+    *,
+    key: PRNGKeyArray,
+    num_runs: int = _LONG_RUNS,
+) -> Findings:
+    """Runs of many steps, to see what lasts: the loss, averaged between the places shown.
+
+    Args:
+        task: the problem, or a distribution.
+        optimizers: by name.
+        num_steps: of the long run.
+        key: draws the runs.
+        num_runs: runs per optimizer.
+
+    Returns:
+        `long_loss` (optimizer, long_step), the median over runs.
+    """
+    check_count("num_steps", num_steps, minimum=1)
+    edges = np.unique(np.round(np.geomspace(1, num_steps + 1, _MOST_PLACES)).astype(int)) - 1
+    edges = np.unique(np.append(edges, num_steps))
+    places = edges[:-1]
+    losses, said = np.full((len(optimizers), len(places)), np.nan), []
+    for row, (name, optimizer) in enumerate(optimizers.items()):
+        run: Array = train(task, optimizer, num_steps, key=key, num_runs=num_runs).losses
+        all_losses = np.asarray(run, np.float64)
+        sums = np.add.reduceat(all_losses, places, axis=1)
+        means = sums / np.diff(edges)
+        losses[row] = np.median(means, axis=0)
+        said.append(_lasting(name, all_losses))
+    return Findings(
+        {
+            "optimizer": Axis("optimizer", np.array(list(optimizers))),
+            "long_step": Axis("step", places + 1),
+        },
+        {"long_loss": Measured(("optimizer", "long_step"), losses)},
+        (
+            Chart(
+                "A longer run", "long_loss", "training loss", "long_step", logarithmic=True,
+                along_logarithmic=True,
+            ),
+        ),
+        tuple(said),
+    )  # fmt: skip
+
+
+def _lasting(name: str, losses: Float[np.ndarray, "runs steps"]) -> str:
+    broken = ~np.isfinite(losses).all(axis=0)
+    if broken.any():
+        return f"{name}: a run leaves the finite numbers at step {int(np.argmax(broken))}."
+    tenths = [piece.mean() for piece in np.array_split(losses, 10, axis=1) if piece.size]
+    least, last = min(tenths), tenths[-1]
+    if last > 1.5 * least:
+        return (
+            f"{name} does not last: over {losses.shape[1]:,} steps its loss falls to {least:.3g} "
+            f"and comes back to {last:.3g}."
+        )
+    return f"{name} lasts over {losses.shape[1]:,} steps: its last tenth has loss {last:.3g}."
+
+
+def stability_panel(inspection: Inspection) -> Findings:
+    """The panel's computation: the curvature along each one's own runs, and runs ten times as long.
+
+    An optimizer that was made for a length of training is run beyond it as it is.
+    """
+    edge_key, long_key = (jax.random.fold_in(inspection.key, place) for place in (2, 3))
+    near = curvature_beside_edge(inspection.own, key=edge_key)
+    long = longer_runs(
+        inspection.task, inspection.optimizers, _LONGER * inspection.num_steps, key=long_key
+    )
+    return Findings(
+        dict(near.axes) | dict(long.axes),
+        dict(near.arrays) | dict(long.arrays),
+        (*near.charts, *long.charts),
+        (*near.sentences, *long.sentences),
+    )
