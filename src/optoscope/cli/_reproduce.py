@@ -67,6 +67,8 @@ class Reproduce(RunCommand):
         scale = paper.get_scale(self.scale)
         command = dataclasses.replace(self, paper=paper.letter)
         devices, at_once = use_devices(self.devices, scale.num_tasks), 1
+        setting = paper.setting(scale, self.seed, self.data_dir, devices)
+        paper.check_data(wanted, setting, self.out)
         command, directory = command._begun(paper, wanted)
         keys = paper.figure_keys(command.figure)
         if self.scale == "smoke":

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from optoscope import report
+from optoscope import data, report, tasks
 from optoscope._core.errors import InvalidValueError, UnknownNameError, check_seed
 from optoscope._core.files import write_json
 from optoscope.papers._claims import Claim, measured_claims
@@ -145,6 +145,24 @@ class Paper:
             raise UnknownNameError("scale", scale, self.scales)
         return self.scales[scale]
 
+    def check_data(
+        self, keys: Sequence[str], setting: Any, directory: str | Path | None = None
+    ) -> None:
+        """Reads, or fetches, every dataset that is needed, before anything is written.
+
+        Args:
+            keys: of `figures`.
+            setting: what their parts are built from; it says where datasets lie.
+            directory: a run directory; the parts that it holds already need no data.
+
+        Raises:
+            DataError: a dataset is missing and cannot be fetched, or is damaged.
+        """
+        parts = [part for key in keys for part in self.figures[key].parts(setting)]
+        missing = _with_needs(parts) if directory is None else Store(Path(directory)).missing(parts)
+        for name in sorted({_dataset(part) for part in missing.values()} - {""}):
+            data.load(name, data_dir=setting.data_dir)  # pyright: ignore[reportCallIssue, reportArgumentType]
+
     def missing(self, keys: Sequence[str], setting: Any, store: Store) -> Plan:
         """The parts that are yet to be computed, by the first figure that needs them.
 
@@ -224,6 +242,7 @@ class Paper:
         """
         keys, chosen, directory = self.figure_keys(figures), self.get_scale(scale), Path(directory)
         setting = self.setting(chosen, check_seed(seed), data_dir, devices)
+        self.check_data(keys, setting, directory)
         if not (directory / "config.json").exists():
             arguments = {
                 "paper": self.letter, "figure": ",".join(keys), "scale": chosen.name, "seed": seed,
@@ -247,6 +266,29 @@ class Paper:
         ]
         write_json(directory / "claims.json", report.claims_as_json(claims))
         return Reproduction(report.render(directory), tuple(claims), tuple(store.computed))
+
+
+def _with_needs(parts: Sequence[Part]) -> dict[str, Part]:
+    """The parts and all that they need, by name."""
+    found: dict[str, Part] = {}
+    waiting = list(parts)
+    while waiting:
+        part = waiting.pop()
+        if part.name not in found:
+            found[part.name] = part
+            waiting += part.needs
+    return found
+
+
+def _dataset(part: Part) -> str:
+    """The dataset that a part's task reads; empty if it has none."""
+    name = part.configuration.get("task")
+    if not isinstance(name, str) or name not in tasks.REGISTRY:
+        return ""
+    entry = tasks.REGISTRY[name]
+    # Unseen tasks on images can be moved to another dataset, which the smoke scale does.
+    other = part.configuration.get("images", "") if "dataset" in entry.known_options else ""
+    return other or entry.dataset or ""
 
 
 def outdated_words(names: Sequence[str]) -> str:
