@@ -4,9 +4,11 @@ import jax
 import numpy as np
 import pytest
 
+from optoscope import optimizers, tasks
 from optoscope._core.errors import InvalidValueError, UnknownNameError
-from optoscope.analysis.noise import alpha_against_group_size, tail_index
-from optoscope.analysis.noise._surrogate import gaussian_surrogate, repetitions
+from optoscope.analysis.noise import alpha_against_group_size, noise_samples, tail_index
+from optoscope.analysis.noise._silence import repetitions
+from optoscope.analysis.noise._surrogate import gaussian_surrogate
 
 
 def stable(generator, alpha, shape):
@@ -119,16 +121,51 @@ def test_bounded_one_hot_noise_is_not_called_heavy(classes, size):
             noise = noise * (np.sign(sizes) if size == "sign" else sizes)
         result = tail_index(noise - noise.mean(axis=0), key=jax.random.key(seed))
         assert not result.heavy_tailed, result
+        # Nothing but repeated values, or too little beside them: no tail, and no number for it.
+        assert np.isnan(result.alpha)
+        assert (result.measured, result.verdict) == ("nothing", "no tail to measure")
 
 
 @pytest.mark.parametrize("center", [True, False])
-def test_noise_of_two_values_is_not_called_heavy(center):
+def test_noise_of_two_values_has_no_tail(center):
     for seed in range(5):
         generator = np.random.default_rng(seed)
         noise = np.where(generator.random((200, 300)) < generator.random(300), 1e-3, -1e-3)
-        assert not tail_index(
-            noise - center * noise.mean(axis=0), key=jax.random.key(seed)
-        ).heavy_tailed
+        noise -= center * noise.mean(axis=0)
+        result = tail_index(noise, key=jax.random.key(seed))
+        assert not result.heavy_tailed
+        assert np.isnan([result.alpha, result.standard_error, result.surrogate_alpha]).all()
+        curve = alpha_against_group_size(noise, num_sizes=3, key=jax.random.key(seed))
+        assert np.isnan(curve.alpha).all()
+
+
+def test_coordinates_that_are_never_silent_speak_for_all_where_there_are_enough():
+    generator = np.random.default_rng(0)
+    noise = generator.standard_normal((200, 300))
+    # Sums of one or two images: finite variance, and yet more small and large sizes.
+    images = generator.poisson(0.5, (200, 200))
+    noise[:, 100:] *= images * np.exp(2 * generator.standard_normal((200, 200)))
+    noise -= noise.mean(axis=0)
+    result = tail_index(noise, key=jax.random.key(0))
+    assert result.measured == "coordinates that are never silent"
+    assert result.alpha == pytest.approx(2.0, abs=4 * result.standard_error)
+    assert result.alpha == tail_index(noise[:, :100], key=jax.random.key(0)).alpha
+    few = tail_index(noise[:, 90:], key=jax.random.key(0))
+    assert few.measured == "samples that are not silent"
+    assert few.alpha < 1.8
+
+
+@pytest.mark.parametrize("seed", [2, 5])
+def test_digits_with_relu_have_gaussian_gradient_noise_at_the_start(seed):
+    task, optimizer = tasks.get("digits-mlp-relu"), optimizers.sgd(0.1)
+    params = task.init(jax.random.key(0))
+    noise = noise_samples(
+        task, optimizer, params, optimizer.init(params), key=jax.random.key(seed), num_batches=200
+    )
+    result = tail_index(noise, key=jax.random.key(3))
+    assert result.measured == "coordinates that are never silent"
+    assert not result.heavy_tailed
+    assert result.alpha == pytest.approx(2.0, abs=3 * result.standard_error)
 
 
 @pytest.mark.parametrize("silence", ["never", "half", "unequal"])

@@ -1,41 +1,7 @@
 """What Gaussian noise with the silence, scales and correlations of given noise looks like."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from jaxtyping import Bool, Float64
-
-
-@dataclass(frozen=True)
-class Repetitions:
-    """Which samples are repeated exactly within their coordinate.
-
-    Noise with a density never repeats a value. What is repeated is an atom: most often the value
-    of the batches in which the coordinate was silent (a dead pixel, a unit that was off), and
-    with sign-like updates (Lion) every value. An atom has no tail.
-
-    Args:
-        repeated: samples whose value occurs at least twice in their coordinate.
-        silent: samples that have the most frequent value of their coordinate, if it occurs at
-            least twice. Silent batches have it after centering as well, which turns their zeros
-            into one number, minus the mean.
-    """
-
-    repeated: Bool[np.ndarray, "batches coordinates"]
-    silent: Bool[np.ndarray, "batches coordinates"]
-
-
-def repetitions(samples: Float64[np.ndarray, "batches coordinates"]) -> Repetitions:
-    """Finds the values that are repeated exactly within a coordinate; NumPy alone."""
-    columns = np.ascontiguousarray(samples.T)
-    ordered = np.sort(columns, axis=1)
-    tied = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)
-    repeated, silent = np.zeros(columns.shape, bool), np.zeros(columns.shape, bool)
-    for index in np.flatnonzero(tied):
-        _, which, counts = np.unique(columns[index], return_inverse=True, return_counts=True)
-        repeated[index] = counts[which] > 1
-        silent[index] = which == counts.argmax()
-    return Repetitions(repeated.T, silent.T)
 
 
 def gaussian_surrogate(

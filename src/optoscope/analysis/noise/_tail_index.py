@@ -11,17 +11,20 @@ from jaxtyping import Array, Float, Float64, Int64, PRNGKeyArray
 
 from optoscope._core.errors import InvalidValueError, UnknownNameError, check_count
 from optoscope._core.keys import as_key
-from optoscope.analysis.noise._surrogate import Repetitions, gaussian_surrogate, repetitions
+from optoscope.analysis.noise._silence import (
+    MINIMUM_BATCHES_TO_STANDARDIZE,
+    Measured,
+    recentered,
+    repetitions,
+    selected,
+)
+from optoscope.analysis.noise._surrogate import gaussian_surrogate
 
 TailProtocol = Literal["corrected", "paper", "released"]
 TAIL_PROTOCOLS = ("corrected", "paper", "released")
 
 # A verdict needs this many combined standard errors between the estimate and the surrogate's.
 VERDICT_THRESHOLD = 3.0
-# With fewer batches a coordinate's scale is too uncertain to divide by.
-MINIMUM_BATCHES_TO_STANDARDIZE = 20
-# With fewer samples left beside the silent ones, all are kept: 20 groups of 20.
-_MINIMUM_SAMPLES = 400
 # The released program adds this inside its logarithms.
 _RELEASED_EPSILON = 2.2e-16
 
@@ -32,7 +35,7 @@ class TailIndex:
 
     Args:
         alpha: α; 2 for Gaussian noise, lower for heavier tails. Infinite where the sums of
-            groups are no larger than the samples themselves.
+            groups are no larger than the samples themselves; NaN where nothing can be measured.
         standard_error: of `alpha`, for independent groups.
         zero_fraction: the share of coordinates that are exactly zero in every batch.
         surrogate_alpha: α of the Gaussian surrogate; NaN without a key or with a single batch.
@@ -41,6 +44,9 @@ class TailIndex:
         standardized: whether every coordinate was divided by its own scale.
         silent_fraction: the share of samples, in coordinates that are not zero throughout, which
             have the value that their coordinate repeats most often.
+        measured: what of the coordinates that are not zero throughout `alpha` is an estimate of:
+            "every sample", "coordinates that are never silent", "samples that are not silent", or
+            "nothing", where hardly anything but repeated values is left.
     """
 
     alpha: float
@@ -51,6 +57,7 @@ class TailIndex:
     group_size: int
     standardized: bool
     silent_fraction: float
+    measured: Measured
 
     @property
     def heavy_tailed(self) -> bool:
@@ -62,6 +69,8 @@ class TailIndex:
     @property
     def verdict(self) -> str:
         """The comparison with the Gaussian surrogate, in words."""
+        if self.measured == "nothing":
+            return "no tail to measure"
         return "heavy-tailed" if self.heavy_tailed else "not distinguishable from Gaussian"
 
 
@@ -78,14 +87,21 @@ class GroupSizeCurve:
 
 @dataclass(frozen=True)
 class _Prepared:
-    """One vector whose consecutive entries are summed, and the surrogate's."""
+    """One vector whose consecutive entries are summed, and the surrogate's.
+
+    Args:
+        count: samples in coordinates that are not zero throughout; the vector has fewer of them
+            where silent ones were left out, or none where nothing can be measured.
+    """
 
     vector: np.ndarray
     surrogate: np.ndarray | None
+    count: int
     zero_fraction: float
     silent_fraction: float
     standardized: bool
     protocol: TailProtocol
+    measured: Measured
 
 
 def _standardized(samples: np.ndarray, kept: np.ndarray) -> np.ndarray:
@@ -117,32 +133,6 @@ def _flatten(
     vector = samples[kept & (samples != 0)]
     generator.shuffle(vector)
     return vector
-
-
-def _kept(found: Repetitions, standardize: bool) -> np.ndarray:
-    """The samples that the corrected protocol measures: those that are not silent.
-
-    Coordinates that repeat all their values, or are silent in all batches but one, have no tail
-    and are left out; so are those with too few samples to know their scale, where that is
-    divided by. Where next to nothing is left (Lion's updates have two values a coordinate) all
-    samples are kept: the surrogate keeps the repeated ones too.
-    """
-    heard = ~found.silent
-    sometimes = found.silent.any(axis=0)
-    if not sometimes.any():
-        return heard
-    tailed = (~found.repeated).any(axis=0) & (heard.sum(axis=0) > 1)
-    if standardize:
-        tailed &= heard.sum(axis=0) >= MINIMUM_BATCHES_TO_STANDARDIZE
-    kept = heard & (tailed | ~sometimes)
-    return kept if kept.sum() >= _MINIMUM_SAMPLES else np.ones_like(kept)
-
-
-def _recentered(values: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """Coordinates of which samples were left out, less the mean of what was kept of them."""
-    some = ~kept.all(axis=0) & kept.any(axis=0)
-    mean = np.where(kept, values, 0.0).sum(axis=0) / np.maximum(kept.sum(axis=0), 1)
-    return values - np.where(some, mean, 0.0)
 
 
 def _prepare(
@@ -177,18 +167,26 @@ def _prepare(
         raise InvalidValueError("the released protocol does not standardize; use 'corrected'.")
     found = repetitions(values)
     silent_fraction = float(found.silent[:, (values != 0).any(axis=0)].mean())
-    kept = np.ones_like(found.silent)
+    kept, measured, repeated, count = (
+        np.ones_like(found.silent),
+        "every sample",
+        found.repeated,
+        values.size,
+    )
     if protocol == "corrected":
-        kept = _kept(found, standardize)
-        values = _recentered(values, kept)
+        kept, measured = selected(found, standardize)
+        some = kept.any(axis=0)
+        kept, repeated, values = kept[:, some], repeated[:, some], values[:, some]
+        values = recentered(values, kept)
     generator = None if seed is None else np.random.default_rng(np.asarray(seed, np.uint32))
     vector = _flatten(values, kept, protocol, standardize, generator)
     surrogate = None
-    if generator is not None and len(values) > 1:
-        drawn = gaussian_surrogate(values, found.repeated, generator)
+    if generator is not None and len(values) > 1 and vector.size:
+        drawn = gaussian_surrogate(values, repeated, generator)
         surrogate = _flatten(drawn, kept, protocol, standardize, generator)
+    zero_fraction = 1.0 - float(alive.mean())
     return _Prepared(
-        vector, surrogate, 1.0 - float(alive.mean()), silent_fraction, standardize, protocol
+        vector, surrogate, count, zero_fraction, silent_fraction, standardize, protocol, measured
     )
 
 
@@ -205,7 +203,7 @@ def _estimate(
     vector: np.ndarray | None, group_size: int, protocol: TailProtocol
 ) -> tuple[float, float]:
     """α and its standard error; Mohammadi et al. (2015), corollary 2.4."""
-    if vector is None:
+    if vector is None or not vector.size:
         return math.nan, math.nan
     num_groups = len(vector) // group_size
     groups = vector[: num_groups * group_size].reshape(num_groups, group_size)
@@ -222,7 +220,7 @@ def _largest_divisor(count: int) -> int:
 
 
 def _checked_group_size(group_size: int | None, prepared: _Prepared) -> int:
-    count, trims = len(prepared.vector), prepared.protocol == "corrected"
+    count, trims = len(prepared.vector) or prepared.count, prepared.protocol == "corrected"
     if count < 4:
         raise InvalidValueError(f"{count} samples are too few to group; give at least 4.")
     if group_size is None:
@@ -270,6 +268,7 @@ def tail_index_from_seed(
         group_size,
         prepared.standardized,
         prepared.silent_fraction,
+        prepared.measured,
     )
 
 
@@ -288,16 +287,25 @@ def tail_index(
     with the surrogate. The verdict has power only where coordinates are standardized (from 20
     batches on): the surrogate takes over each coordinate's scale, and among unstandardized
     heavy-tailed coordinates those scales alone are heavy-tailed with the same α. Centering over
-    few batches spreads an outlier over its coordinate and raises α; use a hundred or more.
+    few batches spreads an outlier over its coordinate and raises α; use a hundred or more. In 200
+    batches of 300 coordinates with α = 1.5 the verdict is "heavy-tailed" in 10 of 10 trials where
+    half of the samples are silent, in 6 where 80% are, in 2 where 90% are.
 
-    Silence: a coordinate whose gradient is exactly zero in some batches (a unit that was off)
-    has a mixture of an atom and a density, of finite variance if the density's is; but centering
-    turns the zeros into minus the mean, a small number, and the mixture of sizes pulls α to 1.3
-    when half of the samples are silent. Samples that repeat one value exactly are therefore found
-    in each coordinate, which centering does not hide; the surrogate has the same values in the
-    same batches, under every protocol; and the corrected protocol leaves out the silent samples.
-    It leaves out samples and not coordinates, since in a ReLU network nearly every coordinate is
-    silent at some time, and those that never are may not speak for the others.
+    Silence: a coordinate whose gradient is exactly zero in some batches (a unit that was off, a
+    pixel that was dark) mixes an atom with a density, and has a finite variance if the density
+    has one; but the mixture of sizes, in which centering turns the zeros into minus the mean,
+    pulls α to 1.3 when half of the samples are silent. Samples that repeat one value exactly are
+    therefore found in each coordinate, which centering does not hide, and the surrogate has the
+    same values in the same batches, under every protocol. The corrected protocol measures the
+    coordinates that are never silent, where they hold at least 400 samples and a tenth of the
+    coordinates that are not zero throughout. At the start, and after 20 and 200 steps of Adam,
+    they were 63, 85 and 86% of those in `digits-mlp-relu` and 47, 58 and 58% in `mnist-mlp-relu`.
+    Where there are fewer, it measures the samples that are not silent, of all coordinates: those
+    of coordinates that are silent at times are more often small or large than Gaussian noise is
+    (`mnist-mlp-relu` after 200 steps: α is 1.67 with them, 1.88 without). To look at such
+    coordinates alone, give `tail_index` their columns. Where only a few values are repeated again
+    and again there is no tail to measure, and α is NaN: one-hot vectors, for which the formula
+    gives 0.8 to 1.7 although they are bounded, and Lion's updates.
 
     Math: for N numbers in groups of m with sums Y, 1/α = (mean log|Y| − mean log|X|)/log m, with
     standard error α²π·sqrt((1/(6α²) + 1/12)·m/N)/log m for independent groups.
@@ -310,11 +318,10 @@ def tail_index(
       and are left out of both means.
     - "released": the authors' program: the same in float32, with 2.2e-16 inside the logarithms,
       where every zero counts as log 2.2e-16.
-    - "corrected": float64; coordinates that are zero throughout, silent samples (and other exact
-      zeros) are dropped, and what is left of such a coordinate is centered again; coordinates
-      with fewer than 20 such samples are dropped where they would be divided by their scale;
-      with fewer than 400 samples left, none is dropped. Each coordinate is divided by the
-      geometric mean of its sizes; then *all*
+    - "corrected": float64; coordinates that are zero throughout, silent coordinates or samples as
+      above, and other exact zeros are left out; what is left of a coordinate with silent samples
+      is centered again, and left out with fewer than 20 of them where it would be divided by its
+      scale. Each coordinate is divided by the geometric mean of its sizes; then *all*
       (batch, coordinate) entries are permuted as one, since only that removes correlation
       between the coordinates of a batch for good: of centered samples, the pairs that share a
       batch and those that do not cancel. m is the root of N, rounded down; the last N mod m
@@ -349,7 +356,7 @@ def tail_index(
 
 
 def _default_group_sizes(prepared: _Prepared, num_sizes: int) -> list[int]:
-    count = len(prepared.vector)
+    count = len(prepared.vector) or prepared.count
     largest = max(2, count // 30)
     wanted = np.geomspace(2, largest, num_sizes)
     if prepared.protocol == "corrected":

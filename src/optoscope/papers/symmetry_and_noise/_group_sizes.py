@@ -62,6 +62,6 @@ def group_sizes(setting: Setting, variant: str = "leaky-relu") -> Part:
                 workspace.report(done, 4)
         return arrays
 
-    return Part(
-        f"group-size-{variant}", setting.described(variant, **counts), compute, (tuning, trained)
-    )
+    described, needs = setting.described(variant, **counts), (tuning, trained)
+    # 2: tail indices of coordinates that are never silent.
+    return Part(f"group-size-{variant}", described, compute, needs, version=2)

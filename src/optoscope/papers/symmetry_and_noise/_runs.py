@@ -95,6 +95,7 @@ def _comparison(
     seeds: int,
     contestants: Sequence[str] = CONTESTANTS,
     at_once: int = 2,
+    version: int = 1,
     **options: Any,
 ) -> Part:
     """A part that runs tuned baselines and learned optimizers on their own task.
@@ -108,6 +109,7 @@ def _comparison(
         seeds: meta-trained optimizers of each kind.
         contestants: baselines and kinds of learned optimizers.
         at_once: how many of them run at the same time.
+        version: of the part's numerics.
         options: of the task on which they are run.
     """
     tuning = tuned(setting, variant)
@@ -131,7 +133,7 @@ def _comparison(
 
     described = {"contestants": contestants, **options, **counts}
     needs = (tuning, *(part for parts in trained.values() for part in parts))
-    return Part(name, setting.described(variant, **described), compute, needs)
+    return Part(name, setting.described(variant, **described), compute, needs, version=version)
 
 
 def deviations(setting: Setting, variant: str, kind: str | None = None) -> Part:
@@ -375,5 +377,7 @@ def noise(
         contestants=(kind,) if kind else CONTESTANTS,
         # Its measurements are made on the host, between the steps: they would wait for each other.
         at_once=1,
+        # 2: tail indices of coordinates that are never silent.
+        version=2,
         standardize=standardize,
     )
