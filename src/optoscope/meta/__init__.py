@@ -2,10 +2,14 @@
 
 from optoscope.meta._checkpoints import Checkpoints
 from optoscope.meta._clip import ClipState, clip_backward, clip_elementwise
+from optoscope.meta._curriculum import Curriculum
 from optoscope.meta._estimator import Estimator, MetaGradient, Worker
 from optoscope.meta._full_backprop import FullBackprop
 from optoscope.meta._full_es import FullES
+from optoscope.meta._halving import successive_halving
+from optoscope.meta._imitation import Imitation
 from optoscope.meta._metrics import MetricsLog, TensorBoard
+from optoscope.meta._mixture import Mixture
 from optoscope.meta._objective import REDUCTIONS, Objective, Penalty, classification_maximum
 from optoscope.meta._registry import ESTIMATORS, EstimatorEntry
 from optoscope.meta._trainer import HeldOutLoss, MetaTrainingResult, Report, Trainer
@@ -18,14 +22,17 @@ __all__ = [
     "REDUCTIONS",
     "Checkpoints",
     "ClipState",
+    "Curriculum",
     "Estimator",
     "EstimatorEntry",
     "FullBackprop",
     "FullES",
     "HeldOutLoss",
+    "Imitation",
     "MetaGradient",
     "MetaTrainingResult",
     "MetricsLog",
+    "Mixture",
     "Objective",
     "Penalty",
     "Report",
@@ -37,4 +44,5 @@ __all__ = [
     "classification_maximum",
     "clip_backward",
     "clip_elementwise",
+    "successive_halving",
 ]

@@ -61,13 +61,16 @@ class Estimator(eqx.Module):
     devices: int = eqx.field(static=True, default=1, kw_only=True)
 
     @abc.abstractmethod
-    def init(self, optimizer: Optimizer, key: PRNGKeyArray) -> Worker:
-        """The workers' state before the first estimate, with a leading axis of tasks."""
+    def init(self, optimizer: Optimizer, key: PRNGKeyArray) -> PyTree[Array]:
+        """The workers' state before the first estimate, with a leading axis of tasks.
+
+        It is a `Worker`, or a tree of them where an estimator is made of others.
+        """
 
     @abc.abstractmethod
     def estimate(
-        self, optimizer: Optimizer, workers: Worker, key: PRNGKeyArray
-    ) -> tuple[MetaGradient, Worker]:
+        self, optimizer: Optimizer, workers: PyTree[Array], key: PRNGKeyArray
+    ) -> tuple[MetaGradient, PyTree[Array]]:
         """An estimate from the workers' next unroll, and the workers after it."""
 
 
@@ -94,7 +97,9 @@ def check_spread(count: int, items: str, devices: int) -> None:
         raise InvalidValueError(f"{count} {items} cannot be spread evenly over {devices} devices.")
 
 
-def placed(shared: PyTree[Array], workers: Worker, devices: int) -> tuple[PyTree[Array], Worker]:
+def placed(
+    shared: PyTree[Array], workers: PyTree[Array], devices: int
+) -> tuple[PyTree[Array], PyTree[Array]]:
     """The arrays placed where `sum_over_tasks` leaves them.
 
     Shared arrays are copied to all devices, and workers are split over them. JAX compiles a

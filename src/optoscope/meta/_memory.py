@@ -4,7 +4,10 @@ from typing import Any
 
 from optoscope.meta._estimator import Estimator
 from optoscope.meta._evolution import horizon_range
+from optoscope.meta._imitation import Imitation
+from optoscope.meta._mixture import Mixture
 from optoscope.optimizers import Optimizer
+from optoscope.tasks import TaskDistribution
 from optoscope.training._memory import draw_bytes
 from optoscope.training._train import inner_bytes
 
@@ -15,6 +18,10 @@ def estimated_bytes(estimator: Estimator, optimizer: Optimizer) -> dict[str, int
     For a user's own estimator, the settings that it shares with the library's are counted.
     """
     settings: Any = estimator
+    if isinstance(estimator, Mixture):
+        return _summed([estimated_bytes(group, optimizer) for group in estimator.groups])
+    if isinstance(estimator, Imitation):
+        return estimated_bytes(estimator.estimator, optimizer)
     tasks = getattr(settings, "tasks", None)
     if tasks is None:
         return {}
@@ -31,3 +38,15 @@ def estimated_bytes(estimator: Estimator, optimizer: Optimizer) -> dict[str, int
         # Backpropagation keeps the state before every step, of one problem at least.
         needed["states of an unroll"] = steps * inner
     return needed
+
+
+def distributions(estimator: Estimator) -> list[TaskDistribution]:
+    """The distributions of problems that an estimator draws from, as far as it says them."""
+    if isinstance(estimator, Mixture):
+        return [tasks for group in estimator.groups for tasks in distributions(group)]
+    tasks = getattr(estimator, "tasks", None)
+    return [] if tasks is None else [tasks]
+
+
+def _summed(parts: list[dict[str, int]]) -> dict[str, int]:
+    return {name: sum(part.get(name, 0) for part in parts) for part in parts for name in part}

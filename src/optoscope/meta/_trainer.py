@@ -1,6 +1,7 @@
 """The meta-trainer: it improves an optimizer by meta-gradients and can be resumed at any time."""
 
 import contextlib
+import dataclasses
 import functools
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +17,13 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from optoscope._core.errors import MetaTrainingDivergedError, RunDirectoryError, check_count
+from optoscope._core.errors import (
+    InvalidValueError,
+    MetaTrainingDivergedError,
+    RunDirectoryError,
+    check_count,
+    check_number,
+)
 from optoscope._core.keys import as_key
 from optoscope._core.locks import locked
 from optoscope._core.memory import check_memory
@@ -25,8 +32,8 @@ from optoscope._core.processes import agreed, anyone, is_first, stops_with_the_o
 from optoscope._core.programs import Program
 from optoscope._core.trees import global_norm, select
 from optoscope.meta._checkpoints import Checkpoints
-from optoscope.meta._estimator import Estimator, MetaGradient, Worker, placed
-from optoscope.meta._memory import estimated_bytes
+from optoscope.meta._estimator import Estimator, MetaGradient, placed
+from optoscope.meta._memory import distributions, estimated_bytes
 from optoscope.meta._metrics import MetricsLog
 from optoscope.optimizers import Optimizer, as_optax, evaluation_params
 from optoscope.optimizers._base import extra_arguments
@@ -40,13 +47,16 @@ class MetaState(eqx.Module):
 
     meta_params: PyTree[Array]
     meta_optimizer_state: PyTree[Array]
-    workers: Worker
+    workers: PyTree[Array]
     step: Int[Array, ""]
     skipped: Int[Array, ""]
     skipped_in_a_row: Int[Array, ""]
     non_finite_tasks: Float[Array, ""]
     best_meta_params: PyTree[Array]
     best_loss: Float[Array, ""]
+    # Only where they are needed, so that the checkpoints of other runs do not hold them.
+    averaged: PyTree[Array] = None
+    best_step: Int[Array, ""] | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +110,7 @@ class MetaTrainingResult:
         non_finite_tasks: tasks left out of a mean because they were not finite.
         interrupted: whether it was asked to stop early; resume to go on.
         seconds: time spent, that before a resume included.
+        gave_up: whether it ended before its last meta-step, by `Trainer.give_up_after`.
     """
 
     optimizer: Any
@@ -110,6 +121,7 @@ class MetaTrainingResult:
     non_finite_tasks: int
     interrupted: bool
     seconds: float
+    gave_up: bool = False
 
 
 @dataclass(frozen=True)
@@ -141,7 +153,7 @@ class HeldOutLoss:
 
 
 @functools.partial(Program, runs_once=True)
-def _init_workers(estimator: Estimator, optimizer: Optimizer, key: PRNGKeyArray) -> Worker:
+def _init_workers(estimator: Estimator, optimizer: Optimizer, key: PRNGKeyArray) -> PyTree[Array]:
     return estimator.init(optimizer, key)
 
 
@@ -152,6 +164,7 @@ def _advance(
     rest: PyTree,
     state: MetaState,
     key: PRNGKeyArray,
+    averaging: Float[Array, ""],
     num_steps: int,
 ) -> tuple[MetaState, dict[str, Array], dict[str, Array]]:
     """Several meta-steps in one program.
@@ -164,7 +177,7 @@ def _advance(
     def meta_step(state: MetaState, _: None) -> tuple[MetaState, tuple[dict[str, Array], ...]]:
         step_key = jax.random.fold_in(key, state.step)
 
-        def estimate_at(meta_params: PyTree[Array]) -> tuple[MetaGradient, Worker]:
+        def estimate_at(meta_params: PyTree[Array]) -> tuple[MetaGradient, PyTree[Array]]:
             return estimator.estimate(eqx.combine(meta_params, rest), state.workers, step_key)
 
         estimate, workers = estimate_at(state.meta_params)
@@ -191,6 +204,8 @@ def _advance(
             non_finite_tasks=state.non_finite_tasks + estimate.aux["non_finite"],
             best_meta_params=state.best_meta_params,
             best_loss=state.best_loss,
+            averaged=_moved(state.averaged, meta_params, averaging, state.step),
+            best_step=state.best_step,
         )
         metrics = {
             "meta_loss": estimate.loss,
@@ -202,6 +217,20 @@ def _advance(
 
     state, (metrics, skipped) = jax.lax.scan(meta_step, state, None, length=num_steps)
     return state, jax.tree.map(jnp.nanmean, metrics), jax.tree.map(jnp.sum, skipped)
+
+
+def _moved(
+    averaged: PyTree[Array], meta_params: PyTree[Array], averaging: Array, step: Array
+) -> PyTree[Array]:
+    """The average after a meta-step; early on the plain mean, so that the start is forgotten."""
+    if averaged is None:
+        return None
+    decay = jnp.minimum(averaging, step / (step + 1.0))
+    return jax.tree.map(
+        lambda mean, leaf: mean + ((1 - decay) * (leaf - mean)).astype(leaf.dtype),
+        averaged,
+        meta_params,
+    )
 
 
 @dataclass(frozen=True)
@@ -225,6 +254,11 @@ class Trainer:
         checkpoint_every: meta-steps between checkpoints.
         patience: skipped meta-steps in a row before giving up.
         keep: how many checkpoints are kept.
+        averaging: decay, from 0 to 1, of an exponential moving average of the meta-parameters;
+            each evaluation then also tries the average, and the better of the two may become
+            the best. 0 keeps none.
+        give_up_after: end when the evaluation has not improved for so many meta-steps; None goes
+            on to the last one.
     """
 
     estimator: Estimator
@@ -235,8 +269,15 @@ class Trainer:
     checkpoint_every: int = 100
     patience: int = 50
     keep: int = 3
+    averaging: float = 0.0
+    give_up_after: int | None = None
 
     def __post_init__(self):
+        check_number("averaging", self.averaging, minimum=0, maximum=0.999999)
+        if self.give_up_after is not None:
+            check_count("give_up_after", self.give_up_after, minimum=1)
+            if self.evaluation is None:
+                raise InvalidValueError("give_up_after needs an evaluation to go by.")
         for name in (
             "steps_per_call",
             "evaluate_every",
@@ -278,7 +319,7 @@ class Trainer:
             ProcessLostError: another process of a run under `jax.distributed` was lost.
         """
         check_count("num_steps", num_steps, minimum=1)
-        if (tasks := getattr(self.estimator, "tasks", None)) is not None:
+        for tasks in distributions(self.estimator):
             check_task(tasks)
         self.check_memory(optimizer)
         with contextlib.ExitStack() as held:
@@ -319,13 +360,22 @@ class Trainer:
             if is_first():
                 log = MetricsLog(Path(directory) / "metrics.jsonl", int(state.step))
         interrupted, causes = False, dict.fromkeys(CAUSES, 0)
+        averaging = jnp.asarray(self.averaging, jnp.float32)
         started = time.perf_counter() - seconds
         kept = state, seconds
         with stops_with_the_others(_advice(directory)), _kept(checkpoints, lambda: kept):
-            while (step := int(state.step)) < num_steps and not interrupted:
+            while (step := int(state.step)) < num_steps and not (
+                interrupted or self._gives_up(state)
+            ):
                 length = min(self.steps_per_call - step % self.steps_per_call, num_steps - step)
                 state, metrics, skips = _advance(
-                    self.estimator, self.meta_optimizer, rest, self._placed(state), step_key, length
+                    self.estimator,
+                    self.meta_optimizer,
+                    rest,
+                    self._placed(state),
+                    step_key,
+                    averaging,
+                    length,
                 )
                 now = step + length
                 skipped = {name: int(count) for name, count in skips.items()}
@@ -340,7 +390,9 @@ class Trainer:
                     log.append(report)
                 self._check(state, causes)
                 if checkpoints is not None and (
-                    interrupted or _due(step, now, num_steps, self.checkpoint_every)
+                    interrupted
+                    or self._gives_up(state)
+                    or _due(step, now, num_steps, self.checkpoint_every)
                 ):
                     checkpoints.save(now, state, {"seconds": seconds})
                 kept = state, seconds
@@ -356,7 +408,15 @@ class Trainer:
             non_finite_tasks=int(state.non_finite_tasks),
             interrupted=interrupted,
             seconds=seconds,
+            gave_up=int(state.step) < num_steps and self._gives_up(state),
         )
+
+    def _gives_up(self, state: MetaState) -> bool:
+        """Whether the evaluation has not improved for too long."""
+        if self.give_up_after is None:
+            return False
+        assert state.best_step is not None
+        return int(state.step) - int(state.best_step) >= self.give_up_after
 
     def _initial(self, optimizer: Optimizer, meta_params: PyTree, key: PRNGKeyArray) -> MetaState:
         zero = jnp.zeros((), jnp.int32)
@@ -370,6 +430,8 @@ class Trainer:
             non_finite_tasks=jnp.zeros(()),
             best_meta_params=meta_params,
             best_loss=jnp.asarray(jnp.inf, jnp.float32),
+            averaged=meta_params if self.averaging else None,
+            best_step=None if self.give_up_after is None else zero,
         )
 
     def _trained(self, state: MetaState) -> PyTree[Array]:
@@ -391,13 +453,18 @@ class Trainer:
     ) -> tuple[MetaState, float | None]:
         if self.evaluation is None or not _due(before, now, num_steps, self.evaluate_every):
             return state, None
-        trained = self._trained(state)
-        loss = self.evaluation(eqx.combine(trained, rest))
+        candidates = [self._trained(state)]
+        if state.averaged is not None:
+            candidates.append(state.averaged)
+        losses = [self.evaluation(eqx.combine(candidate, rest)) for candidate in candidates]
+        loss = min(losses)
         if loss < float(state.best_loss):
-            state = eqx.tree_at(
-                lambda s: (s.best_meta_params, s.best_loss),
+            best = candidates[losses.index(loss)]
+            state = dataclasses.replace(
                 state,
-                (trained, jnp.asarray(loss, jnp.float32)),
+                best_meta_params=best,
+                best_loss=jnp.asarray(loss, jnp.float32),
+                best_step=None if state.best_step is None else state.step,
             )
         return state, loss
 

@@ -17,11 +17,12 @@ from optoscope.optimizers._base import (
     as_one_vector,
     update_as_one_vector,
 )
-from optoscope.optimizers._lstm import LSTMLayer, draw, draw_layers, run_layers
+from optoscope.optimizers._lstm import LSTMLayer, draw, draw_layers, log_and_sign, run_layers
 from optoscope.optimizers._placement import zeros_beside
 
-_NUM_INPUTS = 2
 _OFFSET = 1e-8
+# What is added with `log_inputs`: the exponent p of the preprocessing, as DeepMind's program.
+_EXPONENT, _LOG_OFFSET = 5.0, 1.19e-7
 
 
 class RNNPropState(NamedTuple):
@@ -45,10 +46,12 @@ class RNNPropOptimizer(OptimizerModule):
 
     Math: m̂ and v̂ are averages of g and g² with one decay and bias correction;
     x = [m̂/(√v̂ + 1e-8), g/(√v̂ + 1e-8)]; h = LSTM(LSTM(ELU(P x + q)));
-    p ← p + update_scale · tanh(w·h + c). Zero start.
+    p ← p + update_scale · tanh(w·h + c). Zero start. With `log_inputs` x has the two inputs of
+    `LSTMOptimizer` too (p = 5), which tell the size of the gradient that the others hide.
 
     Source: Lv et al. (2017), as in the programs of Chen et al. (2020), whose trained weights
-    `optimizers.load_published("rnnprop", path)` reads.
+    `optimizers.load_published("rnnprop", path)` reads. The options `log_inputs` and `bounded`
+    are this library's own.
 
     Example:
         >>> optimizer = RNNPropOptimizer.create(jax.random.key(0))
@@ -63,6 +66,8 @@ class RNNPropOptimizer(OptimizerModule):
     readout_bias: Float[Array, ""]
     update_scale: float = eqx.field(static=True)
     decay: float = eqx.field(static=True)
+    log_inputs: bool = eqx.field(static=True, default=False)
+    bounded: bool = eqx.field(static=True, default=True)
 
     @classmethod
     def create(
@@ -73,6 +78,8 @@ class RNNPropOptimizer(OptimizerModule):
         num_layers: int = 2,
         update_scale: float | int = 0.01,
         decay: float = 0.95,
+        log_inputs: bool = False,
+        bounded: bool = True,
     ) -> "RNNPropOptimizer":
         """Draws an untrained optimizer, its weights uniform in ±1/sqrt(H).
 
@@ -80,8 +87,10 @@ class RNNPropOptimizer(OptimizerModule):
             key: PRNG key.
             hidden_size: units H of the projection and of each cell.
             num_layers: stacked cells.
-            update_scale: the largest update.
+            update_scale: the largest update; without `bounded` the factor on the readout.
             decay: of both averages, from 0 to 1.
+            log_inputs: whether the network also sees the gradient's logarithm and sign.
+            bounded: whether updates are bounded by a tanh.
 
         Raises:
             InvalidValueError: a size below 1, a scale that is not positive, or such a decay.
@@ -92,13 +101,15 @@ class RNNPropOptimizer(OptimizerModule):
         check_number("decay", decay, minimum=0, maximum=0.999999)
         key, after = as_key(key), 2 * num_layers
         return cls(
-            draw(key, after, hidden_size, hidden_size, _NUM_INPUTS),
+            draw(key, after, hidden_size, hidden_size, 4 if log_inputs else 2),
             draw(key, after + 1, hidden_size, hidden_size),
             draw_layers(key, hidden_size, hidden_size, num_layers),
             draw(key, after + 2, hidden_size, hidden_size),
             draw(key, after + 3, hidden_size),
             float(update_scale),
             float(decay),
+            bool(log_inputs),
+            bool(bounded),
         )
 
     def init(self, params: PyTree[Array]) -> RNNPropState:
@@ -159,11 +170,13 @@ class RNNPropOptimizer(OptimizerModule):
         correction = 1 - self.decay ** step.astype(dtype)
         scale = safe_root(second / correction) + _OFFSET
         inputs = jnp.stack([first / correction / scale, g / scale])
+        if self.log_inputs:
+            inputs = jnp.concatenate([inputs, log_and_sign(g, _EXPONENT, _LOG_OFFSET)])
         bias = self.projection_bias.reshape(-1, *(1,) * g.ndim)
         seen = jax.nn.elu(jnp.tensordot(self.projection, inputs, axes=1) + bias)
         hidden, cell = run_layers(self.layers, seen, states[:count], states[count:])
         output = jnp.tensordot(self.readout, hidden[-1], axes=1) + self.readout_bias
-        update = self.update_scale * jnp.tanh(output)
+        update = self.update_scale * (jnp.tanh(output) if self.bounded else output)
         return (update.astype(gradient.dtype), first, second, *hidden, *cell)
 
     @property
@@ -178,4 +191,6 @@ class RNNPropOptimizer(OptimizerModule):
             "num_layers": len(self.layers),
             "update_scale": self.update_scale,
             "decay": self.decay,
+            "log_inputs": self.log_inputs,
+            "bounded": self.bounded,
         }
