@@ -4,19 +4,18 @@ import dataclasses
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from optoscope._core.files import write_json
 from optoscope.cli._command import RunCommand, get_task, use_devices
 from optoscope.cli._console import console, steps
 from optoscope.cli._evaluate import show_results
+from optoscope.cli._meta_training import MetaTraining, Scheme, export, meta_train
 from optoscope.cli._options import Count
-from optoscope.cli._train import MetaTraining, export, make_trainer, meta_train
 
 if TYPE_CHECKING:
     from optoscope import report
     from optoscope.bench import Comparison
-    from optoscope.meta import Trainer
 
 _TASK = "digits-mlp-sigmoid"
 _BASELINES = ("momentum", "adam", "lion")
@@ -95,9 +94,8 @@ class Demo(RunCommand):
         from optoscope.bench._contestants import contestants
 
         task = get_task(_TASK)
-        trainer = make_trainer(settings, task, self.seed)
         learned = optimizers.get("lstm", key=stream(self.seed, "untrained weights"))
-        trainer.check_memory(learned)
+        scheme = Scheme(settings, [task], (), [learned], self.seed)
         check_comparison(
             task,
             {"lstm": learned},
@@ -106,15 +104,12 @@ class Demo(RunCommand):
             num_runs=self.runs,
         )
         with self.new_directory("demo") as directory:
-            return self._meta_train_and_race(directory, task, learned, settings, trainer, started)
+            return self._meta_train_and_race(directory, scheme, started)
 
     def _meta_train_and_race(
         self,
         directory: Path,
-        task: Any,
-        learned: Any,
-        settings: MetaTraining,
-        trainer: "Trainer",
+        scheme: Scheme,
         started: float,
     ) -> int:
         from optoscope import bench, report
@@ -123,11 +118,14 @@ class Demo(RunCommand):
             f"Meta-training an LSTM optimizer on {_TASK}, then racing it against "
             f"{', '.join(_BASELINES)}. Everything goes to {directory}."
         )
-        result = meta_train(trainer, learned, self.meta_steps, directory, self.seed)
+        task, settings = scheme.problems[0], scheme.settings
+        result = meta_train(
+            lambda **callbacks: scheme.run(directory, **callbacks), self.meta_steps, self.seed
+        )
         if result.interrupted:
             console.print(f"Stopped after {result.step} meta-steps; nothing was compared.")
             return 130
-        export(directory, result, task, "lstm", settings, self.seed)
+        export(directory, result, [task], "lstm", settings, self.seed)
         with steps() as show:
             comparison = bench.compare(
                 task,

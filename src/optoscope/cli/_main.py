@@ -27,6 +27,7 @@ from optoscope.cli._options import check_options, check_repeated, with_local_pat
 from optoscope.cli._output import drop_output, flush_output, make_printable
 from optoscope.cli._plot import Plot
 from optoscope.cli._processes import Processes, quiet_runtime
+from optoscope.cli._recipes import with_recipe
 from optoscope.cli._reproduce import Reproduce
 from optoscope.cli._signals import termination_interrupts
 from optoscope.cli._train import Train
@@ -82,7 +83,8 @@ def _parse_and_run(words: list[str]) -> int:
         return _refused(UnknownNameError("command", words[0], COMMANDS))
     try:
         check_repeated(words)
-    except InvalidValueError as error:
+        words = with_recipe(words)
+    except OptoscopeError as error:
         return _refused(error)
     try:
         command = tyro.extras.subcommand_cli_from_dict(

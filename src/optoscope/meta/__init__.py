@@ -8,11 +8,11 @@ from optoscope.meta._full_backprop import FullBackprop
 from optoscope.meta._full_es import FullES
 from optoscope.meta._halving import successive_halving
 from optoscope.meta._imitation import Imitation
-from optoscope.meta._metrics import MetricsLog, TensorBoard
+from optoscope.meta._metrics import MetricsLog, TensorBoard, join_logs
 from optoscope.meta._mixture import Mixture
 from optoscope.meta._objective import REDUCTIONS, Objective, Penalty, classification_maximum
 from optoscope.meta._registry import ESTIMATORS, EstimatorEntry
-from optoscope.meta._trainer import HeldOutLoss, MetaTrainingResult, Report, Trainer
+from optoscope.meta._trainer import GeometricMean, HeldOutLoss, MetaTrainingResult, Report, Trainer
 from optoscope.meta._truncated_backprop import TruncatedBackprop
 from optoscope.meta._truncated_es import PES, TruncatedES
 
@@ -27,6 +27,7 @@ __all__ = [
     "EstimatorEntry",
     "FullBackprop",
     "FullES",
+    "GeometricMean",
     "HeldOutLoss",
     "Imitation",
     "MetaGradient",
@@ -44,5 +45,6 @@ __all__ = [
     "classification_maximum",
     "clip_backward",
     "clip_elementwise",
+    "join_logs",
     "successive_halving",
 ]

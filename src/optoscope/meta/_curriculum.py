@@ -117,6 +117,7 @@ class Curriculum:
                 non_finite_tasks=done.non_finite_tasks + result.non_finite_tasks,
                 seconds=done.seconds + result.seconds,
                 interrupted=result.interrupted,
+                directories=done.directories + result.directories,
             )
             if result.interrupted or not improved:
                 break

@@ -3,11 +3,31 @@
 import dataclasses
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from optoscope._core.errors import OptoscopeError, RunDirectoryError
-from optoscope._core.files import MOST_LINES_BYTES, parse_json, read_bytes, write_text
+from optoscope._core.files import MOST_LINES_BYTES, parse_json, read_bytes, read_lines, write_text
+
+
+def join_logs(places: Sequence[Path], path: Path) -> None:
+    """Writes the metrics of several runs, of which each went on from the one before, as one.
+
+    Args:
+        places: the directories, each with its `metrics.jsonl`.
+        path: the file to write; steps, seconds and counts go on where the run before ended.
+    """
+    lines, before = [], dict.fromkeys(("step", "seconds", "skipped", "non_finite_tasks"), 0)
+    for place in places:
+        own = [
+            line | {name: line[name] + count for name, count in before.items()}
+            for line in read_lines(place / "metrics.jsonl")
+        ]
+        lines += own
+        if own:
+            before = {name: own[-1][name] for name in before}
+    write_text(path, "".join(f"{json.dumps(line)}\n" for line in lines))
 
 
 class MetricsLog:

@@ -111,6 +111,7 @@ class MetaTrainingResult:
         interrupted: whether it was asked to stop early; resume to go on.
         seconds: time spent, that before a resume included.
         gave_up: whether it ended before its last meta-step, by `Trainer.give_up_after`.
+        directories: where the metrics are that led to it, one after the other.
     """
 
     optimizer: Any
@@ -122,6 +123,7 @@ class MetaTrainingResult:
     interrupted: bool
     seconds: float
     gave_up: bool = False
+    directories: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,30 @@ class HeldOutLoss:
         ).losses
         measured = float(self.measure(losses))
         return measured if np.isfinite(measured) else float("inf")
+
+
+@dataclass(frozen=True)
+class GeometricMean:
+    """An evaluation: the geometric mean of others, so that a loss of any size counts alike.
+
+    Args:
+        parts: the evaluations, whose losses are positive.
+    """
+
+    parts: tuple[Callable[[Optimizer], float], ...]
+
+    def __call__(self, optimizer: Optimizer) -> float:
+        """exp(mean of ln loss); infinite if a loss is not positive, or not finite.
+
+        Example:
+            >>> from optoscope.optimizers import adam
+            >>> round(GeometricMean((lambda _: 2.0, lambda _: 8.0))(adam(0.1)), 3)
+            4.0
+        """
+        losses = np.array([part(optimizer) for part in self.parts])
+        if not np.all(np.isfinite(losses) & (losses > 0)):
+            return float("inf")
+        return float(np.exp(np.mean(np.log(losses))))
 
 
 @functools.partial(Program, runs_once=True)
@@ -409,6 +435,7 @@ class Trainer:
             interrupted=interrupted,
             seconds=seconds,
             gave_up=int(state.step) < num_steps and self._gives_up(state),
+            directories=() if directory is None else (Path(directory),),
         )
 
     def _gives_up(self, state: MetaState) -> bool:

@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-INITIALIZATIONS = ("uniform", "truncated_normal")
+INITIALIZATIONS = ("uniform", "truncated_normal", "small_normal")
+
+_SMALL = 0.01
 
 _NORM_EPSILON = 1e-5
 # Images are (batch, height, width, channels), kernels (height, width, inputs, outputs).
@@ -25,8 +27,9 @@ def draw_layer(
     Args:
         key: PRNG key.
         shape: of the weights; all axes but the last make the fan-in.
-        initialization: "uniform" in ±1/sqrt(fan_in), biases too; or "truncated_normal", a
-            standard normal cut at ±2 over sqrt(fan_in), biases zero.
+        initialization: "uniform" in ±1/sqrt(fan_in), biases too; "truncated_normal", a
+            standard normal cut at ±2 over sqrt(fan_in), biases zero; or "small_normal", a normal
+            of standard deviation 0.01, biases too.
     """
     fan_in = math.prod(shape[:-1])
     bound = fan_in**-0.5
@@ -34,6 +37,11 @@ def draw_layer(
         weights = bound * jax.random.truncated_normal(key, -2.0, 2.0, shape)
         return {"weights": weights, "bias": jnp.zeros(shape[-1])}
     weights_key, bias_key = jax.random.split(key)
+    if initialization == "small_normal":
+        return {
+            "weights": _SMALL * jax.random.normal(weights_key, shape),
+            "bias": _SMALL * jax.random.normal(bias_key, shape[-1:]),
+        }
     return {
         "weights": jax.random.uniform(weights_key, shape, minval=-bound, maxval=bound),
         "bias": jax.random.uniform(bias_key, shape[-1:], minval=-bound, maxval=bound),

@@ -38,8 +38,9 @@ class MLP(eqx.Module):
         widths: units of every layer, inputs first, outputs last.
         activation: a key of `ACTIVATIONS`.
         norm: "batch", "layer" or None.
-        initialization: "uniform" in ±1/sqrt(fan_in), biases too; or "truncated_normal", a
-            standard normal cut at ±2 over sqrt(fan_in), biases zero.
+        initialization: "uniform" in ±1/sqrt(fan_in), biases too; "truncated_normal", a
+            standard normal cut at ±2 over sqrt(fan_in), biases zero; or "small_normal", a normal
+            of standard deviation 0.01, biases too.
 
     Raises:
         InvalidValueError: fewer than two widths, or a width below 1.

@@ -164,6 +164,13 @@ for _dataset in _DATASETS:
                 f"{_variant.replace('-', ' ')}",
             )
     _register_images(
+        mlp_classification,
+        _dataset,
+        "mlp-dm",
+        {"hidden": (20,), "activation": "sigmoid", "initialization": "small_normal"},
+        "MLP with hidden units 20, sigmoid, from N(0, 0.01²) (Andrychowicz et al. 2016)",
+    )
+    _register_images(
         cnn_classification, _dataset, "cnn", {}, "three 3×3 convolutions of 16 channels (paper B)"
     )
     _register_images(

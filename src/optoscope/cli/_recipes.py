@@ -1,0 +1,101 @@
+"""Recipes: settings of `optoscope train` that are known to work, in small files that one can read.
+
+A recipe is a TOML file. `description` says what it is for, and every other line is an option of
+`optoscope train` by its name: `meta_steps = 3000` is --meta-steps 3000.
+"""
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from optoscope._core.errors import FileFormatError, InvalidValueError, UnknownNameError
+from optoscope._core.files import read_bytes
+
+_PLACE = Path(__file__).parent / "recipes"
+_COMMAND = "train"
+_MOST_BYTES = 100_000
+
+
+def recipe_names() -> tuple[str, ...]:
+    """The names of the recipes that come with the library."""
+    return tuple(sorted(path.stem for path in _PLACE.glob("*.toml")))
+
+
+def read_recipe(named: str) -> dict[str, Any]:
+    """The lines of a recipe.
+
+    Args:
+        named: one that comes with the library, or a file.
+
+    Raises:
+        UnknownNameError: there is no such recipe.
+        FileFormatError: the file is no recipe.
+    """
+    if named in recipe_names():
+        path = _PLACE / f"{named}.toml"
+    elif named.endswith(".toml"):
+        path = Path(named).expanduser()
+    else:
+        raise UnknownNameError("recipe", named, recipe_names())
+    try:
+        lines = tomllib.loads(read_bytes(path, most=_MOST_BYTES, error=FileFormatError).decode())
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
+        raise FileFormatError(f"{path} is no TOML file: {problem}.") from None
+    for name, value in lines.items():
+        if not isinstance(value, (str, int, float, list)):
+            raise FileFormatError(
+                f"{path}: {name} is a {type(value).__name__}; a recipe has a text, a number, true "
+                "or false, or a list on each line."
+            )
+    return lines
+
+
+def with_recipe(words: Sequence[str]) -> list[str]:
+    """The command line with the options of the recipe that it names, where they are not typed.
+
+    Args:
+        words: what was typed after `optoscope`.
+
+    Raises:
+        InvalidValueError: --recipe has nothing behind it.
+        UnknownNameError: there is no such recipe.
+        FileFormatError: the file is no recipe.
+    """
+    words = list(words)
+    named = _value_of(words, "recipe") if words[:1] == [_COMMAND] else None
+    if named is None:
+        return words
+    typed = {_name(word) for word in words if word.startswith("--")}
+    lines = read_recipe(named)
+    lines.pop("description", None)
+    optimizer = lines.pop("optimizer", None)
+    if optimizer is not None and (len(words) < 2 or words[1].startswith("-")):
+        words.insert(1, str(optimizer))
+    for name, value in lines.items():
+        if name not in typed:
+            words += _as_words(name, value)
+    return words
+
+
+def _name(word: str) -> str:
+    return word.split("=", 1)[0].removeprefix("--").removeprefix("no-").replace("-", "_")
+
+
+def _value_of(words: list[str], name: str) -> str | None:
+    for place, word in enumerate(words):
+        if word.startswith("--") and _name(word) == name:
+            if "=" in word:
+                return word.split("=", 1)[1]
+            if place + 1 == len(words):
+                raise InvalidValueError(f"--{name} needs a name behind it.")
+            return words[place + 1]
+    return None
+
+
+def _as_words(name: str, value: Any) -> list[str]:
+    option = name.replace("_", "-")
+    if isinstance(value, bool):
+        return [f"--{option}" if value else f"--no-{option}"]
+    values = value if isinstance(value, list) else [value]
+    return [f"--{option}", *map(str, values)]

@@ -1,0 +1,83 @@
+"""Recipes: what they add to a command line, and what is typed counts."""
+
+import pytest
+
+from optoscope._core.errors import FileFormatError, InvalidValueError, UnknownNameError
+from optoscope.cli._main import COMMANDS
+from optoscope.cli._recipes import read_recipe, recipe_names, with_recipe
+from optoscope.cli._train import Train
+
+RECIPE = """
+description = "a trial"
+optimizer = "rnnprop"
+task = "digits-mlp-dm,digits-mlp-sigmoid"
+set = ["rnnprop.log_inputs=True"]
+meta_steps = 40
+clip = 0.5
+stagger = true
+curriculum = [60, 80]
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(RECIPE)
+    return str(path)
+
+
+def parsed(words):
+    import tyro
+
+    return tyro.extras.subcommand_cli_from_dict(COMMANDS, args=with_recipe(words))
+
+
+def test_a_recipe_says_what_is_not_typed(recipe):
+    command = parsed(["train", "--recipe", recipe])
+    assert isinstance(command, Train)
+    assert (command.optimizer, command.meta_steps, command.clip) == ("rnnprop", 40, 0.5)
+    assert (command.stagger, command.curriculum) == (True, (60, 80))
+    assert command.set == ("rnnprop.log_inputs=True",)
+
+
+def test_what_is_typed_counts(recipe):
+    typed = ["train", "lstm", f"--recipe={recipe}", "--meta-steps", "10000", "--no-stagger"]
+    command = parsed(typed)
+    assert (command.optimizer, command.meta_steps, command.stagger) == ("lstm", 10_000, False)
+    assert command.clip == 0.5
+
+
+def test_other_commands_and_lines_without_one_are_left_alone(recipe):
+    for words in (["evaluate", "--recipe", recipe], ["train", "lstm"], []):
+        assert with_recipe(words) == words
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "words"),
+    [
+        ("meta_steps = ", FileFormatError, "no TOML"),
+        ("[table]\nx = 1", FileFormatError, "is a dict"),
+        (None, FileFormatError, "mine"),
+    ],
+)
+def test_a_bad_file_is_refused(tmp_path, content, error, words):
+    path = tmp_path / "mine.toml"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(error, match=words):
+        with_recipe(["train", "--recipe", str(path)])
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(UnknownNameError, match="nosuch"):
+        with_recipe(["train", "--recipe", "nosuch"])
+    with pytest.raises(InvalidValueError, match="needs a name"):
+        with_recipe(["train", "--recipe"])
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_shipped_recipe_is_a_command(name):
+    assert len(read_recipe(name)["description"]) > 20
+    command = parsed(["train", "--recipe", name])
+    assert command.recipe == name
+    assert command.optimizer is not None

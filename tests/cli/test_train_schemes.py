@@ -1,0 +1,71 @@
+"""`optoscope train` with several starts, stages, teachers and tasks: the whole way, killed too."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from optoscope import optimizers
+from optoscope.cli._main import main
+
+LINE = ["train", "rnnprop", "--task", "quadratic,rosenbrock", "--set", "rnnprop.hidden_size=4"]
+SMALL = ["--meta-steps", "40", "--horizon", "4", "--truncation", "2", "--evaluate-every", "10"]
+SCHEMES = {
+    "stages": ["--starts", "2", "--curriculum", "6", "--imitate", "adam=0.01"],
+    "judges": ["--validate-on", "quadratic-log-uniform", "--rescale", "10", "--averaging", "0.9"],
+}
+
+
+def weights(directory):
+    return [np.asarray(x) for x in jax.tree.leaves(optimizers.load(directory / "optimizer"))]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_scheme_trains_logs_and_resumes_exactly(scheme, tmp_path, monkeypatch):
+    from optoscope.cli import _meta_training
+
+    line = [*LINE, *SMALL, *SCHEMES[scheme], "--devices", "1"]
+    assert main([*line, "--out", str(tmp_path / "whole")]) == 0
+
+    asked = iter(range(100))
+
+    class Stop:
+        def __enter__(self):
+            return lambda: next(asked) >= 1
+
+        def __exit__(self, *problem):
+            return None
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_meta_training, "stop_on_signals", Stop)
+        assert main([*line, "--out", str(tmp_path / "cut")]) == 130
+    assert main(["train", "--resume", str(tmp_path / "cut")]) == 0
+    for whole, cut in zip(weights(tmp_path / "whole"), weights(tmp_path / "cut"), strict=True):
+        np.testing.assert_array_equal(whole, cut)
+    logs = [
+        [json.loads(line)["step"] for line in (tmp_path / run / "metrics.jsonl").open()]
+        for run in ("whole", "cut")
+    ]
+    assert logs[0] == logs[1] == sorted(logs[0])
+    provenance = optimizers.read_description(tmp_path / "whole" / "optimizer")["metadata"]
+    assert [task["name"] for task in provenance["tasks"]] == ["quadratic", "rosenbrock"]
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--imitate", "adam"], "adam=0.01"),
+        (["--imitate", "nosuch=0.1"], "nosuch"),
+        (["--curriculum", "3"], "longer"),
+        (["--validate-on", "nosuch"], "nosuch"),
+        (["--set", "lstm.hidden_size=3"], "lstm"),
+        (["--rescale", "0.5"], "rescale"),
+        (["--averaging", "1"], "averaging"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_written(more, words, tmp_path, capsys):
+    line = [*LINE, *more] if "--set" not in more else [*LINE[:-2], *more]
+    assert main([*line, *SMALL, "--out", str(tmp_path / "run")]) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
