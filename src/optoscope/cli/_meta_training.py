@@ -70,7 +70,7 @@ class MetaTraining:
     truncation: Count = 20
     horizon: Count = 200
     std: Positive = 0.01
-    objective: Literal["mean", "sum", "log_sum", "last"] = "sum"
+    objective: Literal["mean", "sum", "log_sum", "mean_log", "last"] = "sum"
     meta_learning_rate: Positive = 1e-3
     schedule: Literal["constant", "cosine"] = "constant"
     clip: PositiveOrZero = 0.0
@@ -339,6 +339,7 @@ def export(
 ) -> None:
     """Writes the best optimizer and its provenance to `optimizer/`."""
     from optoscope import optimizers
+    from optoscope.optimizers._scheduled import Scheduled
 
     provenance = {
         "optimizer": name,
@@ -353,4 +354,7 @@ def export(
         "skipped": result.skipped,
         "non_finite_tasks": result.non_finite_tasks,
     }
-    optimizers.save(directory / "optimizer", result.best, provenance)
+    best = result.best
+    # A schedule belongs to the lengths that were trained on; what is learned goes without it.
+    best = best.optimizer if isinstance(best, Scheduled) else best
+    optimizers.save(directory / "optimizer", best, provenance)

@@ -14,6 +14,8 @@ from optoscope.training import StepRecord
 Penalty = Callable[[StepRecord], Float[Array, ""]]
 
 _FLOOR = 1e-30
+# A loss below it, all but zero for a classifier, earns nothing more where logarithms are taken.
+_LEAST = 1e-4
 
 
 def _mean(losses: Array, weights: Array) -> Array:
@@ -31,6 +33,16 @@ def _log_sum(losses: Array, weights: Array) -> Array:
     return jnp.log(jnp.maximum(total, _FLOOR)) + lost
 
 
+def _mean_log(losses: Array, weights: Array) -> Array:
+    return _mean(_logarithm(losses), weights)
+
+
+def _logarithm(losses: Array) -> Array:
+    # As for a sum: a loss below zero has none, and must not pass for a number.
+    lost = jnp.where(losses < 0, jnp.nan, 0.0)
+    return jnp.log(jnp.maximum(losses, _LEAST)) + lost
+
+
 def _last(losses: Array, weights: Array) -> Array:
     last = losses.shape[0] - 1 - jnp.argmax((weights > 0)[::-1])
     return losses[last]
@@ -40,6 +52,7 @@ REDUCTIONS: dict[str, Callable[[Array, Array], Array]] = {
     "mean": _mean,
     "sum": _sum,
     "log_sum": _log_sum,
+    "mean_log": _mean_log,
     "last": _last,
 }
 
@@ -68,11 +81,12 @@ class Objective(eqx.Module):
 
     Args:
         reduction: "mean", "sum", "log_sum" (the logarithm of the sum, for losses that are never
-            negative: that of a negative sum is not a number) or "last" (the last step of the
-            unroll that has a weight above 0).
+            negative: that of a negative sum is not a number), "mean_log" (the mean logarithm of
+            each step's loss, which weighs a decade early and late in training alike; losses below
+            1e-4 count as that) or "last" (the last step of the unroll that has a weight above 0).
         weights: a weight for every step of the horizon, shape (horizon,); 1 if not given.
         penalties: functions of a step record; the sum over steps of their values is added for
-            "sum", "log_sum" and "last", the mean for "mean".
+            "sum", "log_sum" and "last", the mean for "mean" and "mean_log".
         maximum: the task's largest loss, if it has one: a loss that is not finite counts as
             `maximum`, and the others are clipped to [0, maximum]. See `classification_maximum`.
 
@@ -113,7 +127,7 @@ class Objective(eqx.Module):
     @property
     def additive(self) -> bool:
         """Whether the meta-loss is a sum of one term per step, as `step_terms` requires."""
-        return self.reduction in ("mean", "sum")
+        return self.reduction in ("mean", "mean_log", "sum")
 
     def normalize(self, losses: Float[Array, "*axes"]) -> Float[Array, "*axes"]:
         """The losses clipped to [0, maximum] where there is a maximum, unchanged otherwise."""
@@ -142,7 +156,10 @@ class Objective(eqx.Module):
             return weights * self.normalize(losses) + penalties
         if self.weights is not None:
             weights = weights / jnp.maximum(jnp.mean(self.weights), _FLOOR)
-        return (weights * self.normalize(losses) + penalties) / losses.shape[-1]
+        losses = self.normalize(losses)
+        if self.reduction == "mean_log":
+            losses = _logarithm(losses)
+        return (weights * losses + penalties) / losses.shape[-1]
 
     def penalty(self, record: StepRecord) -> Float[Array, ""]:
         """The sum of all penalties of one step."""
@@ -169,6 +186,6 @@ class Objective(eqx.Module):
         losses = jnp.where(inside, self.normalize(losses), 0.0)
         penalties = jnp.where(inside, penalties, 0.0)
         total = jnp.sum(penalties)
-        if self.reduction == "mean":
+        if self.reduction in ("mean", "mean_log"):
             total = total / jnp.maximum(jnp.sum(inside), 1)
         return REDUCTIONS[self.reduction](losses, weights) + total

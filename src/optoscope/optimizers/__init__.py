@@ -13,6 +13,7 @@ from optoscope.optimizers._base import (
 from optoscope.optimizers._celo import CeloOptimizer
 from optoscope.optimizers._celo2 import Celo2Optimizer
 from optoscope.optimizers._files import load, save
+from optoscope.optimizers._general import GeneralOptimizer
 from optoscope.optimizers._hand_designed import (
     AggregatedMomentum,
     Interpolation,
@@ -57,6 +58,7 @@ __all__ = [
     "AggregatedMomentum",
     "Celo2Optimizer",
     "CeloOptimizer",
+    "GeneralOptimizer",
     "Interpolation",
     "KnownWeights",
     "LSTMOptimizer",

@@ -16,6 +16,7 @@ from optoscope.optimizers import _optax_optimizers as more
 from optoscope.optimizers._base import OptimizerModule
 from optoscope.optimizers._celo import CeloOptimizer
 from optoscope.optimizers._celo2 import Celo2Optimizer
+from optoscope.optimizers._general import GeneralOptimizer
 from optoscope.optimizers._lstm import LSTMOptimizer
 from optoscope.optimizers._mlp import MLPOptimizer
 from optoscope.optimizers._rnn import RNNOptimizer
@@ -131,6 +132,14 @@ REGISTRY.register(
     "celo2",
     OptimizerEntry(
         Celo2Optimizer.create, "347-parameter perceptron with steps of unit size (Celo2)", True
+    ),
+)
+REGISTRY.register(
+    "general",
+    OptimizerEntry(
+        GeneralOptimizer.create,
+        "a nominal direction with a learned correction, orthogonalized, of unit size",
+        True,
     ),
 )
 

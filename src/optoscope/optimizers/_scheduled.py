@@ -50,13 +50,13 @@ class Scheduled(OptimizerModule):
 
     Args:
         optimizer: what proposes the updates.
-        multiplier: c.
+        multiplier: c; as a whole number it is no meta-parameter.
         num_steps: the length of the run.
         schedule: its place in `SCHEDULES`.
     """
 
     optimizer: Optimizer
-    multiplier: Float[Array, ""]
+    multiplier: Float[Array, ""] | Int[Array, ""]
     num_steps: Int[Array, ""]
     schedule: Int[Array, ""]
 
@@ -88,7 +88,7 @@ def scheduled(
     schedule: str,
     num_steps: int,
     *,
-    multiplier: float | Float[Array, ""] = 1.0,
+    multiplier: float | int | Float[Array, ""] = 1,
 ) -> Scheduled:
     """The optimizer with its updates multiplied by a constant and by a schedule.
 
@@ -97,7 +97,7 @@ def scheduled(
         schedule: "constant", "cosine" (down to zero) or "warmup-cosine" (a tenth of the run up,
             then down to zero).
         num_steps: the length of the run.
-        multiplier: of every update.
+        multiplier: of every update; a whole number is no meta-parameter.
 
     Raises:
         UnknownNameError: no such schedule.
@@ -119,7 +119,7 @@ def scheduled(
     check_count("num_steps", num_steps, minimum=1)
     return Scheduled(
         optimizer,
-        jnp.asarray(multiplier, jnp.float32),
+        jnp.asarray(multiplier, jnp.int32 if isinstance(multiplier, int) else jnp.float32),
         jnp.asarray(num_steps, jnp.int32),
         jnp.asarray(SCHEDULES.index(schedule), jnp.int32),
     )

@@ -1,0 +1,251 @@
+"""A family of learned optimizers whose parts are settings, among them Celo2 and STAR."""
+
+import math
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from optoscope._core.errors import InvalidValueError, UnknownNameError, check_count
+from optoscope._core.roots import with_safe_roots
+from optoscope.optimizers._accumulators import Decays, StartingDecays
+from optoscope.optimizers._base import OptimizerModule, Packed, without_aliases
+from optoscope.optimizers._directions import of_unit_size, orthogonalized
+from optoscope.optimizers._domains import check_hyperparameters
+from optoscope.optimizers._input_layouts import CELO2, SMALL_FC, InputLayout
+from optoscope.optimizers._small_network import Coordinates, SmallNetwork, SmallState
+from optoscope.optimizers._star import NOMINAL_TERMS
+
+_LARGEST_GRADIENT = 1000.0
+# The features, and how fast the averages behind them forget.
+INPUTS: dict[str, tuple[InputLayout, StartingDecays]] = {
+    "celo2": (CELO2, StartingDecays(second_moment=0.95)),
+    "small_fc": (SMALL_FC, StartingDecays()),
+}
+VECTORS = ("adam", "nominal", "network")
+# Steps of vectors are so many times those of matrices, at the start.
+_VECTOR_FACTOR = {"adam": 20.0, "nominal": 5.0, "network": 1.0}
+_CORRECTION = 0.1
+# The weights of the gradient and of the three momenta: Nesterov's momentum of decay 0.9.
+_NESTEROV = (0.1, 0.9, 0.0, 0.0)
+
+
+class GeneralState(NamedTuple):
+    """The averages behind the network's inputs, and Adam's moments where Adam has a part."""
+
+    network: SmallState | Packed
+    adam: PyTree[Array]
+
+
+class GeneralOptimizer(OptimizerModule):
+    """A nominal direction with a learned correction, orthogonalized and brought to unit size.
+
+    Its steps have a size of their own, that of the learning rate, so that it runs with the rate,
+    schedule and weight decay of the task at hand, as a hand-designed optimizer does.
+
+    Math: with the network's output d, the nominal direction n (by name, as in `StarOptimizer`;
+    "mixed" is (w₀ g + Σ_k w_k m_k)(v + ε)^(-1/2) with learned weights that start as Nesterov's
+    momentum, 0.1 and 0.9), and the learned gain e^γ: x = n + e^γ d. Matrices: x is orthogonalized
+    if asked for, then divided by its root mean square over the last two axes; p ← p − η x. Kernels
+    of rank 4 (height, width, inputs, outputs) are taken for matrices with a row for every weight
+    of an output; tensors of rank 3 for stacks of matrices. Vectors and scalars (rank below 2) take
+    f·η instead of η, with a learned factor f, and by `vectors`: Adam's direction ("adam"), the
+    nominal one ("nominal"), or x divided by its root mean square ("network").
+
+    `nominal="none", inputs="celo2", gain 1` is Celo2: `vectors="adam"` with orthogonalization,
+    "network" without. Without `normalize` the update is the sum of a nominal term and a black
+    box, as STAR's is, but for its learned magnitudes.
+
+    Source: this library's own, from the parts of Celo2, Muon (Jordan et al. 2024) and STAR
+    (paper C). It is invariant to the scale of the loss but for the network's inputs; γ, ln η and
+    ln f are meta-parameters beside the network's.
+
+    Example:
+        >>> optimizer = GeneralOptimizer.create(jax.random.key(0), learning_rate=0.1)
+        >>> params = {"w": jnp.ones((2, 3)), "b": jnp.ones(3)}
+        >>> updates, _ = optimizer.update(params, optimizer.init(params), params)
+        >>> round(float(jnp.sqrt(jnp.mean(updates["w"] ** 2))), 3)
+        0.1
+    """
+
+    network: SmallNetwork
+    log_learning_rate: Float[Array, ""]
+    log_vector_factor: Float[Array, ""]
+    log_gain: Float[Array, ""]
+    mixing: Float[Array, " momenta"] | None
+    inputs: str = eqx.field(static=True)
+    nominal: str = eqx.field(static=True)
+    orthogonalize: bool = eqx.field(static=True)
+    normalize: bool = eqx.field(static=True)
+    vectors: str = eqx.field(static=True)
+
+    @classmethod
+    def create(
+        cls,
+        key: PRNGKeyArray,
+        *,
+        learning_rate: float | int | Float[Array, ""] = 1e-3,
+        inputs: str = "celo2",
+        nominal: str = "mixed",
+        orthogonalize: bool = True,
+        normalize: bool = True,
+        vectors: str = "adam",
+        vector_factor: float | int | None = None,
+        gain: float | int | None = None,
+        hidden_size: int = 8,
+    ) -> "GeneralOptimizer":
+        """Draws an untrained optimizer.
+
+        Args:
+            key: PRNG key.
+            learning_rate: η, the root mean square of a matrix's step; not negative.
+            inputs: the network's features: "celo2" (30) or "small_fc" (39, with functions of
+                time).
+            nominal: "sgd", "momentum", "aggmo", "adam", "aggmo-adam", "mixed" or "none".
+            orthogonalize: whether the directions of matrices are orthogonalized.
+            normalize: whether directions are brought to unit size.
+            vectors: what tensors of rank below 2 do: "adam", "nominal" or "network".
+            vector_factor: f at the start; 20 for "adam", 5 for "nominal", 1 for "network" if not
+                given.
+            gain: e^γ at the start; 0.1, or 1 where there is no nominal direction, if not given.
+            hidden_size: units of each hidden layer.
+
+        Raises:
+            UnknownNameError: no such inputs, nominal direction or way with vectors.
+            InvalidValueError: a negative rate, a factor or gain that is not positive, a size below
+                1, or nominal steps of vectors without a nominal direction.
+        """
+        if inputs not in INPUTS:
+            raise UnknownNameError("inputs", inputs, INPUTS)
+        if nominal not in (*NOMINAL_TERMS, "mixed", "none"):
+            raise UnknownNameError("nominal term", nominal, (*NOMINAL_TERMS, "mixed", "none"))
+        if vectors not in VECTORS:
+            raise UnknownNameError("way with vectors", vectors, VECTORS)
+        if nominal == "none" and vectors == "nominal":
+            raise InvalidValueError(
+                'vectors is "nominal", but there is no nominal direction; take "adam" or "network".'
+            )
+        check_hyperparameters("general", {"learning_rate": learning_rate})
+        check_count("hidden_size", hidden_size, minimum=1, maximum=1024)
+        factor = _VECTOR_FACTOR[vectors] if vector_factor is None else vector_factor
+        gain = (1.0 if nominal == "none" else _CORRECTION) if gain is None else gain
+        for name, value in (("vector_factor", factor), ("gain", gain)):
+            if not (math.isfinite(value) and value > 0):
+                raise InvalidValueError(f"{name} is {value!r}; it must be positive.")
+        layout, decays = INPUTS[inputs]
+        network = SmallNetwork.create(
+            key, 1, hidden_size=hidden_size, layout=layout, decays=Decays.fixed(decays)
+        )
+        rate = jnp.log(jnp.asarray(learning_rate, jnp.float32))
+        mixing = jnp.asarray(_NESTEROV, jnp.float32) if nominal == "mixed" else None
+        return cls(
+            network,
+            rate,
+            jnp.asarray(math.log(factor), jnp.float32),
+            jnp.asarray(math.log(gain), jnp.float32),
+            mixing,
+            inputs,
+            nominal,
+            bool(orthogonalize),
+            bool(normalize),
+            vectors,
+        )
+
+    def init(self, params: PyTree[Array]) -> GeneralState:
+        """The state before the first step, with averages of zero."""
+        by_network, by_adam = self._divided(params)
+        return self._start(self.network.init(by_network), by_adam)
+
+    def init_packed(self, params: PyTree[Array]) -> GeneralState:
+        """The same with small tensors side by side."""
+        by_network, by_adam = self._divided(params)
+        return self._start(self.network.init_packed(by_network), by_adam)
+
+    def update(
+        self,
+        grads: PyTree[Array],
+        state: GeneralState,
+        params: PyTree[Array] | None = None,
+        **extra,
+    ) -> tuple[PyTree[Array], GeneralState]:
+        """The updates (in the gradients' types) and the next state; `params` is needed."""
+        dtype, rate = self.network.input_weights.dtype, jnp.exp(self.log_learning_rate)
+        vector_rate = rate * jnp.exp(self.log_vector_factor)
+
+        def clipped(gradient: Array) -> Array:
+            return jnp.clip(gradient.astype(dtype), -_LARGEST_GRADIENT, _LARGEST_GRADIENT)
+
+        def step(direction: Array) -> Array:
+            if direction.size == 0:
+                return direction
+            if direction.ndim < 2:
+                as_it_is = self.vectors == "nominal" or not self.normalize
+                return -vector_rate * (direction if as_it_is else of_unit_size(direction))
+            return -rate * self._shaped(direction)
+
+        by_network, by_adam = self._divided(jax.tree.map(clipped, grads))
+        parameters, _ = (None, None) if params is None else self._divided(params)
+        directions, network = self.network.update(
+            by_network, state.network, parameters, self._direction, (1.0,)
+        )
+        moments, adam = with_safe_roots(_adam().update)(by_adam, state.adam)
+        updates = eqx.combine(
+            jax.tree.map(step, directions),
+            jax.tree.map(lambda moment: -vector_rate * moment, moments),
+        )
+        updates = jax.tree.map(lambda update, leaf: update.astype(leaf.dtype), updates, grads)
+        return updates, GeneralState(network, adam)
+
+    def _direction(self, at: Coordinates) -> Array:
+        correction = jnp.exp(self.log_gain) * at.outputs[0]
+        if self.nominal == "none":
+            return correction
+        if self.mixing is not None:
+            averages = (at.gradient, *at.momenta)
+            parts = [self.mixing[place] * average for place, average in enumerate(averages)]
+            return sum(parts[1:], parts[0]) * at.preconditioner + correction
+        return NOMINAL_TERMS[self.nominal](at) + correction
+
+    def _shaped(self, direction: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        """A matrix's direction, orthogonalized and of unit size where that is asked for."""
+        shape = direction.shape
+        if len(shape) == 4:
+            direction = direction.reshape(-1, shape[-1])
+        if self.orthogonalize:
+            direction = orthogonalized(direction)
+        if self.normalize:
+            direction = of_unit_size(direction)
+        return direction.reshape(shape)
+
+    def _divided(self, tree: PyTree[Array]) -> tuple[PyTree[Array], PyTree[Array]]:
+        """What the network and what Adam updates, with None for what the other one does."""
+        own = jax.tree.map(lambda leaf: self.vectors != "adam" or jnp.ndim(leaf) > 1, tree)
+        return eqx.partition(tree, own)
+
+    def _start(self, network: SmallState | Packed, by_adam: PyTree[Array]) -> GeneralState:
+        dtype = self.network.input_weights.dtype
+        adam = _adam().init(jax.tree.map(lambda leaf: jnp.zeros_like(leaf, dtype), by_adam))
+        return GeneralState(network, without_aliases(adam))
+
+    @property
+    def registered_name(self) -> str:
+        """The name of this class among registered optimizers."""
+        return "general"
+
+    def configuration(self) -> dict[str, Any]:
+        """The arguments of `create` but the rate, the factor and the gain, which are leaves."""
+        return {
+            "inputs": self.inputs,
+            "nominal": self.nominal,
+            "orthogonalize": self.orthogonalize,
+            "normalize": self.normalize,
+            "vectors": self.vectors,
+            "hidden_size": self.network.hidden_bias.shape[0],
+        }
+
+
+def _adam() -> optax.GradientTransformation:
+    return optax.scale_by_adam(0.9, 0.999, 1e-8)
