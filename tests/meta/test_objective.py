@@ -96,6 +96,7 @@ def test_what_lies_outside_the_horizon_poisons_neither_value_nor_gradient(reduct
 
     losses, penalties = jnp.array([1.0, 2.0, bad]), jnp.array([0.1, 0.3, bad])
     expected = {"mean": 7 / 4 + 0.2, "sum": 7.4, "log_sum": math.log(7) + 0.4, "last": 2.4}
+    expected["mean_log"] = 3 * math.log(2) / 4 + 0.2
     assert float(value(losses, penalties)) == pytest.approx(expected[reduction])
     by_loss, by_penalty = jax.grad(value, (0, 1))(losses, penalties)
     slopes = {
@@ -160,3 +161,14 @@ def test_the_logarithm_of_a_negative_sum_is_not_a_number():
     value, gradient = jax.value_and_grad(meta_loss)(jnp.array([1.0, -2.0, 3.0]))
     assert value == pytest.approx(math.log(2))
     assert gradient.tolist() == pytest.approx([0.5, 0.5, 0.5])
+
+
+def test_the_mean_logarithm_weighs_decades_alike():
+    losses, ones = jnp.array([1.0, 0.1, 1e-6]), jnp.ones(3)
+    objective = Objective("mean_log")
+    expected = np.mean(np.log([1.0, 0.1, 1e-4]))
+    whole = objective(losses, 0 * ones, jnp.arange(3), ones > 0)
+    assert float(whole) == pytest.approx(expected, rel=1e-6)
+    terms = objective.step_terms(losses, 0 * ones, jnp.arange(3))
+    assert float(jnp.sum(terms)) == pytest.approx(expected, rel=1e-6)
+    assert jnp.isnan(objective(-losses, 0 * ones, jnp.arange(3), ones > 0))

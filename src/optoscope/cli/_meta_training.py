@@ -354,7 +354,7 @@ def export(
         "skipped": result.skipped,
         "non_finite_tasks": result.non_finite_tasks,
     }
-    best = result.best
+    best: Any = result.best
     # A schedule belongs to the lengths that were trained on; what is learned goes without it.
     best = best.optimizer if isinstance(best, Scheduled) else best
     optimizers.save(directory / "optimizer", best, provenance)

@@ -171,7 +171,7 @@ class SmallNetwork(eqx.Module):
         Raises:
             InvalidValueError: no parameters were given.
         """
-        if params is None:
+        if params is None and jax.tree.leaves(grads):
             raise InvalidValueError(
                 "this optimizer's update got no parameters, which are one of its inputs; "
                 "write update(grads, state, params)."

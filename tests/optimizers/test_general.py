@@ -1,0 +1,145 @@
+"""The general family: Celo2 as a setting, and a second, naive implementation of its own default."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from optoscope import optimizers
+from optoscope._core.errors import InvalidValueError, UnknownNameError
+from optoscope.optimizers import Celo2Optimizer, GeneralOptimizer
+
+KEY = jax.random.key(0)
+PARAMS = {"w": jnp.ones((4, 3)), "b": jnp.zeros(3), "kernel": jnp.ones((2, 2, 3, 5))}
+
+
+def gradients(step, params=PARAMS):
+    leaves, structure = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.fold_in(KEY, step), len(leaves))
+    drawn = [jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)]
+    return jax.tree.unflatten(structure, drawn)
+
+
+def trajectory(optimizer, params=PARAMS, steps=5):
+    state, seen = optimizer.init_packed(params), []
+    for step in range(steps):
+        updates, state = optimizer.update(gradients(step, params), state, params)
+        params = jax.tree.map(jnp.add, params, updates)
+        seen.append(updates)
+    return seen
+
+
+@pytest.mark.parametrize("orthogonalize", [False, True])
+def test_celo2_is_a_setting_of_it(orthogonalize):
+    """A kernel apart: Celo2 takes its last two axes for matrices."""
+    params = {name: PARAMS[name] for name in ("w", "b")}
+    celo2 = Celo2Optimizer.create(KEY, learning_rate=0.01, orthogonalize=orthogonalize)
+    general = GeneralOptimizer.create(
+        KEY,
+        learning_rate=0.01,
+        nominal="none",
+        orthogonalize=orthogonalize,
+        vectors="adam" if orthogonalize else "network",
+    )
+    network = eqx.tree_at(
+        lambda n: (n.output_weights, n.output_bias),
+        celo2.network,
+        (celo2.network.output_weights[:, :1], celo2.network.output_bias[:1]),
+    )
+    general = eqx.tree_at(lambda o: o.network, general, network)
+    for ours, theirs in zip(trajectory(general, params), trajectory(celo2, params), strict=True):
+        for name in params:
+            np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-4, atol=1e-6)
+
+
+def newton_schulz(matrix):
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = matrix.T if tall else matrix
+    x = x / (np.linalg.norm(x) + 1e-8)
+    for _ in range(5):
+        square = x @ x.T
+        x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
+    return x.T if tall else x
+
+
+def test_the_default_without_its_correction_is_nesterov_over_the_root_orthogonalized():
+    optimizer = GeneralOptimizer.create(KEY, learning_rate=0.01, gain=1e-12)
+    momentum, second = {}, {}
+    for step, updates in enumerate(trajectory(optimizer)):
+        for name, gradient in gradients(step).items():
+            gradient = np.asarray(gradient, np.float64)
+            momentum[name] = 0.9 * momentum.get(name, 0) + 0.1 * gradient
+            second[name] = 0.95 * second.get(name, 0) + 0.05 * gradient**2
+            direction = (0.1 * gradient + 0.9 * momentum[name]) / np.sqrt(second[name] + 1e-8)
+            if name == "b":
+                continue
+            matrix = newton_schulz(direction.reshape(-1, direction.shape[-1]))
+            expected = -0.01 * matrix / np.sqrt(np.mean(matrix**2))
+            np.testing.assert_allclose(
+                updates[name], expected.reshape(direction.shape), rtol=2e-3, atol=1e-5
+            )
+
+
+def test_vectors_get_adam_at_a_multiple_of_the_rate():
+    optimizer = GeneralOptimizer.create(KEY, learning_rate=0.01, vector_factor=7.0)
+    adam = optimizers.adam(0.07)
+    ours = trajectory(optimizer, {"b": PARAMS["b"]})
+    theirs = trajectory(adam, {"b": PARAMS["b"]})
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one["b"], other["b"], rtol=1e-4)
+
+
+@pytest.mark.parametrize("inputs", ["celo2", "small_fc"])
+def test_matrices_move_by_the_rate_whatever_the_scale_of_the_loss(inputs):
+    optimizer = GeneralOptimizer.create(KEY, learning_rate=0.02, inputs=inputs)
+    for scale in (1e-3, 1.0, 1e2):
+        grads = jax.tree.map(lambda g: scale * g, gradients(0))  # noqa: B023
+        updates, _ = optimizer.update(grads, optimizer.init(PARAMS), PARAMS)
+        for name in ("w", "kernel"):
+            assert float(jnp.sqrt(jnp.mean(updates[name] ** 2))) == pytest.approx(0.02, rel=1e-3)
+
+
+def test_without_normalization_it_is_a_sum_of_two_terms():
+    """The gain multiplies the network's part alone, and nothing else is done to it."""
+    plain = {"orthogonalize": False, "normalize": False, "vectors": "nominal", "vector_factor": 1.0}
+    first, second, none = (
+        GeneralOptimizer.create(KEY, nominal="momentum", gain=gain, **plain)
+        for gain in (1.0, 2.0, 1e-20)
+    )
+    one, two, nominal = (trajectory(o, steps=1)[0] for o in (first, second, none))
+    for name in PARAMS:
+        np.testing.assert_allclose(
+            two[name] - nominal[name], 2 * (one[name] - nominal[name]), rtol=1e-3, atol=1e-8
+        )
+        # The first momentum is a tenth of the gradient.
+        np.testing.assert_allclose(nominal[name], -1e-4 * gradients(0)[name], rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"inputs": "velo"}, UnknownNameError, "inputs"),
+        ({"nominal": "adan"}, UnknownNameError, "nominal"),
+        ({"vectors": "lion"}, UnknownNameError, "vectors"),
+        ({"nominal": "none", "vectors": "nominal"}, InvalidValueError, "no nominal direction"),
+        ({"gain": 0.0}, InvalidValueError, "positive"),
+        ({"learning_rate": -1.0}, InvalidValueError, "learning_rate"),
+    ],
+)
+def test_bad_settings_are_refused(options, error, words):
+    with pytest.raises(error, match=words):
+        GeneralOptimizer.create(KEY, **options)
+
+
+@pytest.mark.parametrize("name", ["general", "celo2"])
+def test_a_lone_vector_is_adams(name):
+    """Nothing is left for the network then."""
+    options = {"vectors": "adam"} if name == "general" else {"orthogonalize": True}
+    optimizer = optimizers.get(name, learning_rate=0.01, **options)
+    for one, other in zip(
+        trajectory(optimizer, jnp.ones(3)),
+        trajectory(optimizers.adam(0.2), jnp.ones(3)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(one, other, rtol=1e-4)
