@@ -1,10 +1,11 @@
 """Every option of every command has a domain, and what lies outside is refused before anything."""
 
 import dataclasses
+import json
 import re
 import typing
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pytest
 
@@ -107,3 +108,65 @@ def test_a_config_obeys_the_domains_too(capsys, tmp_path: Path):
         config.write_text(f'{{"command": "train", "arguments": {{"task": "quadratic", {wrong}}}}}')
         assert main(["train", "--config", str(config)]) == 2
         assert re.search(r"in the config\.json is|too large for a number", capsys.readouterr().err)
+
+
+# Another value than the default for options whose type does not tell one.
+OTHERS = {
+    "task": "quadratic",
+    "estimator": "pes",
+    "objective": "mean",
+    "schedule": "cosine",
+    "set": ["hidden=3"],
+    "against": "sgd",
+    "metric": "final",
+    "schedules": "constant",
+    "probe": "norms",
+    "optimizer": "sgd",
+    "search": "learning_rate=0.1:1",
+    "paper": "B",
+    "figure": "2",
+    "scale": "smoke",
+}
+
+
+def _other(name: str, value: Any) -> Any:
+    if isinstance(value, bool):
+        return not value
+    return value + 1 if isinstance(value, int | float) else OTHERS[name]
+
+
+def _beside() -> list[tuple[str, str, str]]:
+    found = []
+    for name, command in COMMANDS.items():
+        if not issubclass(command, RunCommand):
+            continue
+        positional = {"optimizer", "paper"}
+        own = command().arguments().keys() - {"data_dir", *positional}
+        ways = ["--config", "--resume"] if hasattr(command(), "resume") else ["--config"]
+        found += [(name, option, way) for option in sorted(own) for way in ways]
+    return found
+
+
+@pytest.mark.parametrize(("name", "option", "way"), _beside())
+def test_what_is_typed_beside_a_run_and_says_otherwise_is_refused(
+    name: str, option: str, way: str, capsys, tmp_path: Path
+):
+    """The default is typed, and the run has another value: only the words tell."""
+    default = COMMANDS[name]().arguments()[option]
+    arguments = {option: _other(option, default)}
+    text = json.dumps({"command": name, "arguments": arguments})
+    (tmp_path / "config.json").write_text(text)
+    words = [f"--{option.replace('_', '-')}"]
+    if isinstance(default, bool):
+        words = words if default else [f"--no-{words[0][2:]}"]
+    elif isinstance(default, tuple):
+        words.append("hidden=4")
+    elif default is None:
+        words.append("rosenbrock")
+    else:
+        words.append(str(default))
+    assert main([name, way, str(tmp_path), *words]) == 2
+    message = capsys.readouterr().err
+    assert f"{words[0].replace('--no-', '--')} " in message, message
+    assert f"is given together with {way}, and the run there has" in message, message
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]

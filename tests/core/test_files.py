@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from optoscope._core.errors import FileFormatError, RunDirectoryError
 from optoscope._core.files import (
+    delete,
     read_bytes,
     read_json,
     read_lines,
@@ -242,3 +243,10 @@ def test_lines_without_the_last_that_a_kill_cut_off(tmp_path):
     (tmp_path / "a").write_text('{"a": \n{"a": 1}\n')
     with pytest.raises(RunDirectoryError, match="a line 1 is not JSON"):
         read_lines(tmp_path / "a")
+
+
+def test_what_cannot_be_deleted_is_one_message(tmp_path):
+    delete(tmp_path / "absent")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(RunDirectoryError, match=r"cannot replace .*folder: .* Move it away"):
+        delete(tmp_path / "folder")

@@ -122,6 +122,53 @@ def test_a_proportion_is_the_exact_binomial_one(happened, count):
     assert found.method == f"{happened} of {count}, exact binomial"
 
 
+@pytest.mark.parametrize("groups", [2, 3, 5, 10])
+@pytest.mark.parametrize("alike", [0.0, 0.3, 0.5, 1.0])
+@pytest.mark.parametrize("share", [0.03, 0.1, 0.3, 0.5, 0.8])
+def test_the_interval_of_a_share_of_groups_covers_as_often_as_is_promised(groups, alike, share):
+    generator, members = np.random.default_rng(groups), 10
+    shape = (2000, groups, 1)
+    if alike == 0.0:
+        own = np.full(shape, share)
+    elif alike == 1.0:
+        own = (generator.random(shape) < share).astype(float)
+    else:
+        # Beta-binomial: the correlation of two members of a group is 1 / (1 + a + b).
+        total = 1 / alike - 1
+        own = generator.beta(share * total, (1 - share) * total, shape)
+    samples = generator.random((2000, groups, members)) < own
+    found = [proportion(sample) for sample in samples]
+    assert np.mean([e.low <= share <= e.high for e in found]) >= 0.95
+    assert all(e.low <= e.value <= e.high for e in found)
+
+
+def test_runs_of_a_few_optimizers_are_no_independent_repetitions():
+    """Taken for independent, runs that are all alike within their group are covered far less."""
+    own = np.random.default_rng(0).random((2000, 5, 1)) < 0.3
+    samples = np.broadcast_to(own, (2000, 5, 10))
+    pooled = [proportion(sample.ravel()) for sample in samples]
+    assert np.mean([e.low <= 0.3 <= e.high for e in pooled]) < 0.7
+    none = proportion(np.zeros((5, 10), bool))
+    assert (none.value, none.count) == (0.0, 50)
+    assert none.high == pytest.approx(1 - 0.025**0.2)
+    assert none.method == "0 of 50, exact binomial of 5 groups"
+    # One run per group is no group.
+    one = proportion(np.array([[True], [False], [False]]))
+    alone = proportion(np.array([True, False, False]))
+    assert (one.low, one.high) == (alone.low, alone.high)
+
+
+def test_a_quantity_of_either_sign_has_students_interval_alone():
+    decades = np.array([-0.05, -2.0])
+    half = stats.t.ppf(0.985, 1) * np.std(decades, ddof=1) / math.sqrt(2)
+    found = mean(decades, signed=True)
+    assert (found.low, found.high) == pytest.approx((found.value - half, found.value + half))
+    assert found.method == "mean, Student's t"
+    assert mean(decades).low < -1e45
+    positive = np.array([0.05, 2.0])
+    assert difference(positive, np.zeros(2)) == mean(positive, signed=True)
+
+
 def test_none_of_ten_is_not_never():
     """The case that was published as "less than 10% diverge: holds, 0.1 [0.1, 0.1]"."""
     by_run, by_seed = proportion(np.zeros(10, bool)), proportion(np.zeros(5, bool))

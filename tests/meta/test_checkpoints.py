@@ -1,4 +1,6 @@
 import asyncio
+import json
+import os
 import re
 import subprocess
 import sys
@@ -197,3 +199,50 @@ def test_a_loop_that_finishes_closes_after_its_tasks():
         loop.close()
     assert ended == ["slow"]
     assert type(asyncio.new_event_loop()) is not type(loop)
+
+
+@pytest.mark.parametrize("seconds", ["x", None, [], 1e308, 2.0])
+def test_information_that_was_changed_is_damage(tmp_path, seconds):
+    for step in (1, 2):
+        Checkpoints(tmp_path).save(step, tree(step), {"seconds": 1.0})
+    (place,) = [
+        file
+        for file in (tmp_path / "2" / "info").rglob("*")
+        if file.is_file() and "seconds" in file.read_text(errors="replace")
+    ]
+    place.write_text(json.dumps(json.loads(place.read_text()) | {"seconds": seconds}))
+    with pytest.warns(UserWarning, match="its information does not match its digest"):
+        found = Checkpoints(tmp_path).restore(tree())
+    assert found is not None
+    assert (found[0], found[2]) == (1, {"seconds": 1.0})
+
+
+@pytest.mark.parametrize("other", ["fifo", "hole", "link"])
+def test_what_is_no_file_of_a_checkpoint_is_damage(tmp_path, other):
+    for step in (1, 2):
+        Checkpoints(tmp_path).save(step, tree(step), {})
+    for file in [file for file in (tmp_path / "2" / "state").rglob("*") if file.is_file()]:
+        if other == "hole":
+            with file.open("r+b") as opened:
+                opened.truncate(2**31)
+            continue
+        file.unlink()
+        if other == "fifo":
+            os.mkfifo(file)
+        else:
+            file.symlink_to("/dev/zero")
+    with pytest.warns(UserWarning, match=r"is damaged \((it has|.* is no file)"):
+        found = Checkpoints(tmp_path).restore(tree())
+    assert found is not None
+    assert found[0] == 1
+
+
+def test_a_run_in_another_precision_says_what_to_set(tmp_path):
+    with jax.enable_x64(True):
+        double = {"a": jnp.ones(3), "n": jnp.asarray(1)}
+    single = {"a": jnp.ones(3), "n": jnp.asarray(1)}
+    Checkpoints(tmp_path / "1").save(1, double, {})
+    Checkpoints(tmp_path / "0").save(1, single, {})
+    for flag, like in ((1, single), (0, double)):
+        with pytest.raises(RunDirectoryError, match=f"Set JAX_ENABLE_X64={flag} in its"):
+            Checkpoints(tmp_path / str(flag)).restore(like)

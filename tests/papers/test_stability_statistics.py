@@ -106,8 +106,8 @@ ANSWERS = [
     Answer("trains_faster", "meta_loss", ("mlp", "a", "b"), META, [2.0, 0.0]),
     Answer("trains_better", "last", ("mlp", "a", "b"), META, [0.0, 2.0]),
     Answer("trains_better", "least", ("mlp", "a", "b"), META, [0.0, 1.5]),
-    Answer("lost", "run", (0, "mlp", "a"), FAR, [False, True, False, False]),
-    Answer("lost", "run", (-1, "mlp", "a"), FAR, [True, True, False, True]),
+    Answer("lost", "run", (0, "mlp", "a"), FAR, [[False, True], [False, False]]),
+    Answer("lost", "run", (-1, "mlp", "a"), FAR, [[True, True], [False, True]]),
     Answer("lost", "rise", (0, "mlp", "a"), FAR, [1.0, 2.0]),
     Answer("lost", "rise", (-1, "mlp", "a"), FAR, [10.0, 1.0]),
     Answer("less_loss", "run", (None, "mlp", "a", "b"), FAR, [0.3, -0.1]),
@@ -117,12 +117,13 @@ ANSWERS = [
     # The range of a goes from 0.2 to 2.9, of b from 0.2 to 2; a third arm was not measured.
     Answer("spread_grows", "", ("mlp", ("a", "b", "c")), FAR, [math.log10(14.5), 1.0]),
     Answer(
-        "unseen_lost", "diverged", ("4", "blackbox"), UNSEEN, [True, False, True] + [False] * 5
+        "unseen_lost", "diverged", ("4", "blackbox"), UNSEEN,
+        [[True, False, False, False], [True, False, False, False]],
     ),
     # To end where it started is no fall.
     Answer(
         "unseen_lost", "rise", ("4", "blackbox"), UNSEEN,
-        [True, False, True, True, False, False, False, False],
+        [[True, False, False, False], [True, True, False, False]],
     ),
     # Per task 1 / 0.1 and 4 / 0.4, then 1 / 0.3 and 4 / 0.3.
     Answer("unseen_falls", "", ("4", "star"), UNSEEN, [10.0, (4 / 0.09) ** 0.5]),

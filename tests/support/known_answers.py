@@ -19,14 +19,14 @@ class Answer:
         reads: what a protocol reads, its first argument.
         arguments: the others, before the records.
         records: the parts' arrays; what the protocol must not read is left out.
-        expected: one number a repetition.
+        expected: one number a repetition; booleans may come in groups.
     """
 
     statistic: str
     reads: str
     arguments: tuple[Any, ...]
     records: Mapping[str, Mapping[str, Any]]
-    expected: Sequence[float] | Sequence[bool]
+    expected: Sequence[float] | Sequence[bool] | Sequence[Sequence[bool]]
 
     def check(self, statistics: ModuleType) -> None:
         """Asserts the answer, and that only booleans come as booleans."""

@@ -53,6 +53,20 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def delete(path: Path) -> None:
+    """Deletes a file, if there is one.
+
+    Raises:
+        RunDirectoryError: it cannot be deleted, or a folder is in its place.
+    """
+    try:
+        Path(path).unlink(missing_ok=True)
+    except OSError as error:
+        raise RunDirectoryError(
+            f"cannot replace {path}: {error.strerror or error}. Move it away."
+        ) from error
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes `text` as UTF-8, atomically."""
     with replacing(path) as temporary:

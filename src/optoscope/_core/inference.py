@@ -69,7 +69,7 @@ def turned(estimate: Estimate) -> Estimate:
     )
 
 
-def mean(values: Float[np.ndarray, " repetitions"]) -> Estimate:
+def mean(values: Float[np.ndarray, " repetitions"], *, signed: bool = False) -> Estimate:
     """The mean of independent repetitions, with an interval that is honest for few of them.
 
     Use it for a quantity that varies continuously from repetition to repetition (a loss, a ratio
@@ -80,7 +80,9 @@ def mean(values: Float[np.ndarray, " repetitions"]) -> Estimate:
     log-normal distribution, exp(ȳ + v/2 ± t·√(v/n + v²/(2(n − 1)))) with the mean ȳ and the
     variance v of the logarithms; the wider end counts on either side. Where the values differ
     little, the two are the same; where they differ by factors, the upper end of Student's interval
-    is far too low.
+    is far too low. A quantity that can have either sign (decades, a difference) has Student's
+    interval alone, whatever the signs of the values at hand are: it is no log-normal one, and two
+    values of one sign that differ by a factor of 40 would have an end beyond 10⁴⁹ of the lesser.
 
     Coverage of the 95% that are claimed, measured on 40,000 samples:
 
@@ -104,6 +106,7 @@ def mean(values: Float[np.ndarray, " repetitions"]) -> Estimate:
 
     Args:
         values: one number per repetition.
+        signed: whether the quantity can have either sign.
 
     Example:
         >>> found = mean(np.array([1.0, 2.0, 3.0]))
@@ -119,7 +122,7 @@ def mean(values: Float[np.ndarray, " repetitions"]) -> Estimate:
         return without
     half = _student(count) * float(values.std(ddof=1)) / math.sqrt(count)
     low, high, method = value - half, value + half, "mean, Student's t"
-    if (values > 0).all() or (values < 0).all():
+    if not signed and ((values > 0).all() or (values < 0).all()):
         sign = float(np.sign(values[0]))
         ends = sorted(sign * end for end in _log_normal_ends(np.abs(values)))
         low, high = min(low, ends[0]), max(high, ends[1])
@@ -152,31 +155,51 @@ def geometric_mean(values: Float[np.ndarray, " repetitions"]) -> Estimate:
     return _with_interval(math.exp(value), low, high, count, method)
 
 
-def proportion(met: Bool[np.ndarray, " repetitions"]) -> Estimate:
+def proportion(
+    met: Bool[np.ndarray, " repetitions"] | Bool[np.ndarray, "groups members"],
+) -> Estimate:
     """The share of repetitions in which something happened, with the exact binomial interval.
 
     None of ten does not mean never: the interval of 0 of 10 goes up to 31%.
 
-    Math: Clopper–Pearson at 95%, which covers at least as often as it claims, for any count.
+    Repetitions that come in groups (the runs of each meta-trained optimizer) are not independent:
+    one bad optimizer diverges in all of its runs. Nothing is assumed about how alike the members
+    of a group are; they count as if they were all the same, so that 0 of 5 optimizers with ten
+    runs each goes up to 52%, and not to 7%.
+
+    Math: Clopper–Pearson at 95%, which covers at least as often as it claims, for any count. For a
+    share p of G groups the beta quantiles of p·G of G, which need be no whole number, or those of
+    all members, whichever end is the wider. Measured on groups that are all alike, half alike and
+    independent (beta-binomial, 2 to 10 groups), it covers in at least 95% of cases.
 
     Args:
-        met: for each repetition whether it happened.
+        met: for each repetition whether it happened; with two axes, of groups and their members.
 
     Example:
         >>> found = proportion(np.array([False] * 10))
         >>> found.value, found.low, round(found.high, 3)
         (0.0, 0.0, 0.308)
     """
-    # SciPy's statistics take long to import, and who only reads estimates needs none of them.
-    from scipy.stats import binomtest
-
-    met = np.asarray(met, bool).ravel()
-    if len(met) == 0:
+    met = np.asarray(met, bool)
+    if met.size == 0:
         return _nothing(0, "nothing was measured")
-    happened, count = int(met.sum()), len(met)
-    ends = binomtest(happened, count).proportion_ci(COVERAGE, method="exact")
-    method = f"{happened} of {count}, exact binomial"
-    return Estimate(happened / count, float(ends.low), float(ends.high), count, method)
+    happened, count = int(met.sum()), met.size
+    value, method = happened / count, f"{happened} of {count}, exact binomial"
+    low, high = _binomial_ends(happened, count)
+    if met.ndim == 2:
+        groups = len(met)
+        by_group = _binomial_ends(value * groups, groups)
+        low, high = min(low, by_group[0]), max(high, by_group[1])
+        method += f" of {groups} groups"
+    return Estimate(value, low, high, count, method)
+
+
+def _binomial_ends(happened: float, count: int) -> tuple[float, float]:
+    """Clopper and Pearson's interval; what happened may be no whole number."""
+    tail, missed = (1 - COVERAGE) / 2, count - happened
+    low = special.betaincinv(happened, missed + 1, tail) if happened > 0 else 0.0
+    high = special.betaincinv(happened + 1, missed, 1 - tail) if missed > 0 else 1.0
+    return float(low), float(high)
 
 
 def every(values: Float[np.ndarray, " units"]) -> Estimate:
@@ -211,7 +234,7 @@ def difference(
     """
     values, reference = _paired(values, reference)
     with np.errstate(invalid="ignore"):
-        return mean(values - reference)
+        return mean(values - reference, signed=True)
 
 
 def ratio(values: Float[np.ndarray, " pairs"], reference: Float[np.ndarray, " pairs"]) -> Estimate:

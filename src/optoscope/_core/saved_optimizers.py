@@ -10,6 +10,8 @@ FORMAT = "optoscope/optimizer"
 VERSION = 1
 WEIGHTS = "optimizer.safetensors"
 DESCRIPTION = "optimizer.json"
+# No optimizer is nearly as large: what is larger means harm.
+MOST_WEIGHT_BYTES = 4_000_000_000
 PRETRAINED = Path(__file__).parent.parent / "optimizers" / "pretrained"
 
 

@@ -177,8 +177,9 @@ def tune(
 ) -> SearchResult:
     """Searches an optimizer's own hyper-parameters on a logarithmic grid, and its schedule.
 
-    When the best value lies on an edge of the grid, the grid is moved on past that edge and
-    searched again, up to three times; what still lies on an edge then is in the warnings.
+    When the best value is the least or the greatest of the grid, a better one may lie outside: a
+    further grid that begins there is searched as well, up to three times. If the best value is at
+    an end even then, the result's warnings say so.
 
     Args:
         contestant: the name of a registered optimizer, or what `Contestant` describes.
@@ -279,17 +280,19 @@ def compare(
 ) -> Comparison:
     """Tunes the baselines on the task, then runs everything on the same fresh runs.
 
-    Everything is tuned by the very quantity it is then compared by, on runs that the evaluation
-    does not use again. A learned optimizer is run twice: as it is, and, under its label with
-    "(tuned)" behind it, with a factor of its updates and a schedule tuned by as many trials as a
-    baseline's learning rate.
+    An optimizer is tuned by the same number by which it is compared afterwards (`metric`), and on
+    other runs than those of the comparison, so that no one gains by luck in the tuning. A learned
+    optimizer is run twice: once as it is, and once more, with "(tuned)" behind its label, with its
+    updates multiplied by a factor and a schedule. These two are tuned by as many trials as a
+    baseline's learning rate, so that neither side had more help.
 
     Args:
         task: the problem.
         learned: optimizers to compare, by name.
-        baselines: names of registered optimizers to tune ("adamw", "muon-cosine"), or
-            `Contestant`s; or either, or optimizers of any kind, by the labels that reports
-            should use. Of an optimizer that is given as it is, a factor of its updates is tuned.
+        baselines: what to tune: a list of names of registered optimizers ("adamw",
+            "muon-cosine") and of `Contestant`s; or a mapping from the labels that reports should
+            use to names, `Contestant`s or optimizers of any kind. Of an optimizer that is given
+            as it is, a factor of its updates is tuned.
         num_steps: steps per evaluation run.
         seed: of everything random here.
         num_runs: evaluation runs per optimizer.

@@ -78,7 +78,7 @@ class OptimizerEvaluation:
         return mean(self.tenths[:, -1])
 
     def given_back(self) -> Estimate:
-        """The regression from the best loss at the end of a run, as a share of the decrease to it.
+        """How far the loss has risen again by the end of a run, as a share of how far it fell.
 
         Math: (last − least) / (first − least) with the first loss and the last and the least of
         the `tenths`; 0 where the loss ends at its least, 1 where it ends at or above the first,
@@ -184,6 +184,10 @@ def evaluate(
     on_progress: Callable[[str, int, int], None] | None = None,
 ) -> Evaluation:
     """Runs every optimizer on the same problems, initial parameters and batches.
+
+    What differs between two optimizers in run r is thus due to the optimizers and not to luck: they
+    are compared run by run, which takes far fewer runs than comparing two means. Nothing is tuned;
+    `compare` does that first.
 
     Args:
         task: the problem, or a distribution: then run r has the same problem for all.

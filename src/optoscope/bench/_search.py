@@ -28,7 +28,10 @@ Create = Callable[..., Optimizer]
 
 @dataclass(frozen=True)
 class LogUniform:
-    """Values whose logarithm is uniform in [low, high].
+    """Values between `low` and `high` that are uniform in the logarithm.
+
+    As many fall between 0.001 and 0.01 as between 0.01 and 0.1: for learning rates, and for
+    whatever else may be of any size.
 
     Args:
         low: above 0.
@@ -73,7 +76,11 @@ class Uniform:
 
 @dataclass(frozen=True)
 class OneMinusLogUniform:
-    """Decays β such that 1 − β is log-uniform in [low, high]; for momenta near 1."""
+    """Decays β such that 1 − β is uniform in the logarithm between `low` and `high`.
+
+    For momenta and other decays near 1, of which 0.9, 0.99 and 0.999 are equally far apart: they
+    average over about 10, 100 and 1000 steps.
+    """
 
     low: float
     high: float

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -90,6 +90,32 @@ class RunCommand(Command):
                 "Edit a copy of the config.json instead."
             )
         return self.with_arguments(arguments)
+
+    def check_beside(self, typed: Collection[str]) -> None:
+        """Refuses what is typed beside --config or --resume and says otherwise than that run.
+
+        Only the words tell that a default was typed.
+
+        Args:
+            typed: the names of the options that were typed.
+
+        Raises:
+            InvalidValueError: the run's config.json has another value.
+        """
+        option = "--config" if self.config is not None else "--resume"
+        place = self.config if self.config is not None else getattr(self, "resume", None)
+        # Whoever reads it says what is wrong with one that is not there.
+        if place is None or not (place.is_file() or (place / CONFIG).is_file()):
+            return
+        theirs, own = read_arguments(place, self.name), self.arguments()
+        for name in sorted((set(typed) & own.keys()) - {"data_dir"}):
+            value = list(own[name]) if isinstance(own[name], tuple) else own[name]
+            if name in theirs and value != theirs[name]:
+                raise InvalidValueError(
+                    f"--{name.replace('_', '-')} {value} is given together with {option}, and the "
+                    f"run there has {theirs[name]!r}. Leave it out, or edit a copy of the "
+                    "config.json and begin a new run with --config."
+                )
 
     def with_arguments(self: _RunCommand, arguments: dict[str, Any]) -> _RunCommand:
         """The command with the values of a config.json."""

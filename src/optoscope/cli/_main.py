@@ -23,7 +23,7 @@ from optoscope.cli._explain import Explain
 from optoscope.cli._fetch import Fetch
 from optoscope.cli._import import Import
 from optoscope.cli._list import List
-from optoscope.cli._options import check_options, check_repeated, with_local_paths
+from optoscope.cli._options import check_options, check_repeated, typed_options, with_local_paths
 from optoscope.cli._output import drop_output, flush_output, make_printable
 from optoscope.cli._plot import Plot
 from optoscope.cli._processes import Processes, quiet_runtime
@@ -96,16 +96,17 @@ def _parse_and_run(words: list[str]) -> int:
         return int(stop.code or 0)
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
-        return _run(command)
+        return _run(command, words)
 
 
-def _run(command: Command) -> int:
+def _run(command: Command, words: Sequence[str]) -> int:
     try:
         command = with_local_paths(command)
         check_options(command)
         if isinstance(command, Processes) and command.coordinator and not command.debug:
             quiet_runtime()
         if isinstance(command, RunCommand):
+            command.check_beside(typed_options(words))
             _keep_programs(command.debug)
         with termination_interrupts():
             return command.run()

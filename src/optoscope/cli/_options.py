@@ -143,6 +143,16 @@ def check_repeated(words: Sequence[str]) -> None:
         seen[name] = given
 
 
+def typed_options(words: Sequence[str]) -> frozenset[str]:
+    """The names of the fields that are given as options.
+
+    >>> sorted(typed_options(["train", "--meta-steps", "3", "--no-stagger", "--task=quadratic"]))
+    ['meta_steps', 'stagger', 'task']
+    """
+    names = (word.split("=", 1)[0][2:] for word in words if word.startswith("--"))
+    return frozenset(name.replace("-", "_").removeprefix("no_") for name in names)
+
+
 # gs://bucket/run, and what is left of it as a path.
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 

@@ -1,7 +1,9 @@
 """Exact resume: everything the next meta-step needs, verified when it is read back."""
 
 import logging
+import re
 import shutil
+import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,11 +18,16 @@ from jaxtyping import PyTree
 from optoscope._core.errors import RunDirectoryError
 from optoscope._core.keys import key_numbers, with_numbers
 from optoscope._core.processes import is_first, wait_for_all, whole
+from optoscope._core.tensors import native
 from optoscope._core.trees import digest, num_bytes
 from optoscope.meta._event_loops import finishing_event_loops
 
 # Orbax' own files and the blocks they are rounded up to.
 _OVERHEAD_BYTES = 200_000
+# How much larger a checkpoint can be than this run's arrays: twice for their precision, and again
+# for how they are stored; with what there is to say of each.
+_WIDEST = 4
+_BYTES_AN_ARRAY = 20_000
 
 Tree = TypeVar("Tree", bound=PyTree)
 
@@ -85,6 +92,7 @@ class Checkpoints:
             "digest": digest(leaves),
             "layout": layout,
             "layout_digest": digest(layout),
+            "info_digest": digest(info),
         }
         try:
             with _quiet_orbax():
@@ -120,7 +128,7 @@ class Checkpoints:
 
         Raises:
             RunDirectoryError: there are checkpoints, but not one is intact, or the newest is of a
-                run with other arrays.
+                run with other arrays or in another precision.
         """
         steps = self.steps()
         given, like = like, whole(jax.tree.map(key_numbers, like))
@@ -147,10 +155,17 @@ class Checkpoints:
 
     def _read(self, step: int, like: Tree) -> tuple[Tree, dict[str, Any]]:
         args = self._orbax.args
+        wanted = _stored_leaves(like)
+        # Orbax would wait for a pipe for ever, and read a file with a hole whole.
+        most = _WIDEST * num_bytes(wanted) + _BYTES_AN_ARRAY * len(wanted) + _OVERHEAD_BYTES
+        _check_files(self.directory / str(step), most)
         items = self._manager.restore(step, args=args.Composite(info=args.JsonRestore()))
         info = dict(items["info"])
         self._check_layout(step, info.pop("layout", None), info.pop("layout_digest", None), like)
-        wanted = _stored_leaves(like)
+        digests = info.pop("digest", None), info.pop("info_digest", None)
+        # Checkpoints from before it was kept have none.
+        if digests[1] is not None and digest(info) != digests[1]:
+            raise ValueError("its information does not match its digest")
         restored = self._manager.restore(
             step, args=args.Composite(state=args.StandardRestore(wanted))
         )
@@ -158,7 +173,7 @@ class Checkpoints:
         for name, leaf in wanted.items():
             if leaves[name].shape != leaf.shape or leaves[name].dtype != leaf.dtype:
                 raise ValueError(f"array {name} has another shape or type than this run's")
-        if digest(leaves) != info.pop("digest", None):
+        if digest(leaves) != digests[0]:
             raise ValueError("its content does not match its digest")
         flat, structure = jax.tree.flatten(like)
         values = [
@@ -172,6 +187,13 @@ class Checkpoints:
         wanted = _layout(like)
         if layout == wanted or layout is None or layout_digest != digest(layout):
             return
+        if _without_precision(layout) == _without_precision(wanted):
+            flag = int(any("64[" in one for one in set(layout) - set(wanted)))
+            raise RunDirectoryError(
+                f"checkpoint {step} in {self.directory} is of a run with JAX_ENABLE_X64={flag}, "
+                f"and the results of this process would be others. Set JAX_ENABLE_X64={flag} in "
+                "its environment, and resume."
+            )
         differing = [
             f"array {index} is {saved}, this run's is {own}"
             for index, (saved, own) in enumerate(zip(layout, wanted, strict=False))
@@ -196,7 +218,7 @@ class Checkpoints:
 def _stored_leaves(tree: PyTree) -> dict[str, np.ndarray]:
     # Orbax refuses empty arrays; they carry nothing but their shape, which `like` knows.
     return {
-        str(index): np.asarray(leaf)
+        str(index): native(np.asarray(leaf))
         for index, leaf in enumerate(jax.tree.leaves(tree))
         if np.size(leaf)
     }
@@ -207,6 +229,28 @@ def _layout(tree: PyTree) -> list[str]:
         f"{np.asarray(leaf).dtype}[{','.join(map(str, np.shape(leaf)))}]"
         for leaf in jax.tree.leaves(tree)
     ]
+
+
+def _without_precision(layout: list[str]) -> list[str]:
+    """The layout with 64 bits called 32, which is all that the flag of JAX changes."""
+    return [re.sub(r"^(float|u?int|complex)(128|64)\b", _halved, str(one)) for one in layout]
+
+
+def _halved(found: re.Match[str]) -> str:
+    halves = {"complex128": "complex64", "complex64": "complex64"}
+    return halves.get(found[0], f"{found[1]}32")
+
+
+def _check_files(folder: Path, most: int) -> None:
+    """Raises ValueError unless everything in the folder is a folder or a file of likely size."""
+    total = 0
+    for path in folder.rglob("*"):
+        status = path.lstat()
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+            raise ValueError(f"{path.name} is no file")
+        total += status.st_size if stat.S_ISREG(status.st_mode) else 0
+    if total > most:
+        raise ValueError(f"it has {total:,} bytes, more than its arrays can take")
 
 
 @contextmanager

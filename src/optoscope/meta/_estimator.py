@@ -34,7 +34,7 @@ class MetaGradient(eqx.Module):
 
 
 class Worker(eqx.Module):
-    """One task in progress: the state that the next unroll continues from.
+    """One task in progress: the state that the next unroll (run of inner steps) continues from.
 
     Args:
         task_key: draws the task again; cheaper to keep than the task and its data.
@@ -53,6 +53,10 @@ class Worker(eqx.Module):
 
 class Estimator(eqx.Module):
     """Estimates the meta-gradient of an optimizer from a distribution of tasks.
+
+    The meta-gradient is the gradient of the meta-loss (how well the optimizer trains) with respect
+    to the optimizer's own weights. An estimator keeps one *worker* per task: a run in progress,
+    of which every estimate takes the next steps.
 
     Args:
         devices: how many the tasks are spread over.

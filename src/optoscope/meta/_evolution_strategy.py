@@ -41,6 +41,11 @@ Sums = dict[str, PyTree[Array]]
 class EvolutionStrategy(Estimator):
     """Estimates the gradient of the smoothed meta-loss from losses alone, in antithetic pairs.
 
+    The weights θ of the optimizer are moved a little at random, forth and back; where the losses
+    of the two runs differ, the direction in which they fall is a direction to go in. No derivative
+    of the task or of the optimizer is taken. What is estimated is the gradient of the meta-loss's
+    mean over all such small moves, which is smooth even where the meta-loss itself is not.
+
     Every particle draws ε ~ N(0, σ²I) and runs the optimizer with θ + ε and with θ − ε, on one
     problem, from the same keys and data. See `FullES`, `TruncatedES` and `PES`.
     """

@@ -30,10 +30,11 @@ class FullBackprop(Estimator):
     """Backpropagates through all `horizon` inner steps: an unbiased meta-gradient.
 
     Every estimate draws new problems, initial parameters and batches and starts the optimizer
-    from its (trained) initial state. Use it for short horizons and small problems; the gradient
-    grows wild over long ones, and memory holds each task's parameters and optimizer state at
-    every step (everything else of a step is computed again). See `TruncatedBackprop` for less
-    memory and a bias, the evolution strategies for smooth meta-losses.
+    from its initial state, which is trained as well. Use it for short horizons and small
+    problems: over long ones the gradient differs more and more from draw to draw, and memory
+    holds each task's parameters and optimizer state at every step (everything else of a step is
+    computed again). `TruncatedBackprop` needs less memory and is biased. The evolution strategies
+    (`PES`, `FullES`) need no derivatives, and smooth a meta-loss that is too rough for them.
 
     Tasks whose states fit side by side are one vectorized program. A task whose meta-loss or
     meta-gradient is not finite is left out of the mean and counted in `aux["non_finite"]`.

@@ -75,7 +75,10 @@ def classification_maximum(num_classes: int) -> float:
 
 
 class Objective(eqx.Module):
-    """Turns the losses of one unroll into a meta-loss; every estimator takes one.
+    """Turns the losses of one unroll into one number, the meta-loss; every estimator takes one.
+
+    It says what a good optimizer is: "mean" and "sum" reward a loss that falls early, "last" looks
+    at the end alone, and "log_sum" counts a halving alike whether losses are large or small.
 
     Source: paper A, equation 3 (weighted sum); its released program takes the log of the sum.
 

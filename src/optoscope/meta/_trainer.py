@@ -261,7 +261,11 @@ def _moved(
 
 @dataclass(frozen=True)
 class Trainer:
-    """Meta-trains an optimizer.
+    """Meta-trains an optimizer: a loop over meta-steps, with reports, checkpoints and resume.
+
+    In every meta-step the estimator runs the optimizer on its tasks and estimates the gradient of
+    the meta-loss with respect to the optimizer's own weights; the meta-optimizer then moves these
+    weights by one step, as Adam moves the weights of a network.
 
     Meta-steps run `steps_per_call` at a time inside one compiled program. A meta-step is skipped
     and counted where its gradient is not finite, or the meta-optimizer's state would not be after

@@ -27,9 +27,16 @@ from optoscope.training._step import initial_model_state
 class TruncatedBackprop(Estimator):
     """Backpropagates through `truncation` inner steps at a time, up to `horizon` in all.
 
-    Parameters and optimizer state carry over between unrolls, detached; after the horizon a
-    task starts afresh with a new problem, new initial parameters and the optimizer's initial
-    state. Steps are rematerialized, so memory grows with one step's state per unrolled step.
+    The usual choice where the task and the optimizer can be differentiated: every meta-step
+    costs `truncation` inner steps, however long the horizon is. In return the meta-gradient is
+    biased: it does not see what an update does to the loss after the end of its own unroll, and
+    so favors optimizers that are good at once. `FullBackprop` has no such bias and takes more
+    time and memory; `PES` has none either, and needs no derivatives.
+
+    Each unroll goes on from the parameters and the optimizer state at the end of the one before,
+    through which no gradient flows. After the horizon a task starts afresh with a new problem,
+    new initial parameters and the optimizer's initial state. Only the state at every unrolled
+    step is kept in memory; what happened within a step is computed again on the way back.
 
     A task whose meta-loss or meta-gradient is not finite is left out of the mean, restarted, and
     counted in `aux["non_finite"]`.

@@ -1,6 +1,8 @@
 """Optimizers on disk: weights as safetensors, the rest as JSON. Loading executes nothing."""
 
+import inspect
 import json
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,11 @@ import numpy as np
 
 from optoscope._core.errors import FileFormatError
 from optoscope._core.files import read_bytes, replacing, write_text
+from optoscope._core.kinds import check_kind
 from optoscope._core.saved_optimizers import (
     DESCRIPTION,
     FORMAT,
+    MOST_WEIGHT_BYTES,
     VERSION,
     WEIGHTS,
     find,
@@ -23,12 +27,11 @@ from optoscope._core.saved_optimizers import (
 from optoscope._core.tensors import from_safetensors, to_safetensors
 from optoscope._core.trees import size
 from optoscope.optimizers._base import OptimizerModule, named_leaves
-from optoscope.optimizers._registry import get
+from optoscope.optimizers._registry import entry, get
 
 _FLOATS = ("float32", "float64", "bfloat16", "float16")
 _WIDEST_BYTES = 8
 _HEADER_BYTES = 1_000_000
-_MOST_BYTES = 4_000_000_000
 
 
 def save(
@@ -87,8 +90,9 @@ def load(path_or_name: str | Path) -> OptimizerModule:
     try:
         skeleton = _skeleton(description)
     except Exception as error:  # whatever a configuration trips over, the file is at fault
-        raise FileFormatError(f"{folder / DESCRIPTION}: {error}") from None
-    most = min(_WIDEST_BYTES * size(skeleton) + _HEADER_BYTES, _MOST_BYTES)
+        reason = textwrap.shorten(str(error), 300, placeholder=" ...")
+        raise FileFormatError(f"{folder / DESCRIPTION}: {reason}") from None
+    most = min(_WIDEST_BYTES * size(skeleton) + _HEADER_BYTES, MOST_WEIGHT_BYTES)
     weights = from_safetensors(read_bytes(path, most=most, error=FileFormatError), path)
     try:
         _check_fit(weights, skeleton)
@@ -102,7 +106,16 @@ def load(path_or_name: str | Path) -> OptimizerModule:
 
 
 def _skeleton(description: Mapping[str, Any]) -> OptimizerModule:
-    """The optimizer of a description, with shapes in place of weights."""
+    """The optimizer of a description, with shapes in place of weights.
+
+    Raises:
+        UnknownNameError: there is no such class.
+        InvalidValueError: an argument is of another type than the class takes.
+    """
+    parameters = inspect.signature(entry(description["class"]).create).parameters
+    for name, value in description["configuration"].items():
+        if name in parameters:
+            check_kind(name, value, parameters[name].annotation)
     return eqx.filter_eval_shape(get, description["class"], **description["configuration"])
 
 

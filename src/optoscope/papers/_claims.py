@@ -14,7 +14,11 @@ from optoscope.papers._parts import Arrays
 from optoscope.report import Claim as MeasuredClaim
 
 Records = Mapping[str, Arrays]
-Repetitions = Float[np.ndarray, " repetitions"] | Bool[np.ndarray, " repetitions"]
+Repetitions = (
+    Float[np.ndarray, " repetitions"]
+    | Bool[np.ndarray, " repetitions"]
+    | Bool[np.ndarray, "groups members"]
+)
 Statistic = Callable[..., Repetitions]
 
 META_SEED = "meta-seed"
@@ -27,15 +31,19 @@ class Reading:
 
     Args:
         statistic: of the records: the quantity in its own unit, one number per repetition;
-            booleans where the quantity is the share of repetitions in which something happens.
+            booleans where the quantity is the share of repetitions in which something happens,
+            with two axes (groups, members) where repetitions come in groups, such as the runs
+            of each meta-seed.
         quantity: what it is, in words.
         unit: of the quantity, such as "decades", "share" or "factor"; empty for a plain number.
         criterion: where the quantity is to lie if the statement is true.
-        over: what a repetition is: "meta-seed", "run", "problem", "task" and so on. They are to
-            be independent of each other.
+        over: what a repetition is: "meta-seed", "run", "problem", "task" and so on. They, or
+            their groups, are to be independent of each other.
         chosen: whether somebody chose the repetitions (momenta, networks). They stand for no
             others, get no interval, and the claim holds if every one meets the criterion.
         logarithmic: whether the geometric mean is judged: for ratios, and for what spans decades.
+        signed: whether the quantity can have either sign, so that its mean gets Student's interval
+            alone; if not given, what is in decades or is compared with zero can.
         revised: why and how this reading was changed after a first look at results.
     """
 
@@ -46,7 +54,21 @@ class Reading:
     over: str = META_SEED
     chosen: bool = False
     logarithmic: bool = False
+    signed: bool | None = None
     revised: str = ""
+
+    @property
+    def can_have_either_sign(self) -> bool:
+        """Whether the quantity can: said by `signed`, or by its unit and what it is compared with.
+
+        Example:
+            >>> from optoscope._core.criteria import above
+            >>> Reading(partial(abs), "", "decades", above(0.5)).can_have_either_sign
+            True
+        """
+        if self.signed is not None:
+            return self.signed
+        return self.unit == "decades" or self.criterion.bound == 0
 
     def __post_init__(self):
         if self.criterion.relation == "within a factor of" and not self.logarithmic:
@@ -83,6 +105,7 @@ def readings(
     over: str = META_SEED,
     chosen: bool = False,
     logarithmic: bool = False,
+    signed: bool | None = None,
     revised: str = "",
 ) -> dict[str, Reading]:
     """One statistic by several protocols, which differ in the array that they read.
@@ -99,6 +122,7 @@ def readings(
         over: see there.
         chosen: see there.
         logarithmic: see there.
+        signed: see there.
         revised: see there.
     """
     return {
@@ -110,6 +134,7 @@ def readings(
             over,
             chosen,
             logarithmic,
+            signed,
             revised,
         )
         for protocol, read in protocols.items()
@@ -118,16 +143,16 @@ def readings(
 
 def judge(values: Repetitions, reading: Reading) -> tuple[Estimate, Verdict]:
     """The estimate of a reading's quantity from its repetitions, and what follows from it."""
-    values = np.asarray(values).ravel()
+    values = np.asarray(values)
+    numbers = values.ravel().astype(np.float64)
     if reading.chosen:
-        numbers = values.astype(np.float64)
         return every(numbers), reading.criterion.verdict_of_every(numbers)
     if values.dtype == bool:
         estimate = proportion(values)
     elif reading.logarithmic:
-        estimate = geometric_mean(values.astype(np.float64))
+        estimate = geometric_mean(numbers)
     else:
-        estimate = mean(values.astype(np.float64))
+        estimate = mean(numbers, signed=reading.can_have_either_sign)
     return estimate, reading.criterion.verdict(estimate)
 
 
@@ -138,7 +163,7 @@ def measured_claims(
     entries = []
     for protocol, reading in claim.readings.items():
         with np.errstate(divide="ignore", invalid="ignore"):
-            values = np.asarray(reading.statistic(records)).ravel()
+            values = np.asarray(reading.statistic(records))
             estimate, verdict = judge(values, reading)
         entries.append(
             MeasuredClaim(
@@ -153,7 +178,7 @@ def measured_claims(
                 criterion=reading.criterion,
                 repeated_over=reading.over,
                 chosen=reading.chosen,
-                repetitions=tuple(float(value) for value in values),
+                repetitions=tuple(float(value) for value in values.ravel()),
                 estimate=estimate,
                 verdict=verdict,
                 revised=reading.revised,

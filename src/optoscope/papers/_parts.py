@@ -14,7 +14,7 @@ import numpy as np
 
 from optoscope._core.arrays import read_arrays
 from optoscope._core.errors import RunDirectoryError, RunInUseError
-from optoscope._core.files import read_json, write_json
+from optoscope._core.files import delete, read_json, write_json
 from optoscope._core.locks import locked
 from optoscope._core.programs import forget_programs
 from optoscope._core.records import save_records
@@ -253,7 +253,7 @@ class Store:
         found = part.compute(needed, workspace)
         arrays = {key: np.asarray(value) for key, value in found.items()}
         # While the arrays are being replaced there must be no description that declares them valid.
-        (self.directory / "records" / f"{part.name}.json").unlink(missing_ok=True)
+        delete(self.directory / "records" / f"{part.name}.json")
         save_records(self.directory, part.name, arrays)
         write_json(self.directory / "records" / f"{part.name}.json", description)
         self.computed.append(part.name)

@@ -126,7 +126,7 @@ def _data_uri(image: Path) -> str:
 
 def _title(run: Run) -> str:
     words = run.config.get("command")
-    command = words.split()[-1] if isinstance(words, str) and " " not in words.strip() else ""
+    command = words.strip() if isinstance(words, str) and " " not in words.strip() else ""
     task = run.results.task.get("name") if run.results else _task_name(run.config.get("task"))
     parts = [str(part) for part in (command, task) if part]
     return ": ".join(parts) or run.directory.resolve().name

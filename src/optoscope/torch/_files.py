@@ -1,10 +1,18 @@
 """Saved optimizers as rules for PyTorch."""
 
 import hashlib
+import textwrap
 from pathlib import Path
 
 from optoscope._core.errors import FileFormatError
-from optoscope._core.saved_optimizers import DESCRIPTION, WEIGHTS, find, read_description
+from optoscope._core.files import read_bytes
+from optoscope._core.saved_optimizers import (
+    DESCRIPTION,
+    MOST_WEIGHT_BYTES,
+    WEIGHTS,
+    find,
+    read_description,
+)
 from optoscope.torch._recurrent import LSTMRule, RNNRule
 from optoscope.torch._rule import Rule
 from optoscope.torch._small_network import MLPRule, StarRule
@@ -32,13 +40,16 @@ def load_rule(path_or_name: str | Path) -> tuple[Rule, str]:
         )
     path = folder / WEIGHTS
     try:
-        content = path.read_bytes()
+        content = read_bytes(path, most=MOST_WEIGHT_BYTES, error=FileFormatError)
         weights = load(content)
+    except FileFormatError:
+        raise
     except Exception as error:  # whatever a reader trips over, the file is at fault
         raise FileFormatError(f"{path} cannot be read as safetensors: {error}.") from None
     try:
         rule = RULES[name](weights, **description["configuration"])
     except Exception as error:  # the same for its description
-        raise FileFormatError(f"{folder}: {error}") from None
+        reason = textwrap.shorten(str(error), 300, placeholder=" ...")
+        raise FileFormatError(f"{folder}: {reason}") from None
     described = repr((name, sorted(description["configuration"].items()))).encode()
     return rule, f"{name} {hashlib.sha256(described + content).hexdigest()[:16]}"

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from optoscope._core.errors import UnknownNameError
+from optoscope._core.errors import UnknownNameError, check_count
 from optoscope.torch._rule import Move, Rule, State
 from optoscope.torch._views import View, at, flat, tile_size, tiles
 
@@ -52,6 +52,8 @@ class LSTMRule(_CoordinateWise):
         log_offset: float = 0.0,
     ):
         """Takes the arguments of `LSTMOptimizer.create`."""
+        check_count("hidden_size", hidden_size, minimum=1)
+        check_count("num_layers", num_layers, minimum=1, maximum=64)
         shapes: dict[str, tuple[int, ...]] = {"readout": (hidden_size,), "readout_bias": ()}
         for layer in range(num_layers):
             num_inputs = 2 if layer == 0 else hidden_size

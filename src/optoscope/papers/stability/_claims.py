@@ -232,10 +232,10 @@ def _apart(figure: str, arm: str, other: str, words: str, *, bound: float) -> di
     quantity = f"its final loss less {words}'s, in units of what guessing costs"
     return readings(
         measured.unseen_difference, {"paper": "best"}, figure, arm, other, over="task", chosen=True,
-        quantity=f"{quantity}, of the best meta-seeds", criterion=below(bound),
+        quantity=f"{quantity}, of the best meta-seeds", criterion=below(bound), signed=True,
     ) | readings(
         measured.unseen_difference, {"corrected": "mean"}, figure, arm, other,
-        quantity=f"{quantity}, the mean over tasks", criterion=below(bound),
+        quantity=f"{quantity}, the mean over tasks", criterion=below(bound), signed=True,
     )  # fmt: skip
 
 

@@ -188,14 +188,15 @@ def trains_better(quantity: str, task: str, first: str, second: str, records: Re
 def lost(quantity: str, place: int, task: str, arm: str, records: Records) -> np.ndarray:
     """How runs past the horizon end.
 
-    Whether each run of each meta-seed diverged by a multiple of the horizon ("run"), or each
-    meta-seed's mean normalized loss there over that at the horizon ("rise").
+    Whether each run of each meta-seed diverged by a multiple of the horizon ("run", of shape
+    (meta-seeds, runs)), or each meta-seed's mean normalized loss there over that at the horizon
+    ("rise").
     """
     part = records.get(f"far-{task}-{arm}")
     if part is None:
         return NONE
     if quantity == "run":
-        return part["diverged"][..., place].ravel()
+        return part["diverged"][..., place]
     later, sooner_ = part["at_multiples"][..., place].mean(axis=1), part["at_horizon"].mean(axis=1)
     return np.maximum(later, _FLOOR) / np.maximum(sooner_, _FLOOR)
 
@@ -244,14 +245,17 @@ def _final(part: Arrays, label: str) -> np.ndarray:
 
 
 def unseen_lost(quantity: str, figure: str, label: str, records: Records) -> np.ndarray:
-    """Whether each run on each task diverged ("diverged"), or ended above its start ("rise")."""
-    found = [NONE.astype(bool)]
+    """Whether each run on each task diverged ("diverged"), or ended above its start ("rise").
+
+    Of shape (meta-seeds, runs of all tasks).
+    """
+    found = []
     for part in _measured(figure, records, label):
         if quantity == "rise":
-            found.append((~(part[f"{label}/final"] < part["initial"])).ravel())
+            found.append(~(part[f"{label}/final"] < part["initial"]))
         else:
-            found.append(part[f"{label}/diverged"].ravel())
-    return np.concatenate(found)
+            found.append(part[f"{label}/diverged"])
+    return np.concatenate(found, axis=1) if found else NONE.astype(bool)
 
 
 def unseen_falls(quantity: str, figure: str, label: str, records: Records) -> np.ndarray:
