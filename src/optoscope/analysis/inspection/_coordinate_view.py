@@ -130,7 +130,7 @@ def coordinate_dynamics(recording: Recording) -> Findings:
         optimizer
         | {
             "mode": Axis("mode, from the largest share", np.arange(1, _MOST_MODES + 1)),
-            "gradient": Axis("constant gradient, in units of its root mean square", _S_CURVE),
+            "gradient": Axis("constant gradient, in units of its size", _S_CURVE),
         },
         {
             "timescale": Measured(("optimizer", "mode"), modes[0]),

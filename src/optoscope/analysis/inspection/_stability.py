@@ -89,7 +89,7 @@ def curvature_beside_edge(own: Mapping[str, Recording], *, key: PRNGKeyArray) ->
         (
             Chart(
                 "Largest curvature met, and the stable edge (dotted)", "curvature", "curvature",
-                "step", reference="edge", logarithmic=True,
+                "step", reference="edge", logarithmic=True, along_logarithmic=True,
             ),
         ),
         tuple(said),
