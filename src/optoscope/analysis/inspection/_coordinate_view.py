@@ -64,7 +64,10 @@ def coordinate_view(recording: Recording, name: str, point: int) -> CoordinateVi
         states = np.asarray(coordinate_states(optimizer, met.state, met.params), np.float64)
     # An optimizer that needs matrices fails on a lone number in ways of its own.
     except Exception as error:
-        raise InvalidValueError(f"{name} has no coordinate map ({type(error).__name__}).") from None
+        raise InvalidValueError(
+            f"{name} has no coordinate map: its state is not that of single coordinates "
+            f"({type(error).__name__})."
+        ) from None
     gradients, updates = (
         np.concatenate([np.ravel(np.asarray(leaf, np.float64)) for leaf in jax.tree.leaves(tree)])
         for tree in (met.grads, met.updates)

@@ -298,10 +298,12 @@
     var alongLog = spec.along_logarithmic && !named && spans(values.map(function (v) { return Math.abs(v) || null; }));
     var fromZero = alongLog && values.some(function (v) { return v <= 0; });
     var label = spec.horizontal ? this.horizontalLabel() : this.findings.axes[spec.along].label;
-    function ticks(u, found) {
+    var whole = values.every(Number.isInteger);
+    function ticks(u, found, whole) {
       return found.map(function (v) {
         if (v === null) return "";
-        if (named) return Number.isInteger(v) && v in x ? String(own.places(spec.along)[v]) : "";
+        if (whole && !Number.isInteger(v)) return "";
+        if (whole && named) return v in x ? String(own.places(spec.along)[v]) : "";
         return withSign(number(v));
       });
     }
@@ -318,16 +320,36 @@
       padding: [10, 14, 0, 0],
       scales: {
         x: { time: false, distr: alongLog ? (fromZero ? 4 : 3) : 1, asinh: 1, range: sides(alongLog) },
-        y: { distr: log ? 3 : 1, range: log ? function (u, a, b) { return uPlot.rangeLog(a, b, 10, false); } : undefined }
+        y: { distr: log ? 3 : 1, range: log ? around : undefined }
       },
       axes: [
-        axis({ label: label, values: ticks, space: narrow ? 48 : 60 }),
-        axis({ label: spec.label, values: ticks, size: roomFor(font), space: 34 })
+        axis({ label: label, values: function (u, found) { return ticks(u, found, whole); }, size: 30, space: narrow ? 48 : 60, splits: alongLog ? decades : undefined }),
+        axis({ label: spec.label, values: function (u, found) { return ticks(u, found, false); }, size: roomFor(font), space: 34, splits: log ? decades : undefined })
       ],
       cursor: { drag: { x: true, y: false }, points: { size: 8 }, y: false },
       hooks: { setCursor: [function (u) { own.tip(u); }] }
     };
   };
+
+  /* A logarithmic axis with a little room at both ends, also where there is nothing to show. */
+  function around(u, low, high) {
+    return low === null || high === null ? [0.1, 10] : [low / 1.2, high * 1.2];
+  }
+
+  /* Where a logarithmic axis has marks: powers of ten, and between them where these are few. */
+  function decades(u, index, low, high) {
+    var found = low <= 0 ? [0] : [], smallest = low > 0 ? low : 1;
+    var first = Math.ceil(Math.log10(smallest) - 1e-9), last = Math.floor(Math.log10(high) + 1e-9);
+    var every = Math.max(1, Math.ceil((last - first + 1) / 8));
+    var between = last - first < 2 ? [1, 2, 5] : [1];
+    for (var power = every > 1 ? first : first - 1; power <= last; power += every) {
+      between.forEach(function (factor) {
+        var mark = parseFloat((factor * Math.pow(10, power)).toPrecision(3));
+        if (mark >= smallest && mark <= high) found.push(mark);
+      });
+    }
+    return found;
+  }
 
   /* The whole data along, with room at the sides where places are few. */
   function sides(logarithmic) {
