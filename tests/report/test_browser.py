@@ -51,7 +51,7 @@ def test_the_page_is_drawn_at_every_size(browser, page, width, dark, tmp_path):
     browser.open(page, width=width, dark=dark)
     assert browser.errors == []
     charts = browser.run("document.querySelectorAll('.chart').length")
-    assert charts == 6
+    assert charts == 7
     assert browser.run("document.querySelectorAll('.plot canvas').length") == charts - 1
     assert browser.run("document.querySelectorAll('.bar').length") == 2
     # Nothing sticks out to the side: only tables scroll within themselves.

@@ -90,6 +90,17 @@ def test_a_missing_array_file_is_named(run):
         report.render(run)
 
 
+def test_a_chart_of_nothing_is_left_out(run):
+    place = run / "records" / "inspect-first.npz"
+    with np.load(place) as arrays:
+        content = dict(arrays)
+    content["array/cost"] = np.full(2, np.nan)
+    np.savez(place, **content)
+    text = report.render(run).read_text()
+    assert text.count('data-findings="inspect/first"') == 3
+    assert 'data-findings="inspect/first" data-chart="3"' not in text
+
+
 def test_numbers_are_short_and_what_is_not_finite_is_null():
     values = np.array([1 / 3, np.nan, np.inf, 123456.0])
     found = Findings(

@@ -35,6 +35,16 @@ class Panel:
     does_not_show: str
     findings: Findings
 
+    @property
+    def charts(self) -> tuple[tuple[int, Chart], ...]:
+        """The charts of which there is something to see, with their places among all."""
+        arrays = self.findings.arrays
+        return tuple(
+            (place, chart)
+            for place, chart in enumerate(self.findings.charts)
+            if np.isfinite(arrays[chart.array].values).any()
+        )
+
 
 def read_panels(directory: Path) -> tuple[Panel, ...]:
     """The panels that `optoscope inspect` has saved in a run directory, none if it has not.

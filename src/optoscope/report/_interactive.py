@@ -85,14 +85,23 @@ def run_findings(run: Run) -> dict[str, Findings]:
     """The interactive curves of what every command saves, by the name of their figure."""
     found = {}
     if run.losses:
-        found["loss_curves"] = losses(run.losses)
+        times = run.results.optimizers if run.results else {}
+        seconds = {name: one.seconds_per_step for name, one in times.items()}
+        found["loss_curves"] = losses(run.losses, seconds)
     if run.metrics is not None:
         found["meta_training"] = meta_training(run.metrics)
     return found
 
 
-def losses(curves: Mapping[str, Float[np.ndarray, "runs steps"]]) -> Findings:
-    """The training loss against the inner step: median over runs, and their middle half."""
+def losses(
+    curves: Mapping[str, Float[np.ndarray, "runs steps"]], seconds: Mapping[str, float]
+) -> Findings:
+    """The training loss against the inner step and against time: median and middle half of runs.
+
+    Args:
+        curves: the losses, by optimizer.
+        seconds: the time of a step, by optimizer, where it was measured.
+    """
     longest = max(curve.shape[1] for curve in curves.values())
     window = 2 * (longest // 400) + 1
     places = thinned(longest, _MOST_STEPS)
@@ -109,16 +118,17 @@ def losses(curves: Mapping[str, Float[np.ndarray, "runs steps"]]) -> Findings:
     }
     both = ("optimizer", "step")
     several = any(len(curve) > 1 for curve in curves.values())
-    return Findings(
-        axes,
-        {name: Measured(both, values) for name, values in arrays.items()},
-        (
-            Chart(
-                "Training loss", "loss", f"training loss{smoothed}", "step",
-                band=("low", "high") if several else None, logarithmic=True,
-            ),
-        ),
-    )  # fmt: skip
+    label = f"training loss{smoothed}"
+    band = ("low", "high") if several else None
+    charts = (Chart("Training loss", "loss", label, "step", band=band, logarithmic=True),)
+    each = np.array([seconds.get(name, math.nan) for name in curves])
+    if np.isfinite(each).all() and (each > 0).all():
+        arrays["seconds"] = each[:, None] * (places + 1)
+        charts += (
+            Chart("Training loss against time", "loss", label, "step", horizontal="seconds",
+                  logarithmic=True),
+        )  # fmt: skip
+    return Findings(axes, {name: Measured(both, values) for name, values in arrays.items()}, charts)
 
 
 def meta_training(metrics: MetaTraining) -> Findings:

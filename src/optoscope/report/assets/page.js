@@ -252,7 +252,7 @@
       var look = data.looks[line.name] || {};
       var few = line.values.length < 16 || spec.kind === "points";
       series.push({
-        label: line.name, stroke: color, width: look.learned ? 2.6 : 1.8, spanGaps: false,
+        label: line.name, stroke: color, width: look.learned ? 2.6 : 1.8, spanGaps: Boolean(spec.horizontal),
         dash: look.dash || [], points: { show: few, size: spec.kind === "points" ? 9 : 5, fill: color },
         paths: spec.kind === "points" ? function () { return null; } : undefined, line: line
       });
@@ -400,6 +400,10 @@
     this.series.forEach(function (one, column) {
       if (!one.line) return;
       var value = own.columns[column][i];
+      /* Lines with places of their own have nothing at another's: then the last one before it. */
+      for (var k = i; spec.horizontal && k > 0 && (value === null || value === undefined); k--) {
+        value = own.columns[column][k - 1];
+      }
       if (value === null || value === undefined) return;
       var reference = one.line.reference ? one.line.reference[i] : null;
       var text = show(value) + (reference !== null && reference !== undefined ? " (dotted " + show(reference) + ")" : "");
