@@ -75,6 +75,8 @@ def coordinate_view(recording: Recording, name: str, point: int) -> CoordinateVi
     chosen = np.unique(np.linspace(0, len(updates) - 1, _NUM_COMPARED).astype(int))
     mapped = coordinates.step(states[chosen], gradients[chosen])[1]
     scale = np.sqrt(np.mean(np.square(updates[chosen])))
+    if not np.isfinite(scale):
+        raise InvalidValueError(f"{name} has left the finite numbers, so no map is compared.")
     error = float(np.sqrt(np.mean(np.square(mapped - updates[chosen]))) / scale) if scale else 0.0
     if not error <= _FAITHFUL:
         raise InvalidValueError(

@@ -74,7 +74,7 @@ def explained_share(update: np.ndarray, parts: Sequence[np.ndarray]) -> float:
         >>> explained_share(np.array([3.0, 4.0]), [np.array([1.0, 0.0])])
         0.36
     """
-    if not np.any(update):
+    if not (np.any(update) and np.isfinite(update).all()):
         return np.nan
     norms = [np.linalg.norm(part) for part in parts]
     columns = [p / n for p, n in zip(parts, norms, strict=True) if np.isfinite(n) and n > 0]
@@ -225,7 +225,8 @@ def _histograms(recording: Recording) -> Findings:
             sizes = np.abs(
                 np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(asked[name])])
             )
-            shares[row, point] = np.histogram(sizes, edges)[0] / max(sizes.size, 1)
+            known = sizes[np.isfinite(sizes)]
+            shares[row, point] = np.histogram(known, edges)[0] / max(sizes.size, 1)
     axes = {"bin": Axis("size of a coordinate's update", np.sqrt(edges[1:] * edges[:-1]))}
     chart = Chart(
         "How large single coordinates' updates are", "histogram", "share of coordinates", "bin",
