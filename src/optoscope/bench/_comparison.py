@@ -53,7 +53,6 @@ class Comparison:
         horizons: steps of the runs that learned optimizers were meta-trained on, where known.
         probes: what measured the runs, by name; how it is drawn is written beside it.
         metric: what was tuned for and is compared.
-        optimizers: what was run, by name, with the values that the searches found.
     """
 
     evaluation: Evaluation
@@ -66,7 +65,6 @@ class Comparison:
     horizons: Mapping[str, int] = field(default_factory=dict)
     probes: Mapping[str, Probe] = field(default_factory=dict)
     metric: Metric = TRAIN
-    optimizers: Mapping[str, Optimizer] = field(default_factory=dict)
 
     def headline(self) -> dict[str, Any] | None:
         """The best learned optimizer against the best tuned baseline, or None without both."""
@@ -367,7 +365,6 @@ def compare(
         dict(horizons or {}),
         dict(probes or {}),
         metric,
-        optimizers,
     )
 
 

@@ -47,8 +47,9 @@ class Inspect(RunCommand):
         steps: steps per run.
         runs: paired runs for the losses; the panels take at most three.
         points: about how many steps of a run are looked at, evenly spaced in the logarithm.
-        panels: which panels, separated by commas, as `optoscope list panels` shows them, and your
-            own as FILE.py:NAME; all that come with the library by default.
+        panels: which panels, separated by commas: update-function, geometry, learning-rate,
+            dynamics, stability, symmetry, noise, cost, and your own as FILE.py:NAME; all that
+            come with the library by default.
     """
 
     name: ClassVar[str] = "inspect"
@@ -101,6 +102,7 @@ class Inspect(RunCommand):
         from optoscope import bench
         from optoscope._core.keys import stream
         from optoscope.analysis import inspection
+        from optoscope.bench._contestants import Raced
 
         as_they_are, tuned = _sorted_by_kind(found)
         with steps() as show:
@@ -118,9 +120,15 @@ class Inspect(RunCommand):
                 on_progress=show,
             )
             comparison.write(directory)
+            everyone = as_they_are | {
+                one.label: Raced(one.create, self.steps, one.takes_num_steps)(
+                    **comparison.searches[one.label].best
+                )
+                for one in tuned
+            }
             looked = inspection.inspect(
                 task,
-                {name: comparison.optimizers[name] for name in found},
+                {name: everyone[name] for name in found},
                 self.steps,
                 key=stream(self.seed, "inspection"),
                 num_runs=min(self.runs, _MOST_RUNS_OF_PANELS),

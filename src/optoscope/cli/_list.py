@@ -11,7 +11,7 @@ from optoscope.cli._console import console, show_table
 
 @dataclass(frozen=True, kw_only=True)
 class List(Command):
-    """List tasks, optimizers, estimators, datasets, probes, panels and pretrained optimizers.
+    """List tasks, optimizers, estimators, datasets, probes and pretrained optimizers.
 
     Args:
         kind: what to list.
@@ -20,9 +20,7 @@ class List(Command):
     name: ClassVar[str] = "list"
 
     kind: tyro.conf.Positional[
-        Literal[
-            "all", "tasks", "optimizers", "estimators", "pretrained", "datasets", "probes", "panels"
-        ]
+        Literal["all", "tasks", "optimizers", "estimators", "pretrained", "datasets", "probes"]
     ] = "all"
 
     def run(self) -> int:
@@ -97,12 +95,6 @@ def _probes() -> list[tuple[str, str]]:
     ]
 
 
-def _panels() -> list[tuple[str, str]]:
-    from optoscope.analysis.inspection import PANELS
-
-    return [(name, PANELS[name].title) for name in PANELS]
-
-
 _ROWS = {
     "tasks": _tasks,
     "optimizers": _optimizers,
@@ -110,5 +102,4 @@ _ROWS = {
     "pretrained": _pretrained,
     "datasets": _datasets,
     "probes": _probes,
-    "panels": _panels,
 }
