@@ -1,4 +1,4 @@
-# make demo | test | test-all | test-oldest | check | docs | results RUN=… | bench | bench-compare REV=… | bench-growth
+# make demo | test | test-all | test-oldest | check | docs | gallery | results RUN=… | bench | bench-compare REV=… | bench-growth
 # make check-accelerator (PYTHON=python3.12 VENV=… to choose)
 PYTHON ?= python3
 VENV ?= .venv
@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Keeps BLAS-free XLA programs and test workers from fighting over the cores.
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test test-all test-oldest check check-accelerator format docs results bench bench-compare bench-growth clean
+.PHONY: demo test test-all test-oldest check check-accelerator format docs gallery results bench bench-compare bench-growth clean
 
 demo: $(VENV)/.installed
 	$(BIN)/optoscope demo
@@ -50,6 +50,10 @@ format: $(VENV)/.installed-dev
 results: $(VENV)/.installed
 	@test -n "$(RUN)" || { echo "Say which run: make results RUN=runs/A"; exit 2; }
 	$(BIN)/python -m optoscope.report.results "$(RUN)" --earlier docs/results/earlier-verdicts.json
+
+# The six inspected pairs of docs/gallery, each in a minute or a few; what is finished is kept.
+gallery: $(VENV)/.installed
+	$(BIN)/python docs/gallery/make_gallery.py $(OPTIONS)
 
 docs: $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

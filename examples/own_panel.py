@@ -29,10 +29,8 @@ def weight_decay(looked: inspection.Inspection) -> Findings:
     return Findings(axes, {"cosine": Measured(("optimizer", "step"), cosines)}, (chart,))
 
 
-inspection.PANELS.register(
-    "weight-decay",
-    Panel("Weight decay", weight_decay, "1 only shrinks the parameters.", "Whether that helps."),
-)
+# On the command line: optoscope inspect adam,adamw --task … --panels own_panel.py:panel
+panel = Panel("Weight decay", weight_decay, "1 only shrinks the parameters.", "Whether that helps.")
 
 if __name__ == "__main__":
     members = {"adam": optax.adam(1e-2), "adamw": optax.adamw(1e-2, weight_decay=0.1)}
@@ -41,6 +39,6 @@ if __name__ == "__main__":
         members,
         100,
         key=jax.random.key(0),
-        panels={"weight-decay": inspection.PANELS["weight-decay"]},
+        panels={"weight-decay": panel},
     )
     print(found["weight-decay"].arrays["cosine"].values.round(3))

@@ -21,6 +21,7 @@ LINES = {
     "demo": [],
     "train": ["lstm", "--task=quadratic"],
     "evaluate": ["gru-quadratic", "--task=quadratic"],
+    "inspect": ["gru-quadratic", "--task=quadratic"],
     "explain": ["gru-quadratic", "--task=quadratic"],
     "tune": ["adam", "--task=quadratic"],
     "reproduce": ["A", "--scale=smoke"],
@@ -29,6 +30,7 @@ LINES = {
 WITHOUT_DATA = {
     "train": ["lstm", "--task=mnist-mlp-relu"],
     "evaluate": ["gru-quadratic", "--task=mnist-mlp-relu"],
+    "inspect": ["gru-quadratic", "--task=mnist-mlp-relu"],
     "explain": ["gru-quadratic", "--task=mnist-mlp-relu"],
     "tune": ["adam", "--task=mnist-mlp-relu"],
     # Paper B's tasks have no dataset.

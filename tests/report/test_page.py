@@ -1,4 +1,7 @@
+import base64
+import hashlib
 import html
+import json
 import re
 import subprocess
 import sys
@@ -60,7 +63,8 @@ def test_every_figure_is_written_twice_and_shown(full_run):
 
 def test_the_page_needs_nothing_from_outside(full_run):
     reader = Reader(report.render(full_run).read_text())
-    assert "script" not in reader.tags
+    # The numbers, and the program that draws them.
+    assert reader.tags.count("script") == 2
     assert "iframe" not in reader.tags
     for _tag, name, value in reader.attributes:
         if name in ("src", "href", "srcset", "action", "data"):
@@ -68,6 +72,7 @@ def test_the_page_needs_nothing_from_outside(full_run):
         assert not name.startswith("on")
     style = (report.render(full_run)).read_text().split("<style>")[1].split("</style>")[0]
     assert "url(" not in style
+    assert "<" not in style
     assert "@import" not in style
 
 
@@ -122,11 +127,38 @@ def test_nothing_from_the_records_becomes_markup(tmp_path):
     config = {"command": EVIL, EVIL: EVIL, "versions": {EVIL: EVIL}}
     run = write_run(tmp_path, results=results, losses=losses, claims=claims, config=config)
     text = report.render(run, notes=[EVIL]).read_text()
-    assert "script" not in Reader(text).tags
+    assert Reader(text).tags.count("script") == 2
     assert EVIL in html.unescape(text)
+    numbers = text.split('id="optoscope-data">')[1].split("</script>")[0]
+    assert json.loads(numbers)["findings"]["loss_curves"]["axes"]["optimizer"]["values"]
+    assert "<" not in numbers
     for drawing in (run / "figures").glob("*.svg"):
         tags = {element.tag.split("}")[-1] for element in ElementTree.parse(drawing).iter()}
         assert "script" not in tags
+
+
+def test_the_policy_lets_the_page_s_own_program_run_and_no_other(full_run):
+    text = report.render(full_run).read_text()
+    policy = next(v for _, name, v in Reader(text).attributes if v and "default-src" in v)
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    for kind, start in (("script", "<script>"), ("style", "<style>")):
+        content = text.split(start)[1].split(f"</{kind}>")[0]
+        found = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{found}'" in policy
+        assert text.count(f"<{kind}>") == 1
+    names = {name for _, name, _ in Reader(text).attributes}
+    assert "style" not in names
+
+
+def test_static_pictures_say_what_is_seen(full_run):
+    reader = Reader(report.render(full_run).read_text())
+    texts = [v for tag, name, v in reader.attributes if (tag, name) == ("img", "alt")]
+    assert len(texts) == len(NAMES)
+    curves = next(t for t in texts if t.startswith("The whole of training"))
+    assert re.search(r"adam goes from 2\.\d+ to 0\.\d+", curves)
+    assert any("momentum is best at" in text for text in texts)
+    assert any("the meta-loss goes from" in text for text in texts)
 
 
 RECORDS = {

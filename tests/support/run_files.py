@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from optoscope._core.findings import Axis, Chart, Findings, Measured
 from optoscope.report import Estimate, Explanation, Mode, Worth
 
 NAMES = ("lstm", "momentum", "adam", "lion")
@@ -239,6 +240,51 @@ def write_run(directory: Path, *, results=None, losses=None, search=None, metric
     if probes is not None:
         np.savez(directory / "records" / "probes.npz", **probes)
         (directory / "records" / "probes.json").write_text(json.dumps(make_probe_texts()))
+    return directory
+
+
+def make_findings(names=("adam", "muon"), layers=("all parameters", "w (matrix 3×2)"), **texts):
+    """A panel with a chart of each kind, a choice, a slider, a band and a dotted line."""
+    said = {key: texts.get(key, key) for key in ("title", "label", "sentence", "axis")}
+    steps, grid = np.array([0, 3, 20, 150]), np.linspace(-2, 2, 9)
+    shape = (len(names), len(layers), len(steps), len(grid))
+    scale = 1 + np.arange(np.prod(shape[:3])).reshape(*shape[:3], 1)
+    size = np.exp(-np.arange(4.0)) * (1 + np.arange(len(names)))[:, None]
+    axes = {
+        "optimizer": Axis(said["axis"], np.array(names)),
+        "layer": Axis("layer", np.array(layers)),
+        "step": Axis("step", steps),
+        "gradient": Axis("gradient", grid),
+    }
+    both = ("optimizer", "step")
+    arrays = {
+        "update": Measured(("optimizer", "layer", "step", "gradient"), -grid * scale),
+        "size": Measured(both, size),
+        "low": Measured(both, size / 2),
+        "high": Measured(both, size * 2),
+        "edge": Measured(both, size * 3),
+        "cost": Measured(("optimizer",), np.array([8.0, 4.1, 1.0][: len(names)])),
+        "place": Measured(both, np.cumsum(size, axis=1)),
+    }
+    charts = (
+        Chart(said["title"], "update", said["label"], "gradient", slider="step"),
+        Chart("Size", "size", "size", "step", band=("low", "high"), reference="edge",
+              logarithmic=True, along_logarithmic=True),
+        Chart("Modes", "size", "rate", "step", kind="points", horizontal="place"),
+        Chart("Cost", "cost", "bytes", "optimizer", None, kind="bars"),
+    )  # fmt: skip
+    return Findings(axes, arrays, charts, (said["sentence"],))
+
+
+def write_panels(directory: Path, **panels: Findings) -> Path:
+    """Writes findings as `optoscope inspect` does, with words of which each says what it is."""
+    described = {}
+    for name, findings in panels.items():
+        np.savez(directory / "records" / f"inspect-{name}.npz", **findings.records())
+        words = {"title": f"Title of {name}", "how_to_read": "How.", "does_not_show": "What not."}
+        described[name] = words | findings.as_json()
+    content = {"format": "optoscope/findings", "version": 1, "panels": described}
+    (directory / "records" / "inspect.json").write_text(json.dumps(content))
     return directory
 
 

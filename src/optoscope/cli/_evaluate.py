@@ -227,19 +227,42 @@ class Evaluate(RunCommand):
             for place in places
             if is_own_or_optax(place) or place in optimizers.REGISTRY
         }
-        saved = [place for place in places if place not in made]
-        descriptions = [optimizers.read_description(place) for place in saved]
-        names = distinct_labels(saved, descriptions, optimizers.pretrained_names())
-        labels = dict(zip(saved, names, strict=True)) | {place: label_of(place) for place in made}
-        learned: dict[str, Any] = {}
-        for place in places:
-            if labels[place] in learned:
-                raise InvalidValueError(
-                    f"two optimizers would be called {labels[place]!r}; rename one of them."
-                )
-            learned[labels[place]] = made[place] if place in made else optimizers.load(place)
-        horizons = dict(zip(names, map(_horizon, descriptions), strict=True))
-        return learned, {k: v for k, v in horizons.items() if v is not None}, places[0]
+        labels, horizons = labels_of(places, made)
+        learned = {
+            labels[place]: made[place] if place in made else optimizers.load(place)
+            for place in places
+        }
+        return learned, horizons, places[0]
+
+
+def labels_of(
+    places: Sequence[str], made: Collection[str]
+) -> tuple[dict[str, str], dict[str, int]]:
+    """What reports call optimizers, and the horizons of the saved ones that know theirs.
+
+    Args:
+        places: the optimizers as they were typed, all different.
+        made: those among them that are not saved, but made here.
+
+    Returns:
+        The label of each place, and the horizons by label.
+
+    Raises:
+        InvalidValueError: two of them have one label.
+    """
+    from optoscope import optimizers
+
+    saved = [place for place in places if place not in made]
+    descriptions = [optimizers.read_description(place) for place in saved]
+    names = distinct_labels(saved, descriptions, optimizers.pretrained_names())
+    labels = dict(zip(saved, names, strict=True)) | {place: label_of(place) for place in made}
+    for index, place in enumerate(places):
+        if labels[place] in [labels[earlier] for earlier in places[:index]]:
+            raise InvalidValueError(
+                f"two optimizers would be called {labels[place]!r}; rename one of them."
+            )
+    horizons = dict(zip(names, map(_horizon, descriptions), strict=True))
+    return labels, {label: h for label, h in horizons.items() if h is not None}
 
 
 def _horizon(description: Mapping[str, Any]) -> int | None:

@@ -22,6 +22,7 @@ from optoscope.cli._evaluate import Evaluate
 from optoscope.cli._explain import Explain
 from optoscope.cli._fetch import Fetch
 from optoscope.cli._import import Import
+from optoscope.cli._inspect import Inspect
 from optoscope.cli._list import List
 from optoscope.cli._options import check_options, check_repeated, typed_options, with_local_paths
 from optoscope.cli._output import drop_output, flush_output, make_printable
@@ -35,7 +36,19 @@ from optoscope.cli._tune import Tune
 
 COMMANDS = {
     command.name: command
-    for command in (Demo, Train, Evaluate, Explain, Tune, Reproduce, Plot, List, Fetch, Import)
+    for command in (
+        Demo,
+        Train,
+        Evaluate,
+        Inspect,
+        Explain,
+        Tune,
+        Reproduce,
+        Plot,
+        List,
+        Fetch,
+        Import,
+    )
 }
 
 # As a shell reports a program that a signal (here number 13, SIGPIPE) has ended.

@@ -83,6 +83,37 @@ def as_shipped(text: str, settings: Mapping[str, Any], num_steps: int) -> Any:
     return optimizers.get(text, **({"num_steps": num_steps} if needs else {}), **settings)
 
 
+def tuned_or_as_it_is(text: str, settings: Mapping[str, Any], num_steps: int) -> Any:
+    """What is looked at under a name: with a learning rate to search where it has one.
+
+    Args:
+        text: a registered name, with a schedule or without, optax.NAME, FILE.py:NAME or
+            MODULE:NAME.
+        settings: keyword arguments, from `--set`; a registered optimizer that has some is taken
+            as it is.
+        num_steps: the length of the run, for optimizers with a schedule.
+
+    Returns:
+        A `Contestant`, or the optimizer as it is where there is no learning rate to search.
+
+    Raises:
+        UnknownNameError: there is nothing of that name.
+        InvalidValueError: it is no optimizer, or does not take the settings.
+    """
+    from optoscope import optimizers
+
+    if _is_registered(text):
+        searched = optimizers.entry(text).search and not settings
+        return contestant(text, settings) if searched else as_shipped(text, settings, num_steps)
+    found = contestant(text, settings)
+    return found if "learning_rate" in found.search else as_shipped(text, settings, num_steps)
+
+
+def is_made_here(text: str) -> bool:
+    """Whether a text names an optimizer that is made, and not a saved one that is loaded."""
+    return is_own_or_optax(text) or _is_registered(text)
+
+
 def _is_registered(text: str) -> bool:
     from optoscope import optimizers
     from optoscope.optimizers._scheduled import split_schedule

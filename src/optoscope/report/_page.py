@@ -18,10 +18,18 @@ from optoscope.report._claim_words import chance, claim_basis, claim_number, cla
 from optoscope.report._claims import Claim
 from optoscope.report._curves import left_out
 from optoscope.report._figures import FIGURES, FigureKind, FigureText
+from optoscope.report._interactive import (
+    asset,
+    embedded,
+    page_data,
+    policy,
+    run_findings,
+)
 from optoscope.report._mechanisms import in_words, mode_rows, worth_rows
 from optoscope.report._records import Results, Run, read_run
-from optoscope.report._style import save
-from optoscope.report._summary import endurance, others_win, sentence, summarize
+from optoscope.report._seen import seen
+from optoscope.report._style import looks, save
+from optoscope.report._summary import endurance, format_number, others_win, sentence, summarize
 from optoscope.report.papers import figures_of
 
 
@@ -30,6 +38,7 @@ class _Picture:
     name: str
     text: FigureText
     uri: str
+    alt: str
     claims: Sequence["_ClaimRow"] = ()
 
 
@@ -50,7 +59,8 @@ def render(directory: str | Path, *, notes: Sequence[str] = ()) -> Path:
     """Draws every figure that the records allow and writes `index.html`.
 
     Use it after a command, or again at any time: everything comes from the saved records. The
-    page holds its pictures and its style inside itself and needs no network and no scripts.
+    page holds its pictures, its numbers, its script and its style inside itself, needs no network,
+    and lets no other script run.
 
     Args:
         directory: the run directory.
@@ -69,11 +79,16 @@ def render(directory: str | Path, *, notes: Sequence[str] = ()) -> Path:
     for kind in (*FIGURES, *of_paper):
         if kind.can_draw(run):
             image = _drawn(kind, run)
-            claims = [_claim_row(c) for c in run.claims if c.figure.replace(" ", "-") == kind.name]
-            pictures.append(_Picture(kind.name, kind.text_of(run), _data_uri(image), claims))
+            pictures.append(_picture(kind, run, image))
     page = run.directory / "index.html"
     write_text(page, _html(run, pictures, notes))
     return page
+
+
+def _picture(kind: FigureKind, run: Run, image: Path) -> _Picture:
+    claims = [_claim_row(c) for c in run.claims if c.figure.replace(" ", "-") == kind.name]
+    text = kind.text_of(run)
+    return _Picture(kind.name, text, _data_uri(image), seen(kind.name, text, run), claims)
 
 
 def _drawn(kind: FigureKind, run: Run) -> Path:
@@ -102,9 +117,12 @@ def _html(run: Run, pictures: Sequence[_Picture], notes: Sequence[str]) -> str:
     results, explanation = run.results, run.explanation
     versions = run.config.get("versions")
     found = in_words(explanation) if explanation else ""
+    curves = run_findings(run)
+    script, style = asset("uPlot.iife.min.js", "page.js"), asset("uPlot.min.css", "page.css")
+    looked = {f"inspect/{panel.name}": panel.findings for panel in run.panels}
     return environment.from_string(template.read_text(encoding="utf-8")).render(
         title=_title(run),
-        headline=sentence(results) if results else found,
+        headline=_headline(run) or found,
         facts=_facts(run),
         notes=[*_said(results), *map(str, notes)],
         summary=summarize(results) if results else None,
@@ -114,9 +132,34 @@ def _html(run: Run, pictures: Sequence[_Picture], notes: Sequence[str]) -> str:
         claims=[_claim_row(claim) for claim in run.claims],
         chance=chance(run.claims),
         pictures=pictures,
+        panels=run.panels,
+        charts={name: one.charts for name, one in curves.items()},
+        data=embedded(page_data(curves | looked, looks(run.names, run.learned))),
+        script=script,
+        style=style,
+        policy=policy(script, style),
         command=_command(run),
         configuration=json.dumps(dict(run.config), indent=2, ensure_ascii=False),
         versions=versions if isinstance(versions, Mapping) else {},
+    )
+
+
+def _headline(run: Run) -> str:
+    """What came out, in one sentence."""
+    results = run.results
+    if results is None:
+        return ""
+    if not run.panels or results.comparison is not None:
+        return sentence(results)
+    known = {name: o.final_loss for name, o in results.optimizers.items() if o.final_loss.known}
+    if not known:
+        return "Every optimizer diverged."
+    best = min(known, key=lambda name: known[name].value)
+    if len(results.optimizers) == 1:
+        return f"{best} ends at a training loss of {format_number(known[best].value)}."
+    return (
+        f"{best} ends at the lowest training loss, {format_number(known[best].value)}, of "
+        f"{len(results.optimizers)} optimizers."
     )
 
 

@@ -24,6 +24,7 @@ from optoscope.report._checks import (
 )
 from optoscope.report._claims import Claim, claims_from_json
 from optoscope.report._explanation import Explanation
+from optoscope.report._findings import Panel, names_of, read_panels
 from optoscope.report._manifest import Manifest
 from optoscope.report._probe_figures import panels, probe_texts
 from optoscope.report._reading import optional, parsed
@@ -180,6 +181,7 @@ class Run:
     probe_texts: Mapping[str, ProbeText] = field(default_factory=dict)
     explanation: Explanation | None = None
     manifest: Manifest | None = None
+    panels: tuple[Panel, ...] = ()
 
     @property
     def learned(self) -> tuple[str, ...]:
@@ -191,7 +193,8 @@ class Run:
         """Names of all optimizers in any record, so that each keeps one color everywhere."""
         known = self.results.optimizers if self.results else {}
         probed = [key.partition("/")[0] for key in self.probes]
-        return tuple(dict.fromkeys([*known, *self.losses, *self.search, *probed]))
+        looked = names_of([panel.findings for panel in self.panels])
+        return tuple(dict.fromkeys([*known, *self.losses, *self.search, *probed, *looked]))
 
     @property
     def rate_search(self) -> Mapping[str, SearchRecord]:
@@ -240,6 +243,7 @@ def read_run(directory: str | Path) -> Run:
         probe_texts=optional(directory / "records" / "probes.json", read_json, probe_texts) or {},
         explanation=optional(directory / "explanation.json", read_json, Explanation.from_json),
         manifest=optional(directory / "manifest.json", read_json, Manifest.from_json),
+        panels=read_panels(directory),
     )
 
 

@@ -81,6 +81,14 @@ class Look:
         return to_hex((red * shade, green * shade, blue * shade))
 
     @property
+    def light(self) -> str:
+        """The color on a dark page: dark colors are mixed with white."""
+        parts = to_rgb(self.color)
+        lightness = sum(w * p for w, p in zip((0.2126, 0.7152, 0.0722), parts, strict=True))
+        share = min(0.75, max(0.0, 0.6 - lightness))
+        return to_hex(tuple(part + share * (1 - part) for part in parts))
+
+    @property
     def width(self) -> float:
         """Line width in points: learned optimizers are emphasized."""
         return 2.8 if self.learned else 1.7

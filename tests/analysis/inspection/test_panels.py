@@ -244,3 +244,16 @@ def test_every_panel_on_a_task_without_symmetries_or_matrices(name):
     assert min(map(len, (panel.title, panel.how_to_read, panel.does_not_show))) > 10
     if name == "symmetry":
         assert "declares no symmetries" in found.sentences[0]
+
+
+def test_a_run_that_diverges_is_said_to_and_stops_no_panel():
+    members = {"wild": optimizers.momentum(1e8, 0.9)}
+    with np.errstate(all="ignore"):
+        found = inspection.inspect(
+            tasks.get("quadratic"), members, 40, key=KEY, num_runs=2, points=4
+        )
+    assert set(found) == set(PANELS)
+    assert np.isnan(found["geometry"].at("share", layer="all parameters", step=39)).all()
+    assert "finite numbers" in " ".join(found["stability"].sentences)
+    for one in found.values():
+        json.dumps(one.as_json())

@@ -21,6 +21,7 @@ from optoscope.analysis.inspection._panels import (
     Panel,
     inspect,
     optimizer_axis,
+    save_findings,
     step_axis,
 )
 from optoscope.analysis.inspection._recording import Recording, record, recorded_steps
@@ -66,6 +67,7 @@ __all__ = [
     "optimizer_axis",
     "record",
     "recorded_steps",
+    "save_findings",
     "stable_edge",
     "step_axis",
     "symmetry_deviations",

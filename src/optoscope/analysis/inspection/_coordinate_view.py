@@ -64,7 +64,10 @@ def coordinate_view(recording: Recording, name: str, point: int) -> CoordinateVi
         states = np.asarray(coordinate_states(optimizer, met.state, met.params), np.float64)
     # An optimizer that needs matrices fails on a lone number in ways of its own.
     except Exception as error:
-        raise InvalidValueError(f"{name} has no coordinate map ({type(error).__name__}).") from None
+        raise InvalidValueError(
+            f"{name} has no coordinate map: its state is not that of single coordinates "
+            f"({type(error).__name__})."
+        ) from None
     gradients, updates = (
         np.concatenate([np.ravel(np.asarray(leaf, np.float64)) for leaf in jax.tree.leaves(tree)])
         for tree in (met.grads, met.updates)
@@ -72,6 +75,8 @@ def coordinate_view(recording: Recording, name: str, point: int) -> CoordinateVi
     chosen = np.unique(np.linspace(0, len(updates) - 1, _NUM_COMPARED).astype(int))
     mapped = coordinates.step(states[chosen], gradients[chosen])[1]
     scale = np.sqrt(np.mean(np.square(updates[chosen])))
+    if not np.isfinite(scale):
+        raise InvalidValueError(f"{name} has left the finite numbers, so no map is compared.")
     error = float(np.sqrt(np.mean(np.square(mapped - updates[chosen]))) / scale) if scale else 0.0
     if not error <= _FAITHFUL:
         raise InvalidValueError(
@@ -130,7 +135,7 @@ def coordinate_dynamics(recording: Recording) -> Findings:
         optimizer
         | {
             "mode": Axis("mode, from the largest share", np.arange(1, _MOST_MODES + 1)),
-            "gradient": Axis("constant gradient, in units of its root mean square", _S_CURVE),
+            "gradient": Axis("constant gradient, in units of its size", _S_CURVE),
         },
         {
             "timescale": Measured(("optimizer", "mode"), modes[0]),

@@ -17,7 +17,7 @@ ALL = "all parameters"
 _MOST_LAYERS = 40
 # Singular values are computed where the smaller side has at most so many.
 _LARGEST_SIDE = 1024
-_MOST_VALUES = 48
+_MOST_VALUES, _LEAST_VALUE = 48, 1e-6
 _BINS = 36
 
 COMPARED = ("−gradient", ADAM, MOMENTUM)
@@ -74,7 +74,7 @@ def explained_share(update: np.ndarray, parts: Sequence[np.ndarray]) -> float:
         >>> explained_share(np.array([3.0, 4.0]), [np.array([1.0, 0.0])])
         0.36
     """
-    if not np.any(update):
+    if not (np.any(update) and np.isfinite(update).all()):
         return np.nan
     norms = [np.linalg.norm(part) for part in parts]
     columns = [p / n for p, n in zip(parts, norms, strict=True) if np.isfinite(n) and n > 0]
@@ -172,13 +172,17 @@ def update_geometry(recording: Recording) -> Findings:
 
 _CHARTS = (
     Chart(
-        "What explains the update", "share", "share of its squared length", "step", "explanation"
+        "What explains the update", "share", "share explained", "step", "explanation",
+        along_logarithmic=True,
     ),
-    Chart("Which way it points", "cosine", "cosine", "step"),
-    Chart("Size of the update", "size", "root mean square", "step", logarithmic=True),
+    Chart("Which way it points", "cosine", "cosine", "step", along_logarithmic=True),
+    Chart(
+        "Size of the update", "size", "root mean square", "step", logarithmic=True,
+        along_logarithmic=True,
+    ),
     Chart(
         "Size relative to the parameters", "relative_size", "‖update‖ / ‖parameters‖", "step",
-        logarithmic=True,
+        logarithmic=True, along_logarithmic=True,
     ),
 )  # fmt: skip
 
@@ -221,7 +225,8 @@ def _histograms(recording: Recording) -> Findings:
             sizes = np.abs(
                 np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(asked[name])])
             )
-            shares[row, point] = np.histogram(sizes, edges)[0] / max(sizes.size, 1)
+            known = sizes[np.isfinite(sizes)]
+            shares[row, point] = np.histogram(known, edges)[0] / max(sizes.size, 1)
     axes = {"bin": Axis("size of a coordinate's update", np.sqrt(edges[1:] * edges[:-1]))}
     chart = Chart(
         "How large single coordinates' updates are", "histogram", "share of coordinates", "bin",
@@ -256,6 +261,8 @@ def _spectra(recording: Recording) -> Findings:
                 ranks[row, column, point] = effective_rank(values) / len(values)
                 if values[0] > 0:
                     kept = values[:_MOST_VALUES] / values[0]
+                    # Below that there is rounding.
+                    kept = np.where(kept > _LEAST_VALUE, kept, np.nan)
                     spectra[row, column, point, : len(kept)] = kept
     longest = int(np.isfinite(spectra).any(axis=(0, 1, 2)).sum()) or 1
     axes = {
@@ -275,7 +282,8 @@ def _spectra(recording: Recording) -> Findings:
             "index", "direction", slider="step", logarithmic=True,
         ),
         Chart(
-            "Effective rank", "effective_rank", "share of the full rank", "step", "direction"
+            "Effective rank", "effective_rank", "share of the full rank", "step", "direction",
+            along_logarithmic=True,
         ),
     )  # fmt: skip
     return Findings(axes, arrays, charts)

@@ -117,18 +117,19 @@ def learning_rates(recording: Recording) -> Findings:
         (
             Chart(
                 "Effective learning rate", "rate", "‖update‖ / ‖gradient‖", "step",
-                logarithmic=True,
+                logarithmic=True, along_logarithmic=True,
             ),
             Chart(
-                "Its part along the gradient", "along", "−⟨update, gradient⟩ / ‖gradient‖²", "step"
+                "Its part along the gradient", "along", "−⟨u, g⟩ / ⟨g, g⟩", "step",
+                along_logarithmic=True,
             ),
             Chart(
-                "What depends on time alone", "time",
-                "size under a constant gradient, of its largest", "time",
+                "What depends on time alone: the schedule", "time", "share of the largest step",
+                "time",
             ),
             Chart(
-                "What depends on the gradients", "gradients",
-                "size, over that under the first gradient held constant", "step", logarithmic=True,
+                "What depends on the gradients", "gradients", "step over that of time alone",
+                "step", logarithmic=True, along_logarithmic=True,
             ),
         ),
         tuple(_sentence(name, row) for name, row in zip(names, relative, strict=True)),

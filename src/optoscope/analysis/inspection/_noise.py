@@ -68,7 +68,7 @@ def update_noise(recording: Recording, *, num_batches: int = _BATCHES) -> Findin
         (
             Chart(
                 "Tail index of the noise, and of Gaussian noise like it (dotted)", "alpha", "α",
-                "step", "noise_of", reference="null",
+                "step", "noise_of", reference="null", along_logarithmic=True,
             ),
             Chart(
                 "Spectrum of the covariance over batches", "eigenvalues", "share of the trace",

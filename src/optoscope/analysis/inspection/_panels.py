@@ -3,13 +3,16 @@
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from optoscope._core.errors import InvalidValueError
-from optoscope._core.findings import Axis, Findings
+from optoscope._core.files import write_json
+from optoscope._core.findings import FINDINGS_FORMAT, FINDINGS_VERSION, Axis, Findings
+from optoscope._core.records import save_records
 from optoscope._core.registry import Registry
 from optoscope.analysis.inspection._recording import Recording, record
 from optoscope.optimizers import Optimizer
@@ -105,6 +108,30 @@ def optimizer_axis(recording: Recording, *more: str) -> Axis:
 def step_axis(recording: Recording) -> Axis:
     """The axis of the steps that were looked at."""
     return Axis("step", np.array(recording.steps))
+
+
+def save_findings(
+    directory: Path, found: Mapping[str, Findings], panels: Mapping[str, Panel]
+) -> None:
+    """Writes what panels found into a run directory, where `report.render` finds it.
+
+    Args:
+        directory: of the run.
+        found: by the panel's name, what `inspect` gave.
+        panels: the panels, for the words beside their charts.
+    """
+    described = {}
+    for name, findings in found.items():
+        panel = panels[name]
+        save_records(directory, f"inspect-{name}", findings.records())
+        described[name] = {
+            "title": panel.title,
+            "how_to_read": panel.how_to_read,
+            "does_not_show": panel.does_not_show,
+            **findings.as_json(),
+        }
+    content = {"format": FINDINGS_FORMAT, "version": FINDINGS_VERSION, "panels": described}
+    write_json(directory / "records" / "inspect.json", content)
 
 
 def inspect(

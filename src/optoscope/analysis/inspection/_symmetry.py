@@ -68,6 +68,7 @@ def symmetry_deviations(
             Chart(
                 "Cosine with the symmetry's directions, and of a random direction (dotted)",
                 "cosine", "cosine", "step", reference="isotropic", logarithmic=True,
+                along_logarithmic=True,
             ),
         ),
         tuple(_sentence(name, level, values[:, row]) for row, name in enumerate(recording.names)),

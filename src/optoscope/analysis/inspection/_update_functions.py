@@ -250,7 +250,7 @@ def update_functions(recording: Recording, *, key: PRNGKeyArray) -> Findings:
             "optimizer": optimizer_axis(recording),
             "coordinate": Axis("coordinate that usually meets", np.array(labels)),
             "step": steps,
-            "gradient": Axis("gradient, in units of its root mean square", _GRID),
+            "gradient": Axis("gradient, in units of its size", _GRID),
         },
         {
             "update": Measured(("optimizer", "coordinate", "step", "gradient"), updates),
@@ -259,11 +259,11 @@ def update_functions(recording: Recording, *, key: PRNGKeyArray) -> Findings:
         (
             Chart(
                 "One coordinate's update against its gradient", "update",
-                "update, in units of its root mean square", "gradient", slider="step",
+                "update, in units of its size", "gradient", slider="step",
             ),
             Chart(
                 "How much the other coordinates matter", "influence",
-                "their share of the update's variance", "step",
+                "share of the variance", "step", along_logarithmic=True,
             ),
         ),
         tuple(map(_sentence, recording.names, influence)),
