@@ -11,11 +11,13 @@ from jaxtyping import PRNGKeyArray
 from optoscope._core.errors import InvalidValueError
 from optoscope._core.findings import Axis, Findings
 from optoscope._core.registry import Registry
+from optoscope._core.showing import shown
 from optoscope.analysis.inspection._recording import Recording, record
 from optoscope.optimizers import Optimizer
 from optoscope.tasks import Task, TaskDistribution
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class Inspection:
     """What the panels look at: a problem, some optimizers, and the runs that are shared.
