@@ -10,7 +10,7 @@ from optoscope import meta, optimizers, tasks, training
 from optoscope._core.errors import InvalidValueError, UnknownNameError
 from optoscope.analysis import symmetry
 from optoscope.training import PROBES, StepRecord
-from optoscope.training._train import split_run_key
+from optoscope.training._run import split_run_key
 
 KEY = jax.random.key(0)
 

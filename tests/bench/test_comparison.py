@@ -5,8 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from optoscope import optimizers
-from optoscope._core.errors import InvalidValueError, UnknownNameError
+from optoscope import bench, optimizers
+from optoscope._core.errors import (
+    FileFormatError,
+    InvalidValueError,
+    RunDirectoryError,
+    UnknownNameError,
+)
 from optoscope.bench import compare
 from optoscope.report import read_run
 from optoscope.tasks import LeastSquares, Task, TaskDistribution
@@ -82,8 +87,7 @@ def test_the_headline_is_the_best_learned_against_the_best_baseline(comparison):
 
 
 def test_the_report_reads_what_was_written(comparison, tmp_path):
-    (tmp_path / "config.json").write_text("{}")
-    comparison.write(tmp_path)
+    comparison.write(tmp_path, draw=False)
     run = read_run(tmp_path)
     assert run.results is not None
     assert set(run.results.optimizers) == set(run.losses) == {"mine", "sgd", "momentum"}
@@ -100,6 +104,53 @@ def test_the_report_reads_what_was_written(comparison, tmp_path):
     with np.load(tmp_path / "records" / "probes.npz") as probes:
         assert probes["sgd/norms/steps"].tolist() == [0, 5, 10]
         assert probes["sgd/norms['grads']"].shape == (3, 3)
+
+
+def test_it_writes_a_whole_run_directory_and_reads_it_again(comparison, tmp_path):
+    place = tmp_path / "new" / "run"
+    page = comparison.write(place)
+    assert page == place / "index.html"
+    assert "mine" in page.read_text()
+    assert list((place / "figures").glob("*.png"))
+    config = json.loads((place / "config.json").read_text())
+    assert config["command"] == "Python: optoscope.bench.compare"
+    assert config["arguments"]["baselines"] == ["sgd", "momentum"]
+    assert config["arguments"]["num_points"] == comparison.settings["num_points"]
+    assert set(config["versions"]) >= {"optoscope", "jax"}
+
+    again = bench.Comparison.read(place)
+    assert json.dumps(again.results()) == json.dumps(comparison.results())
+    for name, one in comparison.evaluation.optimizers.items():
+        found = again.evaluation.optimizers[name]
+        assert found.measured_steps == one.measured_steps
+        np.testing.assert_array_equal(
+            found.records["norms"]["['grads']"], one.records["norms"]["grads"]
+        )
+    for name, search in comparison.searches.items():
+        np.testing.assert_array_equal(again.searches[name].scores, search.scores)
+    again.write(tmp_path / "again", draw=False)
+    for name in ("evaluation", "search", "runs", "probes"):
+        with (
+            np.load(place / "records" / f"{name}.npz") as first,
+            np.load(tmp_path / "again" / "records" / f"{name}.npz") as second,
+        ):
+            assert set(first) == set(second)
+            for key in first:
+                np.testing.assert_array_equal(first[key], second[key])
+
+
+def test_what_is_no_comparison_is_not_read_as_one(comparison, tmp_path):
+    with pytest.raises(RunDirectoryError, match="not a directory"):
+        bench.Comparison.read(tmp_path / "nowhere")
+    comparison.write(tmp_path, draw=False)
+    content = json.loads((tmp_path / "results.json").read_text())
+    del content["metric"]
+    (tmp_path / "results.json").write_text(json.dumps(content))
+    with pytest.raises(FileFormatError, match="earlier version"):
+        bench.Comparison.read(tmp_path)
+    (tmp_path / "records" / "runs.npz").unlink()
+    with pytest.raises(RunDirectoryError, match=r"runs.npz does not exist"):
+        bench.Comparison.read(tmp_path)
 
 
 class Fingerprint(Task):
@@ -153,8 +204,7 @@ def test_a_comparison_in_which_everything_diverged_is_still_written(tmp_path):
         tuning_runs=1,
     )
     assert "every configuration diverged" in found.results()["optimizers"]["sgd"]["warnings"][0]
-    (tmp_path / "config.json").write_text("{}")
-    found.write(tmp_path)
+    found.write(tmp_path, draw=False)
     run = read_run(tmp_path)
     assert run.results is not None
     assert run.results.optimizers["sgd"].diverged == 2

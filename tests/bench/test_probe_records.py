@@ -31,7 +31,7 @@ def run(tmp_path_factory):
         probes=probes,
     )
     found = bench.Comparison(evaluation, {}, NAMES, STEPS, task.metadata, 0, 1.0, probes=probes)
-    found.write(directory)
+    found.write(directory, draw=False)
     (directory / "config.json").write_text(json.dumps({"command": "evaluate"}))
     return report.read_run(directory)
 

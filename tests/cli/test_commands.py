@@ -136,24 +136,6 @@ def test_explain_distils_a_program_that_runs_alone(tmp_path: Path, capsys):
 
 
 @pytest.mark.parametrize(
-    "kind", ["all", "tasks", "optimizers", "estimators", "pretrained", "datasets", "probes"]
-)
-def test_list_shows_every_registered_name(kind: str, capsys):
-    from optoscope import meta, tasks, training
-
-    assert main(["list", kind]) == 0
-    shown = capsys.readouterr().out
-    if kind in ("all", "tasks"):
-        assert all(name in shown for name in tasks.names())
-    if kind in ("all", "optimizers"):
-        assert all(name in shown for name in optimizers.names())
-    if kind in ("all", "estimators"):
-        assert all(name in shown for name in meta.ESTIMATORS)
-    if kind in ("all", "probes"):
-        assert all(name in shown for name in training.PROBES)
-
-
-@pytest.mark.parametrize(
     "command", [[], ["demo"], ["train"], ["evaluate"], ["tune"], ["explain"], ["list"]]
 )
 def test_help_does_not_import_jax(command: list[str]):

@@ -13,72 +13,10 @@ from optoscope._core.trees import digest, size
 from optoscope.optimizers._loss_features import features
 from support import literal_celo, literal_lstm, literal_star
 from support.published_files import published
+from support.weight_files import SHAPES, drawn, written
 
-GROUP_SIZES = (1, 1, 1, 3, 1, 3, 1, 3, 1, 3, 3, 3, 3, 3)
-
-
-def drawn(shapes, seed=0):
-    generator = np.random.default_rng(seed)
-    return {
-        name: np.asarray(0.3 * generator.standard_normal(shape), np.float32)
-        for name, shape in shapes.items()
-    }
-
-
-def lstm_shapes(inputs):
-    return {
-        "lstm_1/w_gates": (inputs + 20, 80),
-        "lstm_1/b_gates": (80,),
-        "lstm_2/w_gates": (40, 80),
-        "lstm_2/b_gates": (80,),
-        "linear/w": (20, 1),
-        "linear/b": (1,),
-    }
-
-
-def celo_shapes(hidden, lead=()):
-    return {f"w0__{i}": (*lead, n, hidden) for i, n in enumerate(GROUP_SIZES)} | {
-        "b0": (*lead, hidden),
-        "w1": (*lead, hidden, hidden),
-        "b1": (*lead, hidden),
-        "w2": (*lead, hidden, 3),
-        "b2": (*lead, 3),
-    }
-
-
-def celo_file_shapes():
-    shapes = {f"ff_mod_stack/~/{name}": s for name, s in celo_shapes(4, (1,)).items()}
-    for layer in ("linear", "linear_1", "linear_2"):
-        shapes |= {f"rnn_params/{layer}/w": (18, 64), f"rnn_params/{layer}/b": (64,)}
-    shapes |= {"rnn_params/rnn/linear/w": (128, 256), "rnn_params/rnn/linear/b": (256,)}
-    for layer in ("rnn_to_controls", "step_size"):
-        shapes |= {f"rnn_params/{layer}/w": (64, 1), f"rnn_params/{layer}/b": (1,)}
-    return shapes | {f"lstm_init_state/{part}": (1, 64) for part in ("hidden", "cell")}
-
-
-RNNPROP = {"input_projection/w": (2, 20), "input_projection/b": (20,)} | lstm_shapes(20)
-ADAFAC = {
-    "network.input.weight": (32, 39),
-    "network.input.bias": (32,),
-    "network.linear_0.weight": (32, 32),
-    "network.linear_0.bias": (32,),
-    "network.output.weight": (2, 32),
-    "network.output.bias": (2,),
-}
-SHAPES = {
-    "celo2": celo_shapes(8),
-    "celo": celo_file_shapes(),
-    "l2o-dm": lstm_shapes(2),
-    "rnnprop": RNNPROP,
-    "adafac": ADAFAC,
-}
 OPTIONS = {"celo": {"num_steps": 100}}
 every_kind = pytest.mark.parametrize("name", list(optimizers.PUBLISHED.names()))
-
-
-def written(path, arrays):
-    np.savez(path, **arrays)
-    return path
 
 
 def as_flax(arrays):

@@ -7,7 +7,7 @@ import pytest
 
 from optoscope import meta, optimizers, tasks, training
 from optoscope._core.errors import InvalidValueError
-from optoscope.training._train import split_run_key
+from optoscope.training._run import split_run_key
 
 KEY = jax.random.key(0)
 X = np.linspace(-1, 1, 48).astype(np.float32)

@@ -9,7 +9,8 @@ from optoscope import optimizers, tasks, training
 from optoscope._core.errors import InvalidValueError
 from optoscope._core.trees import digest, num_bytes
 from optoscope.training import Probe, train
-from optoscope.training._train import inner_bytes, split_run_key
+from optoscope.training._run import split_run_key
+from optoscope.training._train import inner_bytes
 
 KEY = jax.random.key(11)
 TRACES = []

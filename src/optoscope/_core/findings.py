@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from optoscope._core.errors import InvalidValueError
+from optoscope._core.showing import shown
 
 FINDINGS_FORMAT = "optoscope/findings"
 FINDINGS_VERSION = 1
@@ -20,6 +21,7 @@ FINDINGS_VERSION = 1
 CHART_KINDS = ("line", "points", "bars")
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class Axis:
     """The places along one axis of an array.
@@ -38,6 +40,7 @@ class Axis:
         return self.values.dtype.kind == "U"
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class Measured:
     """One array with the names of its axes, such as ("optimizer", "layer", "step")."""

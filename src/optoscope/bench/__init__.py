@@ -19,7 +19,8 @@ from optoscope._core.inference import (
     ratio,
     relative_decrease,
 )
-from optoscope.bench._comparison import Comparison, compare, tune
+from optoscope.bench._comparison import compare, tune
+from optoscope.bench._comparison_result import Comparison
 from optoscope.bench._contestants import Contestant
 from optoscope.bench._evaluate import Evaluation, OptimizerEvaluation, evaluate
 from optoscope.bench._metrics import Metric

@@ -1,22 +1,17 @@
-"""Learned optimizers against tuned baselines: search, paired evaluation, records."""
+"""Learned optimizers against tuned baselines: search and paired evaluation."""
 
 import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from optoscope._core.drawings import DRAWINGS_FORMAT, DRAWINGS_VERSION
 from optoscope._core.errors import check_seed
-from optoscope._core.files import write_json
 from optoscope._core.keys import stream
-from optoscope._core.records import save_records
 from optoscope.bench._checks import check_comparison, check_search
+from optoscope.bench._comparison_result import Comparison
 from optoscope.bench._contestants import (
     SCHEDULE,
     Contestant,
@@ -26,140 +21,16 @@ from optoscope.bench._contestants import (
     named,
     schedule_places,
 )
-from optoscope.bench._evaluate import FORMAT, VERSION, Evaluation, evaluate
+from optoscope.bench._evaluate import evaluate
 from optoscope.bench._metrics import TRAIN, Metric
 from optoscope.bench._search import LogUniform, SearchResult, edge_warnings, grid_search
-from optoscope.optimizers import SCHEDULES, Optimizer
+from optoscope.optimizers import Optimizer
 from optoscope.tasks import Task, TaskDistribution
 from optoscope.training import Probe
 
 Progress = Callable[[str, int, int], None]
 # Fewer is said beside the result.
 COARSE_POINTS, FEW_RUNS = 10, 4
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The result of `compare`.
-
-    Args:
-        evaluation: all optimizers on the same fresh runs.
-        searches: for each tuned baseline its search.
-        learned: the names that were not tuned.
-        metric_steps: the first steps over which the headline mean loss is taken.
-        task: the task's metadata.
-        seed: the seed of the evaluation.
-        seconds: wall time of searches and evaluation.
-        horizons: steps of the runs that learned optimizers were meta-trained on, where known.
-        probes: what measured the runs, by name; how it is drawn is written beside it.
-        metric: what was tuned for and is compared.
-    """
-
-    evaluation: Evaluation
-    searches: dict[str, SearchResult]
-    learned: tuple[str, ...]
-    metric_steps: int
-    task: dict[str, Any]
-    seed: int
-    seconds: float
-    horizons: Mapping[str, int] = field(default_factory=dict)
-    probes: Mapping[str, Probe] = field(default_factory=dict)
-    metric: Metric = TRAIN
-
-    def headline(self) -> dict[str, Any] | None:
-        """The best learned optimizer against the best tuned baseline, or None without both."""
-        baselines = tuple(name for name in self.searches if name not in self.learned)
-        if not self.learned or not baselines:
-            return None
-        steps, metric = self.metric_steps, self.metric
-        learned = self.evaluation.best(self.learned, steps, metric)
-        baseline = self.evaluation.best(baselines, steps, metric)
-        pair = learned, baseline, steps, metric
-        return {
-            "metric": metric.words(steps, self.evaluation.num_steps),
-            "learned": learned,
-            "baseline": baseline,
-            "relative_improvement": self.evaluation.improvement(*pair).as_json(),
-            "difference": self.evaluation.difference(*pair).as_json(),
-            "larger_is_better": metric.maximize,
-            "others_win": self._won_by_others(learned),
-        }
-
-    def _won_by_others(self, learned: str) -> dict[str, str]:
-        """By column, the optimizer that is better there than the one of the headline."""
-        found, steps = self.evaluation, self.metric_steps
-        names = tuple(found.optimizers)
-        columns = {
-            f"mean training loss over {steps} steps": Metric("train"),
-            "final training loss": Metric("final"),
-        }
-        if all(one.validation for one in found.optimizers.values()):
-            columns["validation loss"] = Metric("validation")
-        best = {column: found.best(names, steps, metric) for column, metric in columns.items()}
-        seconds = {name: one.seconds_per_step for name, one in found.optimizers.items()}
-        best["time per step"] = min(names, key=lambda name: seconds[name])
-        return {column: name for column, name in best.items() if name != learned}
-
-    def results(self) -> dict[str, Any]:
-        """The content of `results.json`."""
-        optimizers = self.evaluation.as_json()
-        for name, entry in optimizers.items():
-            search = self.searches.get(name)
-            best = search.best if search else {}
-            place = best.pop(SCHEDULE, None)
-            entry["hyperparameters"] = best
-            entry["schedule"] = None if place is None else SCHEDULES[int(place)]
-            entry["warnings"] = list(search.warnings) if search else []
-            entry["trials"] = len(search.score) if search else 0
-            entry["tuning_seconds"] = search.seconds if search else 0.0
-            entry["horizon"] = self.horizons.get(name)
-        return {
-            "format": FORMAT,
-            "version": VERSION,
-            "task": self.task,
-            # Run r draws its problem, start and batches from fold_in(evaluation stream, r).
-            "seed": self.seed,
-            "seeds": list(range(self.evaluation.num_runs)),
-            "num_steps": self.evaluation.num_steps,
-            "num_runs": self.evaluation.num_runs,
-            "seconds": self.seconds,
-            "learned": list(self.learned),
-            "optimizers": optimizers,
-            "comparison": self.headline(),
-        }
-
-    def write(self, directory: Path) -> None:
-        """Writes `results.json` and the records behind the figures."""
-        losses = {f"losses/{name}": one.losses for name, one in self.evaluation.optimizers.items()}
-        save_records(directory, "evaluation", losses)
-        if self.searches:
-            save_records(directory, "search", search_arrays(self.searches))
-        probes = {
-            f"{name}/{probe}{jax.tree_util.keystr(path)}": np.asarray(leaf)
-            for name, one in self.evaluation.optimizers.items()
-            for probe, record in one.records.items()
-            for path, leaf in jax.tree_util.tree_leaves_with_path(record)
-        }
-        steps = {
-            f"{name}/{probe}/steps": np.asarray(measured)
-            for name, one in self.evaluation.optimizers.items()
-            for probe, measured in one.measured_steps.items()
-        }
-        if probes:
-            save_records(directory, "probes", probes | steps)
-            texts = {name: probe.text.as_json() for name, probe in self.probes.items()}
-            content = {"format": DRAWINGS_FORMAT, "version": DRAWINGS_VERSION, "probes": texts}
-            write_json(directory / "records" / "probes.json", content)
-        write_json(directory / "results.json", self.results())
-
-
-def search_arrays(searches: Mapping[str, SearchResult]) -> dict[str, np.ndarray]:
-    """For each search its scores and the values tried, as `records/search.npz` holds them."""
-    arrays = {}
-    for name, search in searches.items():
-        arrays[f"{name}/score"] = search.score
-        arrays |= {f"{name}/{key}": values for key, values in search.hyperparameters.items()}
-    return arrays
 
 
 def tune(
@@ -368,6 +239,18 @@ def compare(
         dict(horizons or {}),
         dict(probes or {}),
         metric,
+        {
+            "learned": list(learned),
+            "baselines": [one.label for one in contestants(baselines)],
+            "num_steps": num_steps,
+            "seed": seed,
+            "num_runs": num_runs,
+            "metric_steps": metric_steps,
+            "num_points": num_points,
+            "tuning_runs": tuning_runs,
+            "schedules": list(schedules),
+            "tune_learned": tune_learned,
+        },
     )
 
 

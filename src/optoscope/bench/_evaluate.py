@@ -14,6 +14,7 @@ from optoscope._core.chunks import side_by_side
 from optoscope._core.errors import InvalidValueError, check_count
 from optoscope._core.inference import Estimate, difference, mean, relative_decrease, turned
 from optoscope._core.programs import Program
+from optoscope._core.showing import shown
 from optoscope.bench._metrics import TRAIN, Metric, validation_names
 from optoscope.optimizers import Optimizer
 from optoscope.tasks import Task, TaskDistribution
@@ -24,6 +25,7 @@ FORMAT = "optoscope/results"
 VERSION = 2
 
 
+@shown
 @dataclass(frozen=True)
 class OptimizerEvaluation:
     """One optimizer's runs.
@@ -98,6 +100,7 @@ def _over_steps(losses: Float[np.ndarray, "runs steps"]) -> Float[np.ndarray, " 
         return np.mean(losses, axis=1)
 
 
+@shown
 @dataclass(frozen=True)
 class Evaluation:
     """Several optimizers on the same runs, by name."""

@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from optoscope._core.errors import InvalidValueError, check_number
 from optoscope._core.inference import Estimate, interquartile_mean, mean
+from optoscope._core.showing import shown
 
 Losses = Float[np.ndarray, "runs steps"]
 # A ratio above it counts as never: AlgoPerf's.
@@ -17,6 +18,7 @@ MOST = 4.0
 SMOOTHING = 0.9
 
 
+@shown
 @dataclass(frozen=True)
 class Scores:
     """One optimizer's scores over several tasks.

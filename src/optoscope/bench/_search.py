@@ -16,12 +16,14 @@ from optoscope._core.errors import InvalidValueError, check_count, check_number
 from optoscope._core.keys import as_key
 from optoscope._core.non_finite import worst_unless_finite
 from optoscope._core.programs import Program
+from optoscope._core.showing import shown
 from optoscope.bench._contestants import SCHEDULE
 from optoscope.bench._metrics import TRAIN, Metric
 from optoscope.optimizers import Optimizer, evaluation_params
 from optoscope.tasks import Task, TaskDistribution, as_distribution
 from optoscope.training import run_keys
-from optoscope.training._train import inner_bytes, run_once, split_run_key
+from optoscope.training._run import run_once, split_run_key
+from optoscope.training._train import inner_bytes
 
 Create = Callable[..., Optimizer]
 
@@ -101,6 +103,7 @@ class OneMinusLogUniform:
 Distribution = LogUniform | Uniform | OneMinusLogUniform
 
 
+@shown
 @dataclass(frozen=True)
 class SearchResult:
     """The result of a search for hyper-parameters.

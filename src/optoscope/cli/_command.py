@@ -3,15 +3,12 @@
 import contextlib
 import dataclasses
 import os
-import platform
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from optoscope import __version__
 from optoscope._core.errors import (
     FileFormatError,
     InvalidValueError,
@@ -19,6 +16,7 @@ from optoscope._core.errors import (
     UnknownNameError,
 )
 from optoscope._core.files import read_json, write_json
+from optoscope._core.versions import versions
 from optoscope.cli._directories import CONFIG, claimed
 from optoscope.cli._options import Seed, check_values
 from optoscope.cli._user_code import load_object, loaded_sources, made, names_code
@@ -211,16 +209,6 @@ def read_config(path: Path, command: str) -> dict[str, Any]:
             f"{path} is of `optoscope {content.get('command')}`, not of `optoscope {command}`."
         )
     return content
-
-
-def versions() -> dict[str, str]:
-    """The versions that a result depends on."""
-    packages = ("jax", "jaxlib", "equinox", "optax", "numpy")
-    return {
-        "optoscope": __version__,
-        "python": platform.python_version(),
-        **{package: metadata.version(package) for package in packages},
-    }
 
 
 def get_task(name: str, settings: Mapping[str, Any] | None = None, **options: Any) -> Any:

@@ -140,7 +140,7 @@ class Demo(RunCommand):
                 on_progress=show,
             )
         comparison = dataclasses.replace(comparison, seconds=time.perf_counter() - started)
-        comparison.write(directory)
+        comparison.write(directory, draw=False)
         scale = f"{self.meta_steps} meta-steps, {self.runs} runs"
         claims = report.claims_as_json([margin_claim(comparison, scale)])
         write_json(directory / "claims.json", claims)

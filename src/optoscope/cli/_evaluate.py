@@ -209,7 +209,7 @@ class Evaluate(RunCommand):
                     on_progress=show,
                     **settings,
                 )
-            comparison.write(directory)
+            comparison.write(directory, draw=False)
             page = show_results(directory)
         console.print(f"Page: {page}")
         return 0

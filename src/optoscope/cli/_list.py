@@ -1,20 +1,31 @@
-"""optoscope list: tables of the tasks, optimizers, datasets and so on that there are."""
+"""optoscope list: what there is, by families on one screen or name by name."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import tyro
 
+from optoscope._core.errors import UnknownNameError
 from optoscope.cli._command import Command
 from optoscope.cli._console import console, show_table
+from optoscope.cli._optimizer_table import families as optimizer_families
+from optoscope.cli._optimizer_table import show_optimizers
+
+Rows = list[tuple[str, str]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class List(Command):
     """List tasks, optimizers, estimators, datasets, probes and pretrained optimizers.
 
+    Tasks and optimizers are shown by families. For single names say a part of them, as in
+    `optoscope list tasks mnist`, or `--all`.
+
     Args:
         kind: what to list.
+        word: only names that hold this, one a line.
+        all: every name, one a line.
     """
 
     name: ClassVar[str] = "list"
@@ -22,40 +33,108 @@ class List(Command):
     kind: tyro.conf.Positional[
         Literal["all", "tasks", "optimizers", "estimators", "pretrained", "datasets", "probes"]
     ] = "all"
+    word: tyro.conf.Positional[str] = ""
+    all: bool = False
 
     def run(self) -> int:
         """Prints a table for each kind."""
-        kinds = list(_ROWS) if self.kind == "all" else [self.kind]
-        for kind in kinds:
-            from rich.table import Table
-
-            table = Table(title=kind, title_justify="left", box=None, pad_edge=False)
-            table.add_column("name", no_wrap=True, style="bold")
-            table.add_column("what it is")
-            for name, description in _ROWS[kind]():
-                table.add_row(name, description)
-            show_table(table)
-            console.print()
+        if self.all or self.word:
+            self._show_names(list(_ROWS) if self.kind == "all" else [self.kind])
+        elif self.kind == "optimizers":
+            show_optimizers()
+        elif self.kind in _FAMILIES:
+            _show(self.kind, "family", _FAMILIES[self.kind]())
+            console.print(
+                f"A name joins one of each with hyphens. Single names: optoscope list {self.kind} "
+                f"WORD, or --all."
+            )
+        elif self.kind != "all":
+            _show(self.kind, "name", _ROWS[self.kind]())
+        else:
+            _show_kinds()
         return 0
 
+    def _show_names(self, kinds: list[str]) -> None:
+        known: list[str] = []
+        shown = False
+        for kind in kinds:
+            rows = _ROWS[kind]()
+            known += [name for name, _ in rows]
+            rows = [(name, text) for name, text in rows if self.word in name]
+            if rows:
+                _show(kind, "name", rows)
+                shown = True
+        if not shown:
+            what = "name" if self.kind == "all" else f"name among {self.kind}"
+            raise UnknownNameError(what, self.word, known)
 
-def _tasks() -> list[tuple[str, str]]:
+
+def _show_kinds() -> None:
+    """A screen of everything: families of tasks and optimizers, names of all else."""
+    for kind, names in _ROWS.items():
+        if kind in _FAMILIES:
+            _show(kind, "", _FAMILIES[kind]())
+        elif kind != "pretrained":  # they are among the optimizers
+            _show(kind, "", [("", ", ".join(name for name, _ in names()))])
+    console.print("More on each: optoscope list KIND [WORD] [--all]")
+
+
+def _show(title: str, heading: str, rows: Rows) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.show_header = bool(heading)
+    first = any(name for name, _ in rows)
+    if first:
+        table.add_column(heading, no_wrap=heading == "name", style="bold", min_width=24)
+    table.add_column("what it is" if heading == "name" else "")
+    for name, description in rows:
+        texts = (name, description) if first else (description,)
+        # Text objects and not strings: a name with square brackets is no markup.
+        table.add_row(*map(Text, texts))
+    show_table(table)
+    if heading:
+        console.print()
+
+
+def _tasks() -> Rows:
     from optoscope import tasks
 
     return [(name, tasks.REGISTRY[name].description) for name in tasks.names()]
 
 
-def _optimizers() -> list[tuple[str, str]]:
+def _task_families() -> Rows:
+    from optoscope import tasks
+
+    found: dict[str, list[tuple[str, ...]]] = {}
+    for name in tasks.names():
+        entry = tasks.REGISTRY[name]
+        found.setdefault(entry.family, []).append(entry.parts or (name,))
+    return [
+        (
+            family,
+            " × ".join(", ".join(dict.fromkeys(column)) for column in zip(*parts, strict=True)),
+        )
+        for family, parts in found.items()
+    ]
+
+
+def _optimizers() -> Rows:
     from optoscope import optimizers
 
     entries = {name: optimizers.REGISTRY[name] for name in optimizers.names()}
     return [
-        (name, entry.description + (" (learned)" if entry.learned else ""))
+        (
+            name,
+            f"{entry.description}{' (learned)' if entry.learned else ''}; takes "
+            f"{', '.join(entry.arguments)}",
+        )
         for name, entry in entries.items()
     ]
 
 
-def _estimators() -> list[tuple[str, str]]:
+def _estimators() -> Rows:
     from optoscope import meta
 
     entries = {name: meta.ESTIMATORS[name] for name in meta.ESTIMATORS}
@@ -65,7 +144,7 @@ def _estimators() -> list[tuple[str, str]]:
     ]
 
 
-def _pretrained() -> list[tuple[str, str]]:
+def _pretrained() -> Rows:
     from optoscope import optimizers
 
     rows = []
@@ -76,7 +155,7 @@ def _pretrained() -> list[tuple[str, str]]:
     return rows
 
 
-def _datasets() -> list[tuple[str, str]]:
+def _datasets() -> Rows:
     from optoscope import data
 
     place = data.data_directory()
@@ -86,7 +165,7 @@ def _datasets() -> list[tuple[str, str]]:
     ]
 
 
-def _probes() -> list[tuple[str, str]]:
+def _probes() -> Rows:
     # `analysis` registers its probes.
     from optoscope import analysis, training  # noqa: F401
 
@@ -95,11 +174,15 @@ def _probes() -> list[tuple[str, str]]:
     ]
 
 
-_ROWS = {
+_ROWS: Mapping[str, Callable[[], Rows]] = {
     "tasks": _tasks,
     "optimizers": _optimizers,
     "estimators": _estimators,
     "pretrained": _pretrained,
     "datasets": _datasets,
     "probes": _probes,
+}
+_FAMILIES: Mapping[str, Callable[[], Rows]] = {
+    "tasks": _task_families,
+    "optimizers": optimizer_families,
 }

@@ -119,7 +119,7 @@ class Tune(RunCommand):
     def _show(self, directory: Path, task: Any, found: "SearchResult", metric: "Metric") -> None:
         from optoscope import report
         from optoscope._core.records import save_records
-        from optoscope.bench._comparison import search_arrays
+        from optoscope.bench._comparison_result import search_arrays
 
         assert self.optimizer is not None
         save_records(directory, "search", search_arrays({self.optimizer: found}))

@@ -3,7 +3,10 @@
 import equinox as eqx
 from jaxtyping import Array, Float32, Int32
 
+from optoscope._core.showing import shown
 
+
+@shown
 class Split(eqx.Module):
     """Labeled images of one split.
 
@@ -21,6 +24,7 @@ class Split(eqx.Module):
         return self.inputs.shape[0]
 
 
+@shown
 class Dataset(eqx.Module):
     """Images with labels, in three disjoint splits.
 
@@ -47,6 +51,7 @@ class Dataset(eqx.Module):
         return height, width, channels
 
 
+@shown
 class TextDataset(eqx.Module):
     """A text as character indices, in three contiguous splits (90%, 5%, 5%).
 

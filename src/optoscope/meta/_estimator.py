@@ -12,11 +12,13 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, Key, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import InvalidValueError
+from optoscope._core.showing import shown
 from optoscope.optimizers import Optimizer
 
 _AXIS = "tasks"
 
 
+@shown
 class MetaGradient(eqx.Module):
     """An estimate of the gradient of the meta-loss.
 
@@ -33,6 +35,7 @@ class MetaGradient(eqx.Module):
     aux: dict[str, Array]
 
 
+@shown
 class Worker(eqx.Module):
     """One task in progress: the state that the next unroll (run of inner steps) continues from.
 

@@ -23,7 +23,7 @@ from optoscope.meta._objective import Objective
 from optoscope.optimizers import Optimizer
 from optoscope.tasks import TaskDistribution
 from optoscope.training import initial_state, run_keys
-from optoscope.training._train import split_run_key
+from optoscope.training._run import split_run_key
 
 
 class FullBackprop(Estimator):

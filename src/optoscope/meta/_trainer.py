@@ -30,6 +30,7 @@ from optoscope._core.memory import check_memory
 from optoscope._core.non_finite import CAUSES, advice, describe, skip_causes
 from optoscope._core.processes import agreed, anyone, is_first, stops_with_the_others
 from optoscope._core.programs import Program
+from optoscope._core.showing import shown
 from optoscope._core.trees import global_norm, select
 from optoscope.meta._checkpoints import Checkpoints
 from optoscope.meta._estimator import Estimator, MetaGradient, placed
@@ -97,6 +98,7 @@ class Report:
         return describe({name: getattr(self, f"skipped_for_{name}") for name in CAUSES})
 
 
+@shown
 @dataclass(frozen=True)
 class MetaTrainingResult:
     """The result of meta-training.

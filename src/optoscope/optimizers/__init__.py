@@ -12,6 +12,7 @@ from optoscope.optimizers._base import (
 )
 from optoscope.optimizers._celo import CeloOptimizer
 from optoscope.optimizers._celo2 import Celo2Optimizer
+from optoscope.optimizers._costs import state_bytes, step_time
 from optoscope.optimizers._files import load, save
 from optoscope.optimizers._general import GeneralOptimizer
 from optoscope.optimizers._hand_designed import (
@@ -104,4 +105,6 @@ __all__ = [
     "schedule_free_adamw",
     "scheduled",
     "sgd",
+    "state_bytes",
+    "step_time",
 ]

@@ -1,9 +1,12 @@
-"""Optimizers on disk: weights as safetensors, the rest as JSON. Loading executes nothing."""
+"""Optimizers on disk: weights as safetensors, the rest as JSON. Loading executes nothing.
+
+A person's own class is the one exception, and only where the call says that it is trusted.
+"""
 
 import inspect
 import json
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,14 @@ from optoscope._core.saved_optimizers import (
 from optoscope._core.tensors import from_safetensors, to_safetensors
 from optoscope._core.trees import size
 from optoscope.optimizers._base import OptimizerModule, named_leaves
+from optoscope.optimizers._own_classes import (
+    Trust,
+    configuration_of,
+    import_path,
+    is_own,
+    make,
+    trusted_class,
+)
 from optoscope.optimizers._registry import entry, get
 
 _FLOATS = ("float32", "float64", "bfloat16", "float16")
@@ -43,7 +54,10 @@ def save(
 
     Args:
         path: a folder; it is made if need be.
-        optimizer: a registered optimizer, learned or not.
+        optimizer: a registered optimizer, learned or not, or one of a class of your own: its
+            import path is stored, with `configuration()` where it has one (then
+            `create(key, **configuration)` must make an optimizer of the same shape), else with
+            the shapes of its arrays and its static fields.
         metadata: how it was meta-trained; any JSON.
 
     Returns:
@@ -51,20 +65,22 @@ def save(
 
     Raises:
         FileFormatError: the optimizer is a composition, which has no registered name, or could
-            not be loaded again: its class, shapes or types are not what its name makes.
+            not be loaded again: its class, shapes or types are not what its name makes, or a
+            class of your own has fields that are neither arrays nor JSON.
         RunDirectoryError: the folder cannot be written.
     """
     folder = Path(path)
+    own = is_own(optimizer)
     description = {
         "format": FORMAT,
         "version": VERSION,
-        "class": optimizer.registered_name,
-        "configuration": optimizer.configuration(),
+        "class": import_path(type(optimizer)) if own else optimizer.registered_name,
+        "configuration": configuration_of(optimizer) if own else optimizer.configuration(),
         "metadata": metadata or {},
     }
     # Both are made before either is written: what cannot be saved leaves the folder as it was.
     text = json.dumps(description, indent=2, allow_nan=False) + "\n"
-    arrays = {name: _as_array(leaf) for name, leaf in named_leaves(optimizer)}
+    arrays = {name: _as_array(leaf) for name, leaf in _weights(optimizer)}
     _refuse_what_cannot_be_loaded(optimizer, arrays, description)
     weights = to_safetensors(arrays)
     with replacing(folder / WEIGHTS) as temporary:
@@ -73,45 +89,76 @@ def save(
     return folder
 
 
-def load(path_or_name: str | Path) -> OptimizerModule:
+def load(path_or_name: str | Path, *, trust: Trust = None) -> OptimizerModule:
     """Loads an optimizer saved by `save`, a run's exported one, or one that comes with the library.
 
     Args:
         path_or_name: a folder with `optimizer.json`, a run directory, or one of
             `pretrained_names()`.
+        trust: for an optimizer of a class of your own that is not registered: the class, or its
+            MODULE:NAME, which is then imported. No file makes this library run code that the
+            call does not name.
 
     Raises:
         UnknownNameError: neither a folder nor a name; the message suggests the nearest names.
-        FileFormatError: unknown class, newer version, missing weights or wrong shapes.
+        FileFormatError: unknown class, one that is not trusted, newer version, missing weights
+            or wrong shapes.
     """
     description = read_description(path_or_name)
     folder = find(path_or_name)
     path = folder / WEIGHTS
+    own = None
+    if ":" in description["class"]:
+        own = trusted_class(description["class"], trust, folder / DESCRIPTION)
     try:
-        skeleton = _skeleton(description)
+        skeleton = _skeleton(description, own)
     except Exception as error:  # whatever a configuration trips over, the file is at fault
         reason = textwrap.shorten(str(error), 300, placeholder=" ...")
         raise FileFormatError(f"{folder / DESCRIPTION}: {reason}") from None
-    most = min(_WIDEST_BYTES * size(skeleton) + _HEADER_BYTES, MOST_WEIGHT_BYTES)
+    numbers = size([leaf for _, leaf in _weights(skeleton)])
+    most = min(_WIDEST_BYTES * numbers + _HEADER_BYTES, MOST_WEIGHT_BYTES)
     weights = from_safetensors(read_bytes(path, most=most, error=FileFormatError), path)
     try:
         _check_fit(weights, skeleton)
     except FileFormatError as error:
         raise FileFormatError(f"{path}: {error}.") from None
-    names = [name for name, _ in named_leaves(skeleton)]
     # What a file holds does not depend on the reader's flag: float64 stays float64.
     with jax.enable_x64(True):
-        leaves = [jnp.asarray(weights[name]) for name in names]
-    return jax.tree.unflatten(jax.tree.structure(skeleton), leaves)
+        return jax.tree_util.tree_map_with_path(
+            lambda where, leaf: jnp.asarray(weights[_place(where)]) if _is_weight(leaf) else leaf,
+            skeleton,
+        )
 
 
-def _skeleton(description: Mapping[str, Any]) -> OptimizerModule:
+def _is_weight(leaf: Any) -> bool:
+    """Whether a leaf is stored; others, such as a network's activation, its class makes again."""
+    return not callable(leaf)
+
+
+def _weights(optimizer: OptimizerModule) -> Iterator[tuple[str, Any]]:
+    return ((name, leaf) for name, leaf in named_leaves(optimizer) if _is_weight(leaf))
+
+
+def _place(path: tuple[Any, ...]) -> str:
+    """The name of a leaf, as in `named_leaves`."""
+    return jax.tree_util.keystr(path).lstrip(".")
+
+
+def _skeleton(
+    description: Mapping[str, Any], own: type[OptimizerModule] | None = None
+) -> OptimizerModule:
     """The optimizer of a description, with shapes in place of weights.
+
+    Args:
+        description: its class and configuration.
+        own: the class, where it is a person's own.
 
     Raises:
         UnknownNameError: there is no such class.
         InvalidValueError: an argument is of another type than the class takes.
     """
+    if own is not None:
+        return eqx.filter_eval_shape(lambda: make(own, description["configuration"]))
     parameters = inspect.signature(entry(description["class"]).create).parameters
     for name, value in description["configuration"].items():
         if name in parameters:
@@ -126,7 +173,7 @@ def _as_array(leaf: Any) -> np.ndarray:
 
 
 def _check_fit(weights: Mapping[str, np.ndarray], skeleton: OptimizerModule) -> None:
-    wanted = dict(named_leaves(skeleton))
+    wanted = dict(_weights(skeleton))
     if set(weights) != set(wanted):
         odd = sorted(set(weights) ^ set(wanted))
         raise FileFormatError(f"it does not fit its description: {odd[0]!r} is in one of them only")
@@ -145,12 +192,13 @@ def _refuse_what_cannot_be_loaded(
 ) -> None:
     """Raises FileFormatError unless `load` would give the same optimizer back."""
     made = f"what {description['class']!r} makes of {description['configuration']}"
-    skeleton = _skeleton(description)
+    skeleton = _skeleton(description, type(optimizer) if is_own(optimizer) else None)
     same = jax.tree.structure(skeleton) == jax.tree.structure(optimizer)
     if type(skeleton) is not type(optimizer) or not same:
         raise FileFormatError(
             f"the optimizer of class {type(optimizer).__name__} cannot be saved: it is not {made}, "
-            "so that another one would be loaded. Save an optimizer that `optimizers.get` makes."
+            "so that another one would be loaded. Save an optimizer that `optimizers.get` makes, "
+            "or whose `create` makes the same of its `configuration()`."
         )
     try:
         _check_fit(arrays, skeleton)

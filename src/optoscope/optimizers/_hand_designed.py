@@ -182,7 +182,9 @@ class AggregatedMomentum(OptimizerModule):
             return (betas * velocity + grad).astype(velocity.dtype)
 
         velocities = jax.tree.map(advance, grads, state.velocities)
-        updates = jax.tree.map(lambda v: -self.learning_rate * jnp.mean(v, axis=0), velocities)
+        # One by one: XLA reduces over a leading axis ten times more slowly on a CPU.
+        rate = self.learning_rate / self.betas.shape[0]
+        updates = jax.tree.map(lambda v: -rate * sum(v[k] for k in range(len(v))), velocities)
         return cast_like(updates, grads), Velocities(velocities)
 
     @property

@@ -32,12 +32,14 @@ class PublishedFormat:
         options: the options that it takes.
         description: one line for lists.
         required: the options that it needs.
+        registered: the name in the registry of optimizers that makes its class.
     """
 
     make: Callable[..., OptimizerModule]
     options: tuple[str, ...]
     description: str
     required: tuple[str, ...] = ()
+    registered: str = ""
 
 
 PUBLISHED: Registry[PublishedFormat] = Registry("published optimizer")
@@ -181,24 +183,35 @@ def _adafac(arrays: Mapping[str, np.ndarray], **options: Any) -> OptimizerModule
 
 for _name, _format in {
     "celo2": PublishedFormat(
-        _celo2, ("learning_rate", "orthogonalize"), "Celo2, 347 numbers (Moudgil et al.)"
+        _celo2,
+        ("learning_rate", "orthogonalize"),
+        "Celo2, 347 numbers (Moudgil et al.)",
+        registered="celo2",
     ),
     "celo": PublishedFormat(
         _celo,
         ("num_steps",),
         "Celo with its schedule, 37,089 numbers (Moudgil et al. 2025)",
         required=("num_steps",),
+        registered="celo",
     ),
     "l2o-dm": PublishedFormat(
-        _l2o_dm, (), "the LSTM of Andrychowicz et al., trained by Chen et al. (2020), five variants"
+        _l2o_dm,
+        (),
+        "the LSTM of Andrychowicz et al., trained by Chen et al. (2020), five variants",
+        registered="lstm",
     ),
     "rnnprop": PublishedFormat(
-        _rnnprop, (), "RNNProp, trained by Chen et al. (2020), two variants"
+        _rnnprop,
+        (),
+        "RNNProp, trained by Chen et al. (2020), two variants",
+        registered="rnnprop",
     ),
     "adafac": PublishedFormat(
         _adafac,
         ("step_scale", "exponent_scale"),
         "the 39-32-32-2 perceptron of AdafacLO and MuLO, by PyLO's names",
+        registered="mlp",
     ),
 }.items():
     PUBLISHED.register(_name, _format)

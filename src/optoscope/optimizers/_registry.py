@@ -36,6 +36,7 @@ class OptimizerEntry:
         search: for each hyper-parameter worth searching, its range (low, high), logarithmic.
         takes_schedule: whether its updates may be multiplied by a schedule.
         takes_num_steps: whether `create` needs `num_steps`, the length of the run.
+        family: the optimizers that lists show together.
     """
 
     create: Callable[..., OptimizerModule]
@@ -44,6 +45,7 @@ class OptimizerEntry:
     search: dict[str, tuple[float, float]] = field(default_factory=dict)
     takes_schedule: bool = True
     takes_num_steps: bool = False
+    family: str = "others"
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -59,26 +61,28 @@ REGISTRY: Registry[OptimizerEntry] = Registry("optimizer")
 # From low to high learning rates, wide enough for networks of all kinds; a search whose best value
 # lies at an edge goes on past it.
 _PLAIN = (1e-4, 3.0)
-for _create, _range, _description in (
-    (hand.sgd, _PLAIN, "stochastic gradient descent"),
-    (hand.momentum, _PLAIN, "stochastic gradient descent with heavy-ball momentum (0.9)"),
-    (more.nesterov, _PLAIN, "stochastic gradient descent with Nesterov momentum (0.9)"),
-    (hand.rmsprop, _PLAIN, "RMSProp"),
-    (hand.adam, _PLAIN, "Adam"),
-    (more.adamw, _PLAIN, "Adam with decoupled weight decay (1e-4)"),
-    (hand.nadamw, _PLAIN, "Adam with Nesterov momentum and decoupled weight decay"),
-    (more.lamb, _PLAIN, "LAMB, Adam scaled to the norm of each array"),
-    (hand.lion, _PLAIN, "Lion, the sign of an interpolated momentum"),
-    (hand.aggmo, _PLAIN, "aggregated momentum (0, 0.9, 0.99)"),
-    (more.adafactor, _PLAIN, "Adafactor, factored second moments"),
-    (more.adan, _PLAIN, "Adan, Nesterov momentum by differences of gradients"),
-    (more.ademamix, _PLAIN, "AdEMAMix, Adam with a second, slow momentum"),
-    (more.adopt, _PLAIN, "ADOPT, Adam with the second moment of earlier steps"),
-    (more.muon, _PLAIN, "Muon, orthogonalized momentum for matrices, Adam for the rest"),
-    (more.prodigy, (1e-2, 1e2), "Prodigy, Adam that estimates its own learning rate"),
+_GRADIENT, _ADAM, _OTHER = "gradient and momentum", "Adam and relatives", "signs and matrices"
+for _family, _create, _range, _description in (
+    (_GRADIENT, hand.sgd, _PLAIN, "stochastic gradient descent"),
+    (_GRADIENT, hand.momentum, _PLAIN, "SGD with heavy-ball momentum (0.9)"),
+    (_GRADIENT, more.nesterov, _PLAIN, "SGD with Nesterov momentum (0.9)"),
+    (_ADAM, hand.rmsprop, _PLAIN, "RMSProp"),
+    (_ADAM, hand.adam, _PLAIN, "Adam"),
+    (_ADAM, more.adamw, _PLAIN, "Adam with decoupled weight decay (1e-4)"),
+    (_ADAM, hand.nadamw, _PLAIN, "AdamW with Nesterov momentum"),
+    (_ADAM, more.lamb, _PLAIN, "LAMB, Adam scaled to the norm of each array"),
+    (_OTHER, hand.lion, _PLAIN, "Lion, the sign of an interpolated momentum"),
+    (_GRADIENT, hand.aggmo, _PLAIN, "aggregated momentum (0, 0.9, 0.99)"),
+    (_ADAM, more.adafactor, _PLAIN, "Adafactor, factored second moments"),
+    (_ADAM, more.adan, _PLAIN, "Adan, Nesterov by differences of gradients"),
+    (_ADAM, more.ademamix, _PLAIN, "AdEMAMix, Adam with a second, slow momentum"),
+    (_ADAM, more.adopt, _PLAIN, "ADOPT, Adam with earlier second moments"),
+    (_OTHER, more.muon, _PLAIN, "Muon, orthogonalized for matrices, else Adam"),
+    (_ADAM, more.prodigy, (1e-2, 1e2), "Prodigy, Adam that estimates its own rate"),
 ):
     REGISTRY.register(
-        _create.__name__, OptimizerEntry(_create, _description, search={"learning_rate": _range})
+        _create.__name__,
+        OptimizerEntry(_create, _description, search={"learning_rate": _range}, family=_family),
     )
 REGISTRY.register(
     "schedule_free_adamw",
@@ -87,6 +91,7 @@ REGISTRY.register(
         "schedule-free AdamW, which averages its iterates",
         search={"learning_rate": _PLAIN},
         takes_schedule=False,
+        family=_ADAM,
     ),
 )
 REGISTRY.register(

@@ -7,6 +7,7 @@ from typing import Any
 
 from optoscope._core.errors import FileFormatError
 from optoscope._core.inference import Estimate
+from optoscope._core.showing import shown
 from optoscope.report._checks import (
     as_estimate,
     as_format,
@@ -47,6 +48,7 @@ class Mode:
     share: float
 
 
+@shown
 @dataclass(frozen=True)
 class Explanation:
     """The content of `explanation.json`.

@@ -13,6 +13,7 @@ from optoscope._core.drawings import ProbeText
 from optoscope._core.errors import FileFormatError, RunDirectoryError
 from optoscope._core.files import read_json, read_lines
 from optoscope._core.inference import Estimate
+from optoscope._core.showing import shown
 from optoscope.report._checks import (
     as_estimate,
     as_format,
@@ -33,6 +34,7 @@ RESULTS_FORMAT = "optoscope/results"
 RESULTS_VERSION = 2
 
 
+@shown
 @dataclass(frozen=True)
 class OptimizerResult:
     """The measurements of one optimizer in the evaluation.
@@ -97,6 +99,7 @@ class Comparison:
     others_win: Mapping[str, str] = field(default_factory=dict)
 
 
+@shown
 @dataclass(frozen=True)
 class Results:
     """The content of `results.json`."""
@@ -142,6 +145,7 @@ class Results:
         )
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class MetaTraining:
     """The lines of `metrics.jsonl` as columns; NaN where a line has no number.
@@ -158,6 +162,7 @@ class MetaTraining:
     evaluation_loss: Float[np.ndarray, " reports"]
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class SearchRecord:
     """Every configuration a baseline was tried with, and its score (lower is better)."""
@@ -166,6 +171,7 @@ class SearchRecord:
     hyperparameters: Mapping[str, Float[np.ndarray, " configurations"]]
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class Run:
     """The records of a run directory; one that does not exist is None or empty."""

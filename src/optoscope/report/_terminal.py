@@ -1,5 +1,6 @@
 """The table of results for the terminal, laid out by the width that there is."""
 
+import io
 import textwrap
 
 from rich import box
@@ -8,10 +9,12 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from optoscope._core.showing import MOST_LINES, Bold, html_table
 from optoscope.report._summary import Cell, Summary
 
 # Where there is less room, longer names are broken, at a hyphen if they have one.
 _NAME_WIDTH = 11
+_TEXT_WIDTH = 100
 
 
 class ResultsTable:
@@ -32,6 +35,31 @@ class ResultsTable:
         yield Text("mean [95% interval]; best in bold", style="dim")
         for note in self.summary.notes:
             yield Text(note, style="dim")
+
+    def __repr__(self) -> str:
+        """The table as plain text, cut where it would fill a screen."""
+        console = Console(file=io.StringIO(), width=_TEXT_WIDTH, color_system=None, soft_wrap=True)
+        with console.capture() as capture:
+            console.print(self)
+        lines = [line.rstrip() for line in capture.get().rstrip().splitlines()]
+        if len(lines) > MOST_LINES:
+            kept = lines[: MOST_LINES - 1]
+            lines = [*kept, f"… and {len(lines) - len(kept)} lines more"]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """The table for a notebook."""
+        headings = [heading.replace("\n", " ") for heading in self.summary.headings]
+        rows = [
+            (
+                Bold(row.name) if row.learned else row.name,
+                ", ".join(row.hyperparameters),
+                *(Bold(str(cell)) if cell.best else str(cell) for cell in row.cells),
+            )
+            for row in self.summary.rows
+        ]
+        notes = ("mean [95% interval]; best in bold", *self.summary.notes)
+        return html_table(headings, rows, note=" ".join(notes))
 
     def _layout(self, *, stacked: bool) -> Table:
         drawn = Table(

@@ -2,6 +2,7 @@
 
 from optoscope.tasks._autoencoder import Autoencoder, autoencoder
 from optoscope.tasks._base import Task, TaskDistribution, as_distribution, fixed
+from optoscope.tasks._bridges import from_equinox, from_flax, from_haiku, from_nnx
 from optoscope.tasks._classification import (
     Classification,
     LabeledBatch,
@@ -67,7 +68,11 @@ __all__ = [
     "es_gradient",
     "fixed",
     "from_action",
+    "from_equinox",
+    "from_flax",
     "from_functions",
+    "from_haiku",
+    "from_nnx",
     "from_torch",
     "get",
     "join",

@@ -6,7 +6,12 @@ from typing import Any, cast
 import equinox as eqx
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from optoscope.tasks._contract import check_batches, check_methods, is_distribution
+from optoscope.tasks._contract import (
+    check_batches,
+    check_methods,
+    is_distribution,
+    warn_unused,
+)
 from optoscope.tasks._symmetries import Symmetry
 
 Params = PyTree[Array]
@@ -128,6 +133,7 @@ def fixed(task: Task) -> TaskDistribution:
     """
     check_methods(task)
     check_batches(task)
+    warn_unused(task)
     return _Fixed(task)
 
 

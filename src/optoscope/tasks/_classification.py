@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import UnknownNameError, check_count
 from optoscope._core.keys import new_key
+from optoscope._core.showing import shown
 from optoscope._core.trees import size
 from optoscope.data import Dataset
 from optoscope.tasks._base import Task
@@ -23,6 +24,7 @@ from optoscope.tasks._residual import ResidualNetwork
 from optoscope.tasks._symmetries import Symmetry
 
 
+@shown
 class LabeledBatch(eqx.Module):
     """Flat inputs with their class labels."""
 

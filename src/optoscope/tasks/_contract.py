@@ -1,5 +1,8 @@
 """Checks of a task's results, in one place, made before anything is compiled."""
 
+import sys
+import warnings
+import weakref
 from typing import Any
 
 import equinox as eqx
@@ -64,6 +67,82 @@ def check_batches(task: Any) -> None:
         "would train on that one batch. Give data on the host to tasks.from_functions(init, loss, "
         "batches), as a loader or a function of a seed that returns an iterator."
     )
+
+
+def warn_unused(task: Any) -> None:
+    """Warns of parameters that the loss does not depend on: their gradient is always zero.
+
+    It is looked for in the traced gradient, where nothing is computed. The library's own tasks
+    have no such parameters; of everybody else's each kind of task is looked at once.
+    """
+    own = type(task).__module__.startswith("optoscope.") and not hasattr(task, "functions")
+    leaves = jax.tree.leaves(task)
+    if own or any(isinstance(leaf, Tracer) for leaf in leaves):
+        return
+    looked_at = getattr(task, "functions", type(task))
+    if looked_at in _LOOKED_AT:
+        return
+    _LOOKED_AT[looked_at] = True
+    try:
+        unused = _unused(task)
+    except Exception:  # what is wrong is said where the task is used
+        return
+    if not unused:
+        return
+    several = len(unused) > 1
+    warnings.warn(
+        f"the loss of {_name(task)} does not depend on the parameter{'s' if several else ''} "
+        f"{', '.join(unused)}, so that {'their gradients are' if several else 'its gradient is'} "
+        "always zero. Weight decay and learned optimizers may move such parameters all the same. "
+        "What is not trained (batch statistics, frozen weights) belongs into the model state "
+        "(tasks.from_functions(…, has_state=True)) or into the functions.",
+        stacklevel=_outside(),
+    )
+
+
+def _outside() -> int:
+    """How many calls up the code is that is not this library's, for a warning raised here."""
+    frame, level = sys._getframe(1), 1
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("optoscope."):
+        frame, level = frame.f_back, level + 1
+    return level
+
+
+_LOOKED_AT: "weakref.WeakKeyDictionary[Any, bool]" = weakref.WeakKeyDictionary()
+
+
+def _unused(task: Any) -> list[str]:
+    """The places of the parameters whose gradient is the constant zero."""
+    key = new_key(0)
+
+    def gradients(key: Any) -> Any:
+        params, batch = task.init(key), task.sample_batch(key)
+        if not hasattr(task, "loss_with_state"):
+            return jax.grad(task.loss)(params, batch)
+        state = task.init_state(key)
+        return jax.grad(lambda p: task.loss_with_state(p, state, batch, key)[0])(params)
+
+    shapes = jax.eval_shape(task.init, key)
+    jaxpr = jax.make_jaxpr(gradients)(key).jaxpr
+    made = {variable: equation for equation in jaxpr.eqns for variable in equation.outvars}
+
+    def is_zero(variable: Any) -> bool:
+        if hasattr(variable, "val"):
+            return np.ndim(variable.val) == 0 and float(variable.val) == 0.0
+        equation = made.get(variable)
+        passes_on = ("broadcast_in_dim", "convert_element_type", "copy")
+        return (
+            equation is not None
+            and equation.primitive.name in passes_on
+            and all(map(is_zero, equation.invars))
+        )
+
+    places = jax.tree_util.tree_leaves_with_path(shapes)
+    return [
+        jax.tree_util.keystr(path) or "(all of it)"
+        for (path, _), variable in zip(places, jaxpr.outvars, strict=True)
+        if is_zero(variable)
+    ]
 
 
 def is_distribution(task: Any) -> bool:

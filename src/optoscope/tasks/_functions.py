@@ -148,8 +148,9 @@ def from_functions(
             (then batches of `batch_size` are drawn with replacement); a function
             `batches(key) -> batch` that JAX can compile; or data on the host: a function of a
             `seed` that returns an iterator of batches, a PyTorch `DataLoader`, a Hugging Face
-            dataset with `batch_size`, or anything, such as a list of batches, that can be
-            iterated again and again. Data on the host are read while the device computes.
+            dataset or a Grain `MapDataset` with `batch_size`, or anything, such as a list of
+            batches, that can be iterated again and again. Data on the host are read while the
+            device computes.
         validation: a batch to measure validation on; `None` where there is none.
         metrics: further functions of (params, batch), with `has_state` of
             (params, state, batch), measured on the validation batch; one called "loss" replaces

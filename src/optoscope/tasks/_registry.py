@@ -48,6 +48,9 @@ class TaskEntry:
         options: what `build` takes besides the data's options, with their types, where its
             signature does not tell.
         data_options: the options of its dataset.
+        family: the tasks that lists show together.
+        parts: the name in the parts in which tasks of the family differ, as dataset, network and
+            variant; the whole name if not given.
     """
 
     build: Callable[..., Task | TaskDistribution]
@@ -55,6 +58,8 @@ class TaskEntry:
     dataset: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     data_options: tuple[str, ...] = _IMAGE_OPTIONS
+    family: str = "others"
+    parts: tuple[str, ...] = ()
 
     @property
     def option_types(self) -> Mapping[str, Any]:
@@ -133,8 +138,9 @@ def _register_unseen(name: str, entry: UnseenTask) -> None:
     options = {"scale": str} | _make_options(entry.make) | {o: noise[o] for o in entry.es or {}}
     data_options = _TEXT_OPTIONS if entry.is_text else (*_IMAGE_OPTIONS, "dataset")
     build = partial(build_unseen, name)
+    family = "unlike the tasks of meta-training"
     REGISTRY.register(
-        name, TaskEntry(build, entry.description, entry.dataset, options, data_options)
+        name, TaskEntry(build, entry.description, entry.dataset, options, data_options, family)
     )
 
 
@@ -144,12 +150,16 @@ def _register_images(
     network: str,
     settings: dict[str, Any],
     description: str,
+    variant: str = "",
 ) -> None:
-    """Registers a network on a dataset."""
-    name = f"{dataset.replace('_', '-')}-{network}"
+    """Registers a network on a dataset, in one of its variants if it has any."""
+    parts = (dataset.replace("_", "-"), network, *([variant] if variant else []))
+    name = "-".join(parts)
     build = partial(_build, make, dataset, name, settings)
     title = f"{_DATASETS[dataset]}, {description}"
-    REGISTRY.register(name, TaskEntry(build, title, dataset, _make_options(make)))
+    family = "MLPs on images (paper A)" if variant else "networks on images (papers B and C)"
+    options = _make_options(make)
+    REGISTRY.register(name, TaskEntry(build, title, dataset, options, family=family, parts=parts))
 
 
 for _dataset in _DATASETS:
@@ -158,10 +168,11 @@ for _dataset in _DATASETS:
             _register_images(
                 mlp_classification,
                 _dataset,
-                f"{_network}-{_variant}",
+                _network,
                 {"hidden": _hidden, **_settings},
                 f"MLP with hidden units {'-'.join(map(str, _hidden))}, "
                 f"{_variant.replace('-', ' ')}",
+                _variant,
             )
     _register_images(
         mlp_classification,
@@ -194,28 +205,30 @@ for _dataset in _DATASETS:
         },
         "3×3 convolutions of 32-64-64, mean pooling (paper C)",
     )
-REGISTRY.register(
-    "quadratic",
-    TaskEntry(RandomLeastSquares, "random least squares in 5 parameters, 10 equations (paper B)"),
-)
-REGISTRY.register(
-    "quadratic-ill-conditioned",
-    TaskEntry(
+for _name, _make, _title in (
+    (
+        "quadratic",
+        RandomLeastSquares,
+        "random least squares in 5 parameters, 10 equations (paper B)",
+    ),
+    (
+        "quadratic-ill-conditioned",
         partial(RandomLeastSquares, rows=5, name="quadratic-ill-conditioned"),
         "random least squares in 5 parameters, 5 equations (paper B)",
     ),
-)
-REGISTRY.register(
-    "quadratic-log-uniform",
-    TaskEntry(RandomQuadratic, "random quadratics in 5 parameters, curvature from 1e-3 to 1"),
-)
-REGISTRY.register(
-    "rosenbrock", TaskEntry(Rosenbrock, "the Rosenbrock function from random starts (paper B)")
-)
-REGISTRY.register(
-    "two-moons",
-    TaskEntry(two_moons, "two moons, MLP 2-64-64-64-1 with tanh, all points at once (paper B)"),
-)
+    (
+        "quadratic-log-uniform",
+        RandomQuadratic,
+        "random quadratics in 5 parameters, curvature from 1e-3 to 1",
+    ),
+    ("rosenbrock", Rosenbrock, "the Rosenbrock function from random starts (paper B)"),
+    (
+        "two-moons",
+        two_moons,
+        "two moons, MLP 2-64-64-64-1 with tanh, all points at once (paper B)",
+    ),
+):
+    REGISTRY.register(_name, TaskEntry(_make, _title, family="small functions"))
 for _name, _unseen in UNSEEN_TASKS.items():
     _register_unseen(_name, _unseen)
 

@@ -158,10 +158,10 @@ def as_stream(data: Any, batch_size: int | None) -> Stream:
 
     Args:
         data: a `Stream`; a function of a seed that returns an iterator; a PyTorch `DataLoader`
-            (its sampler is seeded for every pass); a Hugging Face dataset (shuffled by the seed
-            and cut into batches); or anything else that can be iterated again and again, which
-            is taken in its own order.
-        batch_size: of a Hugging Face dataset.
+            (its sampler is seeded for every pass); a Hugging Face dataset or a `MapDataset` of
+            Grain (shuffled by the seed and cut into batches); or anything else that can be
+            iterated again and again, which is taken in its own order.
+        batch_size: of a Hugging Face dataset, or of Grain's where it is one of examples.
 
     Raises:
         InvalidValueError: an iterator that can be used up only once, or no data at all.
@@ -181,6 +181,14 @@ def as_stream(data: Any, batch_size: int | None) -> Stream:
         return Stream(
             lambda seed: data.with_format("numpy").shuffle(seed=seed).iter(batch_size, True)
         )
+    if all(hasattr(data, name) for name in ("shuffle", "batch", "to_iter_dataset")):
+        # A MapDataset of Grain, of examples or, where no batch_size is given, of batches.
+        def shuffled(seed: int) -> Any:
+            found = data.shuffle(seed=seed)
+            whole = found if batch_size is None else found.batch(batch_size, drop_remainder=True)
+            return whole.to_iter_dataset()
+
+        return Stream(shuffled)
     if callable(data) and "seed" in inspect.signature(data).parameters:
         return Stream(cast(Make, data))
     if isinstance(data, Iterable):

@@ -2,6 +2,7 @@
 
 from optoscope._core.drawings import Drawing, ProbeText
 from optoscope.training._probes import PROBES, LayerUpdateSizes, Norms, Probe
+from optoscope.training._run import run_keys
 from optoscope.training._step import (
     InnerState,
     StepRecord,
@@ -11,7 +12,6 @@ from optoscope.training._step import (
 from optoscope.training._train import (
     Trajectory,
     compile_train,
-    run_keys,
     train,
 )
 

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import InvalidValueError
 from optoscope._core.keys import as_key, new_key
+from optoscope._core.showing import shown
 from optoscope.optimizers import Optimizer, as_optax, packed_state
 from optoscope.optimizers._base import extra_arguments
 from optoscope.tasks import Task
@@ -16,6 +17,7 @@ from optoscope.tasks._contract import check_params, checked_loss
 from optoscope.training._contract import check_methods, checked_step
 
 
+@shown
 class InnerState(eqx.Module):
     """The state that the next inner step starts from."""
 
@@ -25,6 +27,7 @@ class InnerState(eqx.Module):
     model_state: PyTree[Array] = eqx.field(default=(), kw_only=True)
 
 
+@shown
 class StepRecord(eqx.Module):
     """The inputs and results of one step; probes, penalties and estimators read it.
 

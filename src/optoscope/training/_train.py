@@ -1,35 +1,30 @@
 """The inner loop: one compiled program over steps, probes and runs."""
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, Float, Key, PRNGKeyArray, PyTree
 
 from optoscope._core.chunks import map_chunked, side_by_side
 from optoscope._core.errors import check_count
-from optoscope._core.keys import as_key, as_keys, new_key
+from optoscope._core.keys import as_keys, new_key
 from optoscope._core.programs import Program
+from optoscope._core.showing import shown
 from optoscope._core.trees import num_bytes
-from optoscope.optimizers import Optimizer, evaluation_params
+from optoscope.optimizers import Optimizer
 from optoscope.tasks import Task, TaskDistribution, as_distribution
 from optoscope.training._memory import check_runs
-from optoscope.training._precision import low_precision, unmoved_share, warn_unmoved
+from optoscope.training._precision import low_precision, warn_unmoved
 from optoscope.training._probes import Probe
-from optoscope.training._step import (
-    InnerState,
-    StepRecord,
-    draw_step,
-    initial_state,
-    inner_step,
-    loss_at,
-)
+from optoscope.training._progress import Report, train_in_blocks
+from optoscope.training._run import finished, run_keys, run_once, split_run_key
+from optoscope.training._step import InnerState, initial_state
 
 
+@shown
 class Trajectory(eqx.Module):
     """The result of training: losses, final state and measurements of several runs.
 
@@ -42,6 +37,8 @@ class Trajectory(eqx.Module):
         model_state: the final model state in the same form; () for a task without one.
         records: for each probe its arrays, with leading axes (runs, measurements).
         measured_steps: for each probe the steps it was measured at.
+        interrupted: whether training was stopped before its last step; all else is then that of
+            the steps that were taken.
     """
 
     losses: Float[Array, "runs steps"]
@@ -50,102 +47,7 @@ class Trajectory(eqx.Module):
     records: dict[str, PyTree[Array]]
     measured_steps: dict[str, tuple[int, ...]] = eqx.field(static=True)
     model_state: PyTree[Array] = ()
-
-
-def run_keys(key: PRNGKeyArray, num_runs: int) -> Key[Array, " runs"]:
-    """The key of each run: run r's does not depend on how many runs there are."""
-    key = as_key(key)
-    return jax.vmap(lambda run: jax.random.fold_in(key, run))(jnp.arange(num_runs))
-
-
-def split_run_key(key: PRNGKeyArray) -> tuple[PRNGKeyArray, PRNGKeyArray, PRNGKeyArray]:
-    """A run's keys for its task, its initial parameters and its batches.
-
-    No optimizer sees them: two optimizers given one key meet the same problem, the same start
-    and the same batches.
-    """
-    task_key, init_key, batch_key = jax.random.split(key, 3)
-    return task_key, init_key, batch_key
-
-
-def _measure(probes: Mapping[str, Probe], record: StepRecord, step: Array) -> dict[str, Any]:
-    measurements = {}
-    for name, probe in probes.items():
-        # A bound method would be hashed with the probe's arrays; a closure is not.
-        def measure(record: StepRecord, probe: Probe = probe) -> PyTree[Array]:
-            return probe.measure(record)
-
-        shapes = jax.eval_shape(measure, record)
-        measurements[name] = jax.lax.cond(
-            step % probe.every == 0,
-            measure,
-            lambda _, shapes=shapes: jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes),
-            record,
-        )
-    return measurements
-
-
-def run_once(
-    task: Task,
-    optimizer: Optimizer,
-    num_steps: int,
-    init_key: PRNGKeyArray,
-    batch_key: PRNGKeyArray,
-    probes: Mapping[str, Probe] | None = None,
-) -> tuple[Float[Array, " steps"], InnerState, dict[str, PyTree[Array]]]:
-    """One run, to be called inside a compiled program: losses, final state, measurements.
-
-    The losses are taken where the optimizer wants to be evaluated; the final state is what its
-    next step would start from.
-
-    Steps are grouped into blocks as long as the greatest common divisor of the probes' intervals.
-    A probe can only be due at the first step of a block, so the other steps need no branch.
-    """
-    probes = {name: probe.bind(task, optimizer) for name, probe in (probes or {}).items()}
-    inner = initial_state(task, optimizer, init_key)
-
-    def step(inner: InnerState, _: None) -> tuple[InnerState, StepRecord]:
-        return inner_step(task, optimizer, inner, draw=draw_step(task, batch_key, inner.step))
-
-    def loss_of(record: StepRecord) -> Float[Array, ""]:
-        params = evaluation_params(optimizer, record.state, record.params)
-        return record.loss if params is record.params else loss_at(task, params, record)
-
-    def plain(inner: InnerState, _: None) -> tuple[InnerState, Array]:
-        inner, record = step(inner, None)
-        return inner, loss_of(record)
-
-    if not probes:
-        inner, losses = jax.lax.scan(plain, inner, None, length=num_steps)
-        return losses, inner, {}
-
-    block = math.gcd(*(probe.every for probe in probes.values()))
-    # The step is counted outside the vectorized state, so that `cond` stays a branch under vmap.
-
-    def measured_block(inner: InnerState, first: Array) -> tuple[InnerState, Any]:
-        inner, record = step(inner, None)
-        measurements = _measure(probes, record, first)
-        inner, losses = jax.lax.scan(plain, inner, None, length=block - 1)
-        return inner, (jnp.concatenate([loss_of(record)[None], losses]), measurements)
-
-    num_blocks, rest = divmod(num_steps, block)
-    inner, (losses, measurements) = jax.lax.scan(
-        measured_block, inner, block * jnp.arange(num_blocks)
-    )
-    losses = losses.reshape(num_blocks * block)
-    if rest:
-        inner, record = step(inner, None)
-        last = _measure(probes, record, jnp.asarray(num_blocks * block))
-        inner, tail = jax.lax.scan(plain, inner, None, length=rest - 1)
-        losses = jnp.concatenate([losses, loss_of(record)[None], tail])
-        measurements = jax.tree.map(
-            lambda all_, one: jnp.concatenate([all_, one[None]]), measurements, last
-        )
-    due = {
-        name: jax.tree.map(lambda leaf, k=probe.every // block: leaf[::k], measurements[name])
-        for name, probe in probes.items()
-    }
-    return losses, inner, due
+    interrupted: bool = eqx.field(static=True, default=False)
 
 
 # Losses, final state, measurements, and for low precision the share that never moved.
@@ -161,20 +63,14 @@ def _train(
     probes: dict[str, Probe],
     chunk_size: int,
 ) -> _Outcome:
-    def run(key: PRNGKeyArray) -> _Outcome:
+    def run(key: PRNGKeyArray) -> tuple[Array, InnerState, Array | None, dict[str, Any]]:
         task_key, init_key, batch_key = split_run_key(key)
         task = distribution.sample(task_key)
         losses, inner, measured = run_once(task, optimizer, num_steps, init_key, batch_key, probes)
-        unmoved = None
-        if low_precision(inner.params):
-            next_key = jax.random.fold_in(batch_key, inner.step)
-            _, record = inner_step(task, optimizer, inner, next_key)
-            unmoved = unmoved_share(task.init(init_key), inner.params, record.updates)
-        params = evaluation_params(optimizer, inner.optimizer_state, inner.params)
-        inner = eqx.tree_at(lambda i: i.params, inner, params)
-        return losses, inner, measured, unmoved
+        return losses, *finished(task, optimizer, inner, init_key, batch_key), measured
 
-    return map_chunked(run, keys, chunk_size)
+    losses, inner, unmoved, measured = map_chunked(run, keys, chunk_size)
+    return losses, inner, measured, unmoved
 
 
 def inner_bytes(task: Task | TaskDistribution, optimizer: Optimizer) -> int:
@@ -207,11 +103,18 @@ def _checked_chunk_size(
 
 def _trajectory(outcome: _Outcome, probes: dict[str, Probe], num_steps: int) -> Trajectory:
     losses, inner, records, unmoved = outcome
+    interrupted, num_steps = losses.shape[1] < num_steps, losses.shape[1]
     if unmoved is not None and not isinstance(unmoved, Tracer):
         warn_unmoved(unmoved, low_precision(inner.params))
     steps = measured_steps(probes, num_steps)
     return Trajectory(
-        losses, inner.params, inner.optimizer_state, records, steps, inner.model_state
+        losses,
+        inner.params,
+        inner.optimizer_state,
+        records,
+        steps,
+        inner.model_state,
+        interrupted,
     )
 
 
@@ -229,6 +132,7 @@ def train(
     probes: Mapping[str, Probe] | None = None,
     num_runs: int = 1,
     chunk_size: int | None = None,
+    progress: bool | Report = False,
 ) -> Trajectory:
     """Runs an optimizer on a task, several times if asked, in one compiled program.
 
@@ -245,6 +149,10 @@ def train(
         probes: what to measure on the way, by name.
         num_runs: independent runs.
         chunk_size: runs that advance side by side; chosen from their memory if not given.
+        progress: whether to show a bar with the loss and the time left, or what to call instead
+            with (steps done, steps in all, mean loss). The steps are then taken in some twenty
+            blocks, and an interrupt (Ctrl-C, the stop button of a notebook) returns what is done,
+            marked as `interrupted`, with a warning. Numbers are the same to rounding.
 
     Returns:
         The trajectory; `.losses` has shape (runs, steps).
@@ -261,8 +169,13 @@ def train(
     """
     probes = dict(probes or {})
     chunk_size = _checked_chunk_size(task, optimizer, num_steps, num_runs, chunk_size)
-    keys = run_keys(key, num_runs)
-    outcome = _train(as_distribution(task), optimizer, num_steps, keys, probes, chunk_size)
+    keys, distribution = run_keys(key, num_runs), as_distribution(task)
+    if progress:
+        outcome = train_in_blocks(
+            distribution, optimizer, num_steps, keys, probes, chunk_size, progress
+        )
+    else:
+        outcome = _train(distribution, optimizer, num_steps, keys, probes, chunk_size)
     return _trajectory(outcome, probes, num_steps)
 
 

@@ -15,7 +15,7 @@ from optoscope.analysis.quadratic import (
     paper_nominals,
 )
 from optoscope.analysis.quadratic import _gradient_variance as module
-from optoscope.training._train import run_once
+from optoscope.training._run import run_once
 
 QUADRATIC = NoisyQuadratic.paper()
 

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Complex, Float
 
 from optoscope._core.errors import InvalidValueError, check_count, check_number
+from optoscope._core.showing import shown
 from optoscope.analysis.dynamics._coordinates import CoordinateMap, ScalarMap
 from optoscope.analysis.dynamics._fixed_points import kind_of, sorted_eigenvalues
 from optoscope.analysis.dynamics._precision import double_precision
@@ -20,6 +21,7 @@ _STRAIGHT = 0.95
 _TOLERANCE = 1e-10
 
 
+@shown
 @dataclasses.dataclass(frozen=True)
 class Branch:
     """Fixed points along a branch, in the order in which it passes them.

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from optoscope._core.errors import InvalidValueError, check_count, check_number
+from optoscope._core.showing import shown
 from optoscope.analysis.dynamics._layout import StateLayout
 from optoscope.analysis.dynamics._precision import double_precision
 from optoscope.optimizers import Optimizer
@@ -57,6 +58,7 @@ class ScalarMap(eqx.Module):
         return self.flatten(new_state), updates.astype(jnp.float64)
 
 
+@shown
 @dataclasses.dataclass(frozen=True)
 class LinearReadout:
     """update = weights · h' + direct · g + bias, exactly, at every state and gradient.

@@ -13,6 +13,7 @@ from jaxtyping import Float, PRNGKeyArray
 from optoscope._core.errors import InvalidValueError, check_count, check_number
 from optoscope._core.inference import Estimate, difference
 from optoscope._core.keys import as_key
+from optoscope._core.showing import shown
 from optoscope.analysis.dynamics._coordinates import CoordinateMap, coordinate_map
 from optoscope.analysis.dynamics._explicit import ExplicitOptimizer
 from optoscope.analysis.dynamics._fits import fit_adaptation, fit_clipping, fit_schedule
@@ -52,6 +53,7 @@ class Gain:
     share: float
 
 
+@shown
 @dataclasses.dataclass(frozen=True)
 class Distillation:
     """An explicit optimizer in the place of a learned one, and what each part of it is worth.

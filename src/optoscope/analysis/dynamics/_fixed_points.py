@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Complex, Float, Int
 
 from optoscope._core.errors import InvalidValueError, check_count, check_number
+from optoscope._core.showing import shown
 from optoscope.analysis.dynamics._coordinates import CoordinateMap, ScalarMap
 from optoscope.analysis.dynamics._solver import Roots, find_roots, iterate_forward, jacobians
 
@@ -23,6 +24,7 @@ _MOST_PAIRS = 64
 _NUM_ITERATED = 64
 
 
+@shown
 @dataclasses.dataclass(frozen=True)
 class FixedPoints:
     """The fixed points that were found, the one with the most starts first.

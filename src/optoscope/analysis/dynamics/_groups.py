@@ -8,11 +8,13 @@ import numpy as np
 from jaxtyping import Float, PyTree
 
 from optoscope._core.errors import InvalidValueError, UnknownNameError
+from optoscope._core.showing import shown
 from optoscope.analysis.dynamics._probes import GroupStates
 
 GROUPINGS = ("array", "layer", "type")
 
 
+@shown
 @dataclasses.dataclass(frozen=True)
 class GroupTrajectories:
     """Mean states of groups of parameters over a run, and the gradients they met.

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from optoscope._core.errors import InvalidValueError, check_count, check_number
 from optoscope._core.roots import plain_roots
+from optoscope._core.showing import shown
 from optoscope.analysis.dynamics._coordinates import CoordinateMap, ScalarMap
 from optoscope.analysis.dynamics._modes import Modes, modes_of
 from optoscope.analysis.dynamics._precision import double_precision
@@ -15,6 +16,7 @@ from optoscope.analysis.dynamics._precision import double_precision
 _REALIZABLE = 1e-7
 
 
+@shown
 @dataclasses.dataclass(frozen=True)
 class Linearization:
     """A map to first order around (h, g).

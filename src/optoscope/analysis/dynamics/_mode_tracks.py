@@ -8,9 +8,11 @@ from jaxtyping import Complex, Float
 from scipy.optimize import linear_sum_assignment
 
 from optoscope._core.errors import InvalidValueError
+from optoscope._core.showing import shown
 from optoscope.analysis.dynamics._modes import Modes
 
 
+@shown
 @dataclasses.dataclass(frozen=True)
 class ModeTracks:
     """Timescales and learning rates of matched modes; column j is one mode throughout.

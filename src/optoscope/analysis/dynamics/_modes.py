@@ -6,11 +6,13 @@ import numpy as np
 from jaxtyping import Complex, Float
 
 from optoscope._core.errors import InvalidValueError, check_count
+from optoscope._core.showing import shown
 
 # Beyond this condition number learning rates lose more digits than float32 has.
 _WELL_CONDITIONED = 1e8
 
 
+@shown
 @dataclasses.dataclass(frozen=True)
 class Modes:
     """The eigenmodes of a linearized optimizer, the one with the largest share first.

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from optoscope._core.drawings import Drawing, ProbeText
 from optoscope._core.errors import InvalidValueError, check_count, check_seed
+from optoscope._core.showing import shown
 from optoscope._core.trees import size
 from optoscope.analysis.dynamics._layout import StateLayout
 from optoscope.analysis.updates import UpdateHistogram, log_bins, update_histogram
@@ -17,6 +18,7 @@ from optoscope.tasks import Task
 from optoscope.training import Probe, StepRecord
 
 
+@shown
 class VisitedStates(eqx.Module):
     """States that a run has visited, before the step, with the gradients and updates there.
 
@@ -99,6 +101,7 @@ class StateProbe(_LayoutProbe):
         )
 
 
+@shown
 class GroupStates(eqx.Module):
     """For each array of the parameters its mean state and the sizes of its gradients.
 

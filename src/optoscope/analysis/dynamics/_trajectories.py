@@ -9,6 +9,7 @@ from scipy.special import gammaln
 from sklearn.decomposition import PCA
 
 from optoscope._core.errors import InvalidValueError, check_count, check_number
+from optoscope._core.showing import shown
 from optoscope.analysis.dynamics._coordinates import CoordinateMap, ScalarMap
 from optoscope.analysis.dynamics._precision import double_precision
 from optoscope.analysis.dynamics._update_function import (
@@ -17,6 +18,7 @@ from optoscope.analysis.dynamics._update_function import (
 )
 
 
+@shown
 @dataclasses.dataclass(frozen=True)
 class StatePCA:
     """Principal components of states.
@@ -91,6 +93,7 @@ def total_variance(
     return np.asarray(states, np.float64).var(axis=0).sum(axis=-1)
 
 
+@shown
 @dataclasses.dataclass(frozen=True)
 class AutonomousTrajectory:
     """The trajectory of a state under a constant gradient.

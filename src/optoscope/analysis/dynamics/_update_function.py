@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from optoscope._core.errors import InvalidValueError, check_number
+from optoscope._core.showing import shown
 from optoscope.analysis.dynamics._coordinates import CoordinateMap, ScalarMap
 from optoscope.analysis.dynamics._precision import double_precision
 
@@ -54,6 +55,7 @@ def update_function(
     return coordinates.step(state[..., None, :], np.asarray(grid, np.float64))[1]
 
 
+@shown
 @dataclasses.dataclass(frozen=True)
 class EffectiveLearningRates:
     """−∂Δ/∂g at g = 0 for each state, and whether that says what the optimizer does.

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from optoscope._core.errors import InvalidValueError
 from optoscope._core.findings import Axis, Chart, Findings, Measured
+from optoscope._core.showing import shown
 from optoscope.analysis.dynamics import CoordinateMap, coordinate_map, coordinate_states, linearize
 from optoscope.analysis.dynamics._coordinates import ScalarMap
 from optoscope.analysis.dynamics._precision import double_precision
@@ -25,6 +26,7 @@ _S_CURVE = np.concatenate([-np.geomspace(10, 1e-3, 20), [0.0], np.geomspace(1e-3
 _SETTLING, _FAR = 10_000, 100_000
 
 
+@shown
 @dataclass(frozen=True)
 class CoordinateView:
     """An optimizer as the map of one coordinate, with the proof that it is one.

@@ -14,11 +14,13 @@ from optoscope._core.files import write_json
 from optoscope._core.findings import FINDINGS_FORMAT, FINDINGS_VERSION, Axis, Findings
 from optoscope._core.records import save_records
 from optoscope._core.registry import Registry
+from optoscope._core.showing import shown
 from optoscope.analysis.inspection._recording import Recording, record
 from optoscope.optimizers import Optimizer
 from optoscope.tasks import Task, TaskDistribution
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class Inspection:
     """What the panels look at: a problem, some optimizers, and the runs that are shared.

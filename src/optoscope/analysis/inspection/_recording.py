@@ -14,6 +14,7 @@ from optoscope._core.chunks import map_chunked, side_by_side
 from optoscope._core.errors import InvalidValueError, check_count
 from optoscope._core.keys import as_key
 from optoscope._core.programs import Program
+from optoscope._core.showing import shown
 from optoscope.optimizers import Optimizer, OptimizerModule, as_optax, packed_state
 from optoscope.optimizers._base import extra_arguments
 from optoscope.tasks import Task, TaskDistribution, as_distribution
@@ -80,6 +81,7 @@ def proposed_updates(
     return as_optax(optimizer).update(given, record.state, record.params, **extra)[0]
 
 
+@shown
 class Recording(eqx.Module):
     """What was met on the first optimizer's runs, and what each optimizer proposed there.
 

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Float64
 
 from optoscope._core.drawings import Drawing, ProbeText
 from optoscope._core.errors import InvalidValueError, check_count, check_number
+from optoscope._core.showing import shown
 from optoscope.analysis.noise._samples import FreshBatchProbe
 from optoscope.training import StepRecord
 
@@ -20,6 +21,7 @@ CovarianceMethod = Literal["eigh", "power"]
 _COLUMNS = 2**16
 
 
+@shown
 @dataclass(frozen=True)
 class UpdateCovariance:
     """The covariance of mini-batch updates, through its L×L Gram matrix.

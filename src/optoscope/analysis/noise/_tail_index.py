@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Float64, Int64, PRNGKeyArray
 
 from optoscope._core.errors import InvalidValueError, UnknownNameError, check_count
 from optoscope._core.keys import as_key
+from optoscope._core.showing import shown
 from optoscope.analysis.noise._silence import (
     MINIMUM_BATCHES_TO_STANDARDIZE,
     Measured,
@@ -29,6 +30,7 @@ VERDICT_THRESHOLD = 3.0
 _RELEASED_EPSILON = 2.2e-16
 
 
+@shown
 @dataclass(frozen=True)
 class TailIndex:
     """An estimated tail index, and the same estimate for Gaussian noise of the same covariance.
@@ -74,6 +76,7 @@ class TailIndex:
         return "heavy-tailed" if self.heavy_tailed else "not distinguishable from Gaussian"
 
 
+@shown
 @dataclass(frozen=True)
 class GroupSizeCurve:
     """α against the group size, one entry each: flat for a stable law, drifting for others."""

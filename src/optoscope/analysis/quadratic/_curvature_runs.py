@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Float64
 
 from optoscope._core.errors import check_count, check_number
 from optoscope._core.keys import new_key
+from optoscope._core.showing import shown
 from optoscope.optimizers import Optimizer
 from optoscope.tasks import LeastSquares
 from optoscope.training import Probe, StepRecord, train
@@ -28,6 +29,7 @@ class _Position(Probe):
         return record.params[0]
 
 
+@shown
 @dataclass(frozen=True)
 class CurvatureRuns:
     """Runs on ½λφ², one for each curvature.

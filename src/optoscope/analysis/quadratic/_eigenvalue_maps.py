@@ -8,6 +8,7 @@ from jaxtyping import Complex128, Float64
 from scipy.optimize import linear_sum_assignment
 
 from optoscope._core.errors import check_count, check_number
+from optoscope._core.showing import shown
 from optoscope.analysis.quadratic._model import (
     NoisyQuadratic,
     checked_square,
@@ -17,6 +18,7 @@ from optoscope.analysis.quadratic._model import (
 INTERVENTIONS = ("nominal", "weight decay", "preconditioning", "all")
 
 
+@shown
 @dataclass(frozen=True)
 class EigenvalueMaps:
     """How the eigenvalues of A move, for each of `INTERVENTIONS`.

@@ -12,13 +12,14 @@ from jaxtyping import Array, Float, Float64, Int, Key, PRNGKeyArray
 from optoscope._core.chunks import map_chunked
 from optoscope._core.errors import InvalidValueError, check_count
 from optoscope._core.programs import Program
+from optoscope._core.showing import shown
 from optoscope.analysis.quadratic._model import (
     MatrixOptimizer,
     NoisyQuadratic,
     checked_square,
 )
 from optoscope.training import run_keys
-from optoscope.training._train import run_once
+from optoscope.training._run import run_once
 
 PAPER_HORIZONS = (
     1, 2, 3, 4, 5, 10, 25, 50, 100, 150, 200, 250, 300, 400, 500, 600, 700, 800, 900, 1000,
@@ -28,6 +29,7 @@ PAPER_HORIZONS = (
 _CHUNK_BYTES = 2**26
 
 
+@shown
 @dataclass(frozen=True)
 class GradientVariance:
     """The spread of the meta-gradient over seeds.

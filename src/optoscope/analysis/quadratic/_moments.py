@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from optoscope._core.errors import InvalidValueError, check_count, check_number
+from optoscope._core.showing import shown
 from optoscope._core.trees import select
 from optoscope.analysis.quadratic._model import Matrix, NoisyQuadratic, checked_square
 
@@ -125,6 +126,7 @@ def parameter_covariance(
         return np.asarray(total.covariance)
 
 
+@shown
 @dataclass(frozen=True)
 class ExpectedLoss:
     """The expected loss over a horizon and its derivatives.

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from optoscope._core.errors import InvalidValueError, check_number
+from optoscope._core.showing import shown
 from optoscope.analysis.quadratic._model import (
     Matrix,
     NoisyQuadratic,
@@ -23,6 +24,7 @@ _ROUNDING = 1e-10
 _MOST_CORNERS = 12
 
 
+@shown
 @dataclass(frozen=True)
 class StabilityBounds:
     """Whether a sufficient condition on P is satisfied, and whether the dynamics are stable.

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Float64
 
 from optoscope._core.errors import InvalidValueError, check_number
 from optoscope._core.roots import plain_roots
+from optoscope._core.showing import shown
 from optoscope.analysis.dynamics import CoordinateMap, coordinate_map
 from optoscope.analysis.dynamics._coordinates import ScalarMap
 from optoscope.analysis.dynamics._precision import double_precision
@@ -29,6 +30,7 @@ _PROBED = 10.0 ** np.arange(-8, 3)
 _LINEAR = 0.1
 
 
+@shown
 @dataclass(frozen=True)
 class StableCurvature:
     """The curvatures on which an optimizer is stable by its linearization, and by its runs.

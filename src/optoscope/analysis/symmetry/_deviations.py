@@ -6,10 +6,12 @@ from jaxtyping import Array, Float, PyTree
 
 from optoscope._core.errors import check_count
 from optoscope._core.roots import safe_root
+from optoscope._core.showing import shown
 from optoscope._core.trees import global_norm, size
 from optoscope.tasks import Symmetry
 
 
+@shown
 class Deviations(eqx.Module):
     """How far an update is from orthogonal to the K generators of a symmetry.
 

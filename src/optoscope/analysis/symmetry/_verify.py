@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Float64, PRNGKeyArray, PyTree
 from optoscope._core.errors import check_count, check_number
 from optoscope._core.keys import as_key
 from optoscope._core.programs import Program
+from optoscope._core.showing import shown
 from optoscope._core.trees import global_norm
 from optoscope.analysis.symmetry._task import task_symmetries
 from optoscope.tasks import Symmetry, Task, TaskDistribution, as_distribution
@@ -21,6 +22,7 @@ _AMOUNT = 0.5
 _SPREAD = 0.1
 
 
+@shown
 @dataclass(frozen=True)
 class Check:
     """The measurements of one symmetry: for each generator the worst value over the draws.
@@ -48,6 +50,7 @@ class Check:
         return tuple(label for label, ok in zip(self.labels, good, strict=True) if not ok)
 
 
+@shown
 @dataclass(frozen=True)
 class Verification:
     """The checks of all symmetries of a task, by name."""

@@ -8,10 +8,12 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from optoscope._core.drawings import Drawing, ProbeText
 from optoscope._core.errors import InvalidValueError, check_count, check_number
+from optoscope._core.showing import shown
 from optoscope._core.trees import size
 from optoscope.training import Probe, StepRecord
 
 
+@shown
 class UpdateHistogram(eqx.Module):
     """Counts of |u| over all coordinates; with the four counts outside the bins they add up to N.
 

@@ -9,7 +9,7 @@ import numpy as np
 from optoscope import bench, meta, optimizers, tasks
 from optoscope._core.keys import stream
 from optoscope.analysis.symmetry import SymmetryPenalty
-from optoscope.bench._comparison import search_arrays
+from optoscope.bench._comparison_result import search_arrays
 from optoscope.optimizers import Optimizer
 from optoscope.papers._meta_trained import MetaTraining
 from optoscope.papers._parts import Arrays, Part, Workspace
