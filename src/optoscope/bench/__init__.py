@@ -45,9 +45,13 @@ from optoscope.bench._search import (
     grid_search,
     random_search,
 )
+from optoscope.bench._suite import suite
+from optoscope.bench._suite_result import SuiteResult
+from optoscope.bench._suite_tasks import SUITES, SuiteTask
 
 __all__ = [
     "COVERAGE",
+    "SUITES",
     "Comparison",
     "Contestant",
     "Criterion",
@@ -59,6 +63,8 @@ __all__ = [
     "OptimizerEvaluation",
     "Scores",
     "SearchResult",
+    "SuiteResult",
+    "SuiteTask",
     "Uniform",
     "above",
     "below",
@@ -86,6 +92,7 @@ __all__ = [
     "speed_ups",
     "step_ratios",
     "steps_to",
+    "suite",
     "tune",
     "within_factor",
 ]

@@ -21,6 +21,8 @@ from optoscope.report._figures import FIGURES, FigureKind, FigureText
 from optoscope.report._mechanisms import in_words, mode_rows, worth_rows
 from optoscope.report._records import Results, Run, read_run
 from optoscope.report._style import save
+from optoscope.report._suite_figures import SUITE_FIGURES
+from optoscope.report._suite_words import loss_table, score_table, suite_sentence, trial_table
 from optoscope.report._summary import endurance, others_win, sentence, summarize
 from optoscope.report.papers import figures_of
 
@@ -66,7 +68,7 @@ def render(directory: str | Path, *, notes: Sequence[str] = ()) -> Path:
     run = read_run(directory)
     pictures = []
     of_paper = () if run.manifest is None else figures_of(run.manifest)
-    for kind in (*FIGURES, *of_paper):
+    for kind in (*FIGURES, *SUITE_FIGURES, *of_paper):
         if kind.can_draw(run):
             image = _drawn(kind, run)
             claims = [_claim_row(c) for c in run.claims if c.figure.replace(" ", "-") == kind.name]
@@ -102,6 +104,8 @@ def _html(run: Run, pictures: Sequence[_Picture], notes: Sequence[str]) -> str:
     results, explanation = run.results, run.explanation
     versions = run.config.get("versions")
     found = in_words(explanation) if explanation else ""
+    suite = run.suite
+    found = suite_sentence(suite) if suite else found
     return environment.from_string(template.read_text(encoding="utf-8")).render(
         title=_title(run),
         headline=sentence(results) if results else found,
@@ -109,6 +113,9 @@ def _html(run: Run, pictures: Sequence[_Picture], notes: Sequence[str]) -> str:
         notes=[*_said(results), *map(str, notes)],
         summary=summarize(results) if results else None,
         explanation=explanation,
+        ranking=score_table(suite) if suite else (),
+        suite_tables=(loss_table(suite), trial_table(suite)) if suite else (),
+        suite_notes=suite.notes if suite else (),
         worth=worth_rows(explanation) if explanation else (),
         modes=mode_rows(explanation) if explanation else (),
         claims=[_claim_row(claim) for claim in run.claims],
@@ -147,6 +154,10 @@ def _facts(run: Run) -> list[str]:
             facts.append(f"seeds {_seeds(results.seeds)}")
         if math.isfinite(results.seconds):
             facts.append(f"{_duration(results.seconds)} in all")
+    if run.suite:
+        suite = run.suite
+        facts.append(f"{suite.num_trials} trials for everyone")
+        facts.append(f"the reference of ratios and speed-ups is {suite.reference}")
     if run.metrics is not None:
         facts.append(f"{run.metrics.step[-1]:,.0f} meta-steps")
         facts += left_out(run.metrics)
