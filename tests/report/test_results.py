@@ -80,7 +80,7 @@ def test_only_a_smoke_run_is_marked_as_one(tmp_path):
 
 def test_the_words_quote_no_verdict_and_no_measured_number():
     words = [path.read_text(encoding="utf-8") for path in _templates()]
-    assert len(words) == 1 + len(PAPERS)
+    assert len(words) == 2 + len(PAPERS)  # the page of all, and that of a suite
     # Numbers with an interval, percentages, and verdicts in brackets come from records only.
     outcome = re.compile(
         r"\[-?\d[\d.e+-]*, -?\d[\d.e+-]*\]|\d%(?! interval)|, (holds|inconclusive)\)"

@@ -46,9 +46,13 @@ from optoscope.bench._search import (
     grid_search,
     random_search,
 )
+from optoscope.bench._suite import suite
+from optoscope.bench._suite_result import SuiteResult
+from optoscope.bench._suite_tasks import SUITES, SuiteTask
 
 __all__ = [
     "COVERAGE",
+    "SUITES",
     "Comparison",
     "Contestant",
     "Criterion",
@@ -60,6 +64,8 @@ __all__ = [
     "OptimizerEvaluation",
     "Scores",
     "SearchResult",
+    "SuiteResult",
+    "SuiteTask",
     "Uniform",
     "above",
     "below",
@@ -87,6 +93,7 @@ __all__ = [
     "speed_ups",
     "step_ratios",
     "steps_to",
+    "suite",
     "tune",
     "within_factor",
 ]

@@ -24,11 +24,16 @@ from optoscope.report._records import (
     read_run,
 )
 from optoscope.report._search import search
+from optoscope.report._suite import SCORES, Score, SuiteOptimizer, SuiteRecord
+from optoscope.report._suite_figures import SUITE_FIGURES
+from optoscope.report._suite_words import loss_table, score_table, suite_sentence, trial_table
 from optoscope.report._summary import endurance, others_win, sentence
 from optoscope.report._table import table
 
 __all__ = [
     "FIGURES",
+    "SCORES",
+    "SUITE_FIGURES",
     "Claim",
     "Comparison",
     "Estimate",
@@ -42,7 +47,10 @@ __all__ = [
     "OptimizerResult",
     "Results",
     "Run",
+    "Score",
     "SearchRecord",
+    "SuiteOptimizer",
+    "SuiteRecord",
     "Worth",
     "chance",
     "claim_basis",
@@ -55,13 +63,17 @@ __all__ = [
     "explanation_tables",
     "in_words",
     "loss_curves",
+    "loss_table",
     "meta_training",
     "others_win",
     "read_claims",
     "read_run",
     "render",
+    "score_table",
     "search",
     "sentence",
+    "suite_sentence",
     "table",
+    "trial_table",
     "worth_rows",
 ]

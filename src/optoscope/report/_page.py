@@ -29,6 +29,8 @@ from optoscope.report._mechanisms import in_words, mode_rows, worth_rows
 from optoscope.report._records import Results, Run, read_run
 from optoscope.report._seen import seen
 from optoscope.report._style import looks, save
+from optoscope.report._suite_figures import SUITE_FIGURES
+from optoscope.report._suite_words import loss_table, score_table, suite_sentence, trial_table
 from optoscope.report._summary import endurance, format_number, others_win, sentence, summarize
 from optoscope.report.papers import figures_of
 
@@ -76,7 +78,7 @@ def render(directory: str | Path, *, notes: Sequence[str] = ()) -> Path:
     run = read_run(directory)
     pictures = []
     of_paper = () if run.manifest is None else figures_of(run.manifest)
-    for kind in (*FIGURES, *of_paper):
+    for kind in (*FIGURES, *SUITE_FIGURES, *of_paper):
         if kind.can_draw(run):
             image = _drawn(kind, run)
             pictures.append(_picture(kind, run, image))
@@ -120,6 +122,8 @@ def _html(run: Run, pictures: Sequence[_Picture], notes: Sequence[str]) -> str:
     curves = run_findings(run)
     script, style = asset("uPlot.iife.min.js", "page.js"), asset("uPlot.min.css", "page.css")
     looked = {f"inspect/{panel.name}": panel.findings for panel in run.panels}
+    suite = run.suite
+    found = suite_sentence(suite) if suite else found
     return environment.from_string(template.read_text(encoding="utf-8")).render(
         title=_title(run),
         headline=_headline(run) or found,
@@ -127,6 +131,9 @@ def _html(run: Run, pictures: Sequence[_Picture], notes: Sequence[str]) -> str:
         notes=[*_said(results), *map(str, notes)],
         summary=summarize(results) if results else None,
         explanation=explanation,
+        ranking=score_table(suite) if suite else (),
+        suite_tables=(loss_table(suite), trial_table(suite)) if suite else (),
+        suite_notes=suite.notes if suite else (),
         worth=worth_rows(explanation) if explanation else (),
         modes=mode_rows(explanation) if explanation else (),
         claims=[_claim_row(claim) for claim in run.claims],
@@ -190,6 +197,10 @@ def _facts(run: Run) -> list[str]:
             facts.append(f"seeds {_seeds(results.seeds)}")
         if math.isfinite(results.seconds):
             facts.append(f"{_duration(results.seconds)} in all")
+    if run.suite:
+        suite = run.suite
+        facts.append(f"{suite.num_trials} trials for everyone")
+        facts.append(f"the reference of ratios and speed-ups is {suite.reference}")
     if run.metrics is not None:
         facts.append(f"{run.metrics.step[-1]:,.0f} meta-steps")
         facts += left_out(run.metrics)

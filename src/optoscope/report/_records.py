@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from optoscope.report._findings import Panel, names_of, read_panels
 from optoscope.report._manifest import Manifest
 from optoscope.report._probe_figures import panels, probe_texts
 from optoscope.report._reading import optional, parsed
+from optoscope.report._suite import SuiteRecord, with_curves
 
 RESULTS_FORMAT = "optoscope/results"
 RESULTS_VERSION = 2
@@ -188,6 +190,7 @@ class Run:
     explanation: Explanation | None = None
     manifest: Manifest | None = None
     panels: tuple[Panel, ...] = ()
+    suite: SuiteRecord | None = None
 
     @property
     def learned(self) -> tuple[str, ...]:
@@ -237,7 +240,12 @@ def read_run(directory: str | Path) -> Run:
             f"{directory} is not a run directory: it has no config.json. "
             "Give the folder that `optoscope train`, `evaluate` or `demo` wrote with --out."
         )
+    suite = optional(directory / "suite.json", read_json, SuiteRecord.from_json)
+    curves = directory / "records" / "suite.npz"
+    if suite is not None:
+        suite = parsed(curves, read_arrays, partial(with_curves, suite))
     return Run(
+        suite=suite,
         directory=directory,
         config=parsed(config_path, read_json, lambda v: as_mapping(v, "the content")),
         metrics=optional(directory / "metrics.jsonl", read_lines, _meta_training),

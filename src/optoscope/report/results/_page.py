@@ -1,12 +1,10 @@
 """What a template may ask of a run, and the writing of the page."""
 
-import importlib.resources
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
 import numpy as np
 
 from optoscope._core.arrays import read_arrays
@@ -21,7 +19,9 @@ from optoscope.report._reading import parsed
 from optoscope.report._records import Run, read_run
 from optoscope.report.papers import PAPERS, figures_of
 from optoscope.report.results._earlier import Change, EarlierRun, changes
+from optoscope.report.results._suite_page import write_suite
 from optoscope.report.results._tables import change_table, revisions, tally, verdict_table
+from optoscope.report.results._templates import rendered
 
 
 @dataclass(frozen=True)
@@ -183,8 +183,10 @@ class ResultsPage:
 def write_results(run: str | Path, docs: str | Path, *, earlier: EarlierRun | None = None) -> Path:
     """Writes `results/<letter>.md` and copies the run's pictures to `images/`.
 
+    For a run of `optoscope suite` it writes `results/suite.md`.
+
     Args:
-        run: the directory of a finished run of `reproduce`.
+        run: the directory of a finished run of `reproduce` or `suite`.
         docs: the folder of the documentation.
         earlier: verdicts of an earlier page, to say which have changed.
 
@@ -195,11 +197,14 @@ def write_results(run: str | Path, docs: str | Path, *, earlier: EarlierRun | No
         RunDirectoryError: it is no such run, or it has not finished.
     """
     found, docs = read_run(run), Path(docs)
+    if found.suite is not None:
+        return write_suite(found, found.suite, docs)
     manifest = found.manifest
     if manifest is None or manifest.paper not in PAPERS:
         raise RunDirectoryError(
             f"{run} is no run of a paper: it has no manifest.json that names one of "
-            f"{', '.join(PAPERS)}. Give the folder of `optoscope reproduce`."
+            f"{', '.join(PAPERS)}, and no suite.json. Give the folder of `optoscope reproduce` or "
+            "`optoscope suite`."
         )
     if not found.claims:
         raise RunDirectoryError(
@@ -212,28 +217,11 @@ def write_results(run: str | Path, docs: str | Path, *, earlier: EarlierRun | No
         if page.drawn(entry.name).is_file():
             shutil.copyfile(page.drawn(entry.name), page.image(entry.name, manifest.scale))
     path = docs / "results" / f"{manifest.letter}.md"
-    write_text(path, _rendered(page, manifest.paper))
+    names = [f"papers/{manifest.paper}/results.md.jinja", "results/page.md.jinja"]
+    write_text(path, rendered(names, page))
     return path
 
 
 def _link(image: Path) -> str:
     """From a page to a picture."""
     return f"../images/{image.name}"
-
-
-def _rendered(page: ResultsPage, paper: str) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_template),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # Markdown, from our own templates
-    )
-    names = [f"papers/{paper}/results.md.jinja", "results/page.md.jinja"]
-    return environment.select_template(names).render(page=page)
-
-
-def _template(name: str) -> str | None:
-    path = importlib.resources.files("optoscope.report") / name
-    return path.read_text(encoding="utf-8") if path.is_file() else None

@@ -1,0 +1,213 @@
+"""What a suite found: losses of all trials, who is compared, and their scores."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from optoscope._core.errors import InvalidValueError
+from optoscope._core.files import write_json
+from optoscope._core.inference import Estimate, mean
+from optoscope._core.records import save_records
+from optoscope.bench._comparison import tuned_label
+from optoscope.bench._entrants import Entrant, best_trials
+from optoscope.bench._metrics import Metric
+from optoscope.bench._scores import Scores, score, smoothed
+
+FORMAT = "optoscope/suite"
+VERSION = 1
+REFERENCE = "adamw-cosine"
+# AlgoPerf's: the target is what the best baseline reaches in three quarters of the run.
+_TARGET_SHARE = 0.75
+_CURVE_POINTS = 200
+
+
+@dataclass(frozen=True)
+class SuiteResult:
+    """The result of `suite`.
+
+    Args:
+        entrants: who took part, baselines first.
+        losses: by label and task, before each step: (trials, runs, steps).
+        seconds: by label and task, what the trials took, compilation included.
+        num_steps: steps a run.
+        num_runs: paired runs.
+        seed: of the runs.
+        descriptions: a line for each task of a suite.
+    """
+
+    entrants: tuple[Entrant, ...]
+    losses: Mapping[str, Mapping[str, Float[np.ndarray, "..."]]]
+    seconds: Mapping[str, Mapping[str, float]]
+    num_steps: int
+    num_runs: int
+    seed: int
+    descriptions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The names of the tasks."""
+        return tuple(next(iter(self.losses.values())))
+
+    @property
+    def baselines(self) -> tuple[str, ...]:
+        """The labels of who is tuned by a learning rate of its own and was not given."""
+        return tuple(one.label for one in self.entrants if "baseline" in one.identity)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Who is compared: what was given twice, as it is and tuned, if it has further trials."""
+        found: list[str] = []
+        for one in self.entrants:
+            found.append(one.label)
+            if one.shipped is not None and one.num_trials > 1:
+                found.append(tuned_label(one.label))
+        return tuple(found)
+
+    def chosen(self, label: str, task: str) -> np.ndarray:
+        """The trial of each run of one who is compared."""
+        entrant, tuned = self._entrant(label)
+        if not tuned and entrant.shipped is not None:
+            return np.full(self.num_runs, entrant.shipped)
+        return best_trials(final_losses(self.losses[entrant.label][task]))
+
+    def curves(self, label: str) -> dict[str, Float[np.ndarray, "runs steps"]]:
+        """The losses of each run with the trial that is chosen for it, by task."""
+        entrant, _ = self._entrant(label)
+        return {
+            task: self.losses[entrant.label][task][
+                self.chosen(label, task), np.arange(self.num_runs)
+            ]
+            for task in self.tasks
+        }
+
+    def final(self, label: str) -> dict[str, Estimate]:
+        """The mean training loss over the last tenth of the steps, by task; over runs."""
+        return {task: mean(final_losses(losses)) for task, losses in self.curves(label).items()}
+
+    def targets(self) -> dict[str, float]:
+        """For each task AlgoPerf's target: what the best baseline has after 3/4 of the steps.
+
+        Math: the least, over the baselines with their chosen trials, of the median over runs of
+        the smoothed loss.
+
+        Raises:
+            InvalidValueError: there is no baseline.
+        """
+        if not self.baselines:
+            raise InvalidValueError("there is no baseline to take targets from; name at least one.")
+        at = max(0, math.ceil(_TARGET_SHARE * self.num_steps) - 1)
+        found: dict[str, list[float]] = {task: [] for task in self.tasks}
+        for label in self.baselines:
+            for task, losses in self.curves(label).items():
+                found[task].append(float(np.median(smoothed(losses)[:, at])))
+        return {task: min(values) for task, values in found.items()}
+
+    def scores(self, reference: str | None = None) -> dict[str, Scores]:
+        """The scores of all who are compared; see `bench.score`.
+
+        Args:
+            reference: whom Celo's scores compare with, by default "adamw-cosine", or the first
+                baseline where that did not take part.
+
+        Raises:
+            InvalidValueError: there is no baseline, or the reference did not take part.
+        """
+        targets = self.targets()
+        trials = {
+            task: np.concatenate([self.losses[label][task] for label in self.baselines])
+            for task in self.tasks
+        }
+        losses = {label: self.curves(label) for label in self.labels}
+        return score(losses, reference or self.reference, targets=targets, trials=trials)
+
+    @property
+    def reference(self) -> str:
+        """Whom Celo's scores compare with."""
+        return REFERENCE if REFERENCE in self.baselines else self.baselines[0]
+
+    def notes(self) -> tuple[str, ...]:
+        """What has to be said beside the scores: best trials at an edge."""
+        found = []
+        for label in self.labels:
+            entrant, tuned = self._entrant(label)
+            if entrant.shipped is not None and not tuned:
+                continue
+            edges = [
+                task
+                for task in self.tasks
+                if any(entrant.at_edge(int(trial)) for trial in self.chosen(label, task))
+            ]
+            if edges:
+                found.append(
+                    f"{label}: the best trial of a run lies at an edge of what was tried on "
+                    f"{', '.join(edges)}; more might be had there"
+                )
+        return tuple(found)
+
+    def as_json(self) -> dict[str, Any]:
+        """The content of `suite.json`."""
+        scored = self.scores()
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "tasks": list(self.tasks),
+            "descriptions": dict(self.descriptions),
+            "num_steps": self.num_steps,
+            "num_runs": self.num_runs,
+            "num_trials": max(one.num_trials for one in self.entrants),
+            "seed": self.seed,
+            "reference": self.reference,
+            "baselines": list(self.baselines),
+            "targets": self.targets(),
+            "optimizers": {label: self._described(label, scored[label]) for label in self.labels},
+            "notes": list(self.notes()),
+        }
+
+    def write(self, directory: Path) -> None:
+        """Writes `suite.json` and the curves behind its figures, `records/suite.npz`."""
+        places = np.unique(np.linspace(0, self.num_steps - 1, _CURVE_POINTS).astype(int))
+        arrays: dict[str, np.ndarray] = {"steps": places + 1}
+        for label in self.labels:
+            for task, losses in self.curves(label).items():
+                arrays[f"{label}/{task}"] = smoothed(losses)[:, places].astype(np.float32)
+        save_records(directory, "suite", arrays)
+        write_json(directory / "suite.json", self.as_json())
+
+    def _described(self, label: str, scores: Scores) -> dict[str, Any]:
+        entrant, tuned = self._entrant(label)
+        as_it_is = entrant.shipped is not None and not tuned
+        seconds = self.seconds[entrant.label]
+        steps = entrant.num_trials * self.num_runs * self.num_steps
+        return {
+            "baseline": label in self.baselines,
+            "tuned": not as_it_is,
+            "scores": scores.as_json(),
+            "final_loss": {task: one.as_json() for task, one in self.final(label).items()},
+            "trials": {task: self._trial(label, task) for task in self.tasks},
+            "milliseconds_per_step": {task: 1e3 * seconds[task] / steps for task in self.tasks},
+            "seconds": sum(seconds.values()),
+        }
+
+    def _trial(self, label: str, task: str) -> str:
+        """The trial that most runs have."""
+        entrant, _ = self._entrant(label)
+        return entrant.words(int(np.bincount(self.chosen(label, task)).argmax()))
+
+    def _entrant(self, label: str) -> tuple[Entrant, bool]:
+        """The entrant of a label, and whether the label is that of its tuned form."""
+        for one in self.entrants:
+            if label in (one.label, tuned_label(one.label)):
+                return one, label != one.label
+        raise InvalidValueError(f"{label!r} took no part; there are {', '.join(self.labels)}.")
+
+
+def final_losses(losses: Float[np.ndarray, "*runs steps"]) -> Float[np.ndarray, "*runs"]:
+    """The mean loss over the last tenth of the steps; infinite where a run diverged."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        found = np.asarray(Metric("final").of_losses(losses, losses.shape[-1]))
+    return np.where(np.isfinite(losses).all(axis=-1), found, np.inf)

@@ -1,0 +1,223 @@
+"""Suites: cells that are kept and claimed, fair trials, and selection that does not see itself."""
+
+import json
+import threading
+
+import jax
+import numpy as np
+import pytest
+
+from optoscope import bench, optimizers, tasks
+from optoscope._core.errors import InvalidValueError, UnknownNameError
+from optoscope._core.keys import stream
+from optoscope._core.locks import locked
+from optoscope.bench import _suite
+from optoscope.bench._entrants import baseline, best_trials, given, identity
+from optoscope.bench._suite_tasks import suite_tasks
+from optoscope.optimizers import SCHEDULES
+from optoscope.training import train
+
+TASKS = {"bowl": tasks.get("quadratic"), "valley": tasks.get("rosenbrock")}
+SETTINGS = {"baselines": ["adamw-cosine", "sgd"], "num_steps": 12, "num_runs": 3, "num_rates": 4}
+
+
+def ours(scale=1.0):
+    made = optimizers.load("gru-quadratic")
+    return jax.tree.map(lambda leaf: scale * leaf, made)
+
+
+@pytest.fixture(scope="module")
+def found():
+    return bench.suite({"ours": ours()}, TASKS, **SETTINGS)
+
+
+def test_cells_are_paired_runs_of_each_trial(found):
+    assert found.labels == ("adamw-cosine", "sgd", "ours", "ours (tuned)")
+    assert found.baselines == ("adamw-cosine", "sgd")
+    key = stream(0, "suite")
+    entrant = found.entrants[0]
+    for trial, rate in enumerate(entrant.trials["learning_rate"]):
+        optimizer = optimizers.get("adamw-cosine", learning_rate=float(rate), num_steps=12)
+        alone = train(TASKS["bowl"], optimizer, 12, key=key, num_runs=3)
+        np.testing.assert_allclose(
+            found.losses["adamw-cosine"]["bowl"][trial], alone.losses, rtol=2e-4
+        )
+    alone = train(TASKS["valley"], ours(), 12, key=key, num_runs=3)
+    np.testing.assert_allclose(found.curves("ours")["valley"], alone.losses, rtol=2e-4)
+
+
+def test_everyone_has_as_many_trials():
+    for rates in (1, 2, 3, 4, 10):
+        own = given("ours", ours(), rates)
+        assert own.num_trials in (rates, rates - 1)
+        assert own.trials["multiplier"][own.shipped] == 1
+        assert own.trials["schedule"][own.shipped] == SCHEDULES.index("constant")
+        assert baseline("lion-cosine", rates).num_trials == rates
+    assert given("ours", ours(), 10, tuned=False).num_trials == 1
+    own = given("ours", ours(), 10)
+    np.testing.assert_allclose(own.trials["multiplier"][:5], own.trials["multiplier"][5:])
+    assert own.words(5) == "multiplier 0.1, cosine"
+
+
+def test_an_optimizer_without_a_rate_of_its_own_is_tuned_by_it():
+    own = given("celo2", optimizers.get("celo2", learning_rate=0.01), 4)
+    assert own.shipped is None
+    np.testing.assert_allclose(0.01 * own.trials["multiplier"], [1e-4, 1e-3, 1e-2, 1e-1], rtol=1e-5)
+
+
+def test_a_run_has_no_part_in_the_choice_of_its_trial():
+    final = np.array([[1.0, 5.0, 5.0], [2.0, 2.0, 9.0], [4.0, 4.0, 4.0]])
+    # Means over the others: (5, 7, 4.5), (5.5, 5.5, 2), (4, 4, 4) without run 0, 1 and 2.
+    expected = [int(np.argmin([np.delete(row, run).mean() for row in final])) for run in range(3)]
+    assert best_trials(final).tolist() == expected == [2, 0, 1]
+    # A run that diverged on its own does not spoil the choice for itself, but for the others.
+    assert best_trials(np.array([[np.inf, 1.0, 1.0], [2.0, 2.0, 2.0]])).tolist() == [0, 1, 1]
+    assert best_trials(np.array([[np.inf, np.inf], [3.0, 4.0]])).tolist() == [1, 1]
+    assert best_trials(np.array([[3.0], [2.0]])).tolist() == [1]
+
+
+def test_targets_and_scores_follow_from_the_curves(found):
+    smooth = {
+        label: np.median(bench.smoothed(found.curves(label)["bowl"]), axis=0)
+        for label in found.baselines
+    }
+    assert found.targets()["bowl"] == pytest.approx(min(curve[8] for curve in smooth.values()))
+    scores = found.scores()
+    assert set(scores) == set(found.labels)
+    assert scores["adamw-cosine"].final_ratio.value == pytest.approx(1.0)
+    assert 0 <= scores["ours"].profile.value <= 1
+    assert 0 < scores["ours"].equivalent_steps.value <= 1
+
+
+def test_finished_cells_are_not_computed_again(tmp_path, monkeypatch):
+    calls = []
+    compute = _suite._losses
+
+    def counted(*arguments):
+        calls.append(len(arguments[3]))
+        return compute(*arguments)
+
+    monkeypatch.setattr(_suite, "_losses", counted)
+    first = bench.suite({"ours": ours()}, TASKS, directory=tmp_path, **SETTINGS)
+    num_calls, progress = len(calls), []
+    again = bench.suite(
+        {"ours": ours()},
+        TASKS,
+        directory=tmp_path,
+        on_progress=lambda *now: progress.append(now),
+        **SETTINGS,
+    )
+    assert len(calls) == num_calls
+    assert progress == [(24, 24, "done")]
+    np.testing.assert_array_equal(first.losses["sgd"]["bowl"], again.losses["sgd"]["bowl"])
+    # One damaged cell alone is made again, and so are those of other weights.
+    cell = tmp_path / "cells" / "bowl" / "sgd" / "2.npz"
+    cell.write_bytes(cell.read_bytes()[:100])
+    bench.suite({"ours": ours()}, TASKS, directory=tmp_path, **SETTINGS)
+    assert len(calls) == num_calls + 1
+    other = bench.suite({"ours": ours(1.5)}, TASKS, directory=tmp_path, **SETTINGS)
+    assert len(calls) > num_calls + 1
+    assert (other.losses["ours"]["bowl"] != first.losses["ours"]["bowl"]).any()
+    np.testing.assert_array_equal(first.losses["sgd"]["bowl"], other.losses["sgd"]["bowl"])
+    # No other file is left, half-written or as a lock.
+    left = {path.suffix for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {".npz"}
+
+
+def test_other_counts_are_other_cells(tmp_path):
+    bench.suite({}, TASKS, directory=tmp_path, **SETTINGS)
+    more = bench.suite({}, TASKS, directory=tmp_path, **(SETTINGS | {"num_steps": 15}))
+    assert more.losses["sgd"]["bowl"].shape == (4, 3, 15)
+
+
+def test_a_cell_that_another_one_computes_is_waited_for(tmp_path):
+    """A thread holds one entrant's place as another process would; all else is done meanwhile."""
+    told, held, release = [], threading.Event(), threading.Event()
+
+    def hold():
+        with locked(tmp_path / "cells" / "bowl" / "adamw-cosine"):
+            held.set()
+            release.wait(60)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait(60)
+
+    def progress(done, total, what):
+        told.append(what)
+        if (tmp_path / "cells" / "valley" / "sgd" / "3.npz").exists():
+            release.set()
+
+    found = bench.suite({}, TASKS, directory=tmp_path, on_progress=progress, **SETTINGS)
+    holder.join()
+    assert told[0] == "adamw-cosine on bowl"
+    assert told.index("sgd on valley") < max(i for i, w in enumerate(told) if w == told[0])
+    assert found.losses["adamw-cosine"]["bowl"].shape == (4, 3, 12)
+
+
+def test_a_quick_look_at_a_candidate_runs_it_as_it_is():
+    found = bench.suite({"ours": ours()}, TASKS, tuned=False, **SETTINGS)
+    assert found.labels == ("adamw-cosine", "sgd", "ours")
+    assert found.losses["ours"]["bowl"].shape == (1, 3, 12)
+    assert np.isfinite(found.scores()["ours"].final_ratio.value)
+    assert found.final("ours")["bowl"].count == 3
+
+
+def test_what_diverges_is_ranked_last():
+    found = bench.suite({"wild": optimizers.sgd(1e9)}, TASKS, tuned=False, **SETTINGS)
+    scores = found.scores()["wild"]
+    assert scores.diverged == 6
+    assert scores.speed_up.value == scores.final_ratio.value == scores.equivalent_steps.value == 0
+    json.dumps(found.as_json(), allow_nan=False)
+
+
+def test_weights_and_configuration_tell_optimizers_apart():
+    assert identity(ours()) == identity(ours())
+    assert identity(ours()) != identity(ours(2.0))
+    assert identity(optimizers.get("rnn", hidden_size=4)) != identity(ours())
+
+
+@pytest.mark.parametrize("name", bench.SUITES)
+def test_suites_hold_tasks_that_are_registered(name):
+    for one in bench.SUITES[name].values():
+        entry = tasks.REGISTRY[one.task]
+        assert set(one.options) <= entry.known_options
+
+
+def test_the_small_suite_has_the_kinds_of_tasks_that_it_must():
+    registered = " ".join(one.task for one in bench.SUITES["small"].values())
+    assert len(bench.SUITES["small"]) == 8
+    for kind in ("autoencoder", "cnn", "lstm", "transformer"):
+        assert kind in registered
+
+
+def test_no_pretrained_optimizer_saw_a_task_of_the_suite():
+    seen = {
+        optimizers.read_description(name)["metadata"]["task"]["name"]
+        for name in optimizers.pretrained_names()
+    }
+    assert not seen & {one.task for one in bench.SUITES["small"].values()}
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda: suite_tasks("smal"), UnknownNameError, "small"),
+        (lambda: suite_tasks("small", ["lstmm"]), UnknownNameError, "lstm"),
+        (lambda: suite_tasks({}), InvalidValueError, "no task"),
+        (lambda: bench.suite({}, TASKS, baselines=[]), InvalidValueError, "no optimizer"),
+        (lambda: bench.suite({}, TASKS, baselines=["adan-cosin"]), UnknownNameError, "adan"),
+        (lambda: bench.suite({"sgd": ours()}, TASKS, baselines=["sgd"]), InvalidValueError, "sgd"),
+        (lambda: bench.suite({}, TASKS, num_steps=0), InvalidValueError, "num_steps"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_computed(call, error, words):
+    with pytest.raises(error, match=words):
+        call()
+
+
+def test_scores_need_a_baseline():
+    found = bench.suite({"ours": ours()}, TASKS, tuned=False, **(SETTINGS | {"baselines": []}))
+    with pytest.raises(InvalidValueError, match="no baseline"):
+        found.scores()
+    assert found.final("ours")["bowl"].known
