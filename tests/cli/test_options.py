@@ -132,7 +132,7 @@ OTHERS = {
 def _other(name: str, value: Any) -> Any:
     if isinstance(value, bool):
         return not value
-    return value + 1 if isinstance(value, int | float) else OTHERS[name]
+    return value + 1 if isinstance(value, int | float) else OTHERS.get(name, "something else")
 
 
 def _beside() -> list[tuple[str, str, str]]:
@@ -162,7 +162,7 @@ def test_what_is_typed_beside_a_run_and_says_otherwise_is_refused(
     elif isinstance(default, tuple):
         words.append("hidden=4")
     elif default is None:
-        words.append("rosenbrock")
+        words.append("7")
     else:
         words.append(str(default))
     assert main([name, way, str(tmp_path), *words]) == 2
