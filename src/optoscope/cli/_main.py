@@ -29,12 +29,25 @@ from optoscope.cli._plot import Plot
 from optoscope.cli._processes import Processes, quiet_runtime
 from optoscope.cli._reproduce import Reproduce
 from optoscope.cli._signals import termination_interrupts
+from optoscope.cli._symmetries import Symmetries
 from optoscope.cli._train import Train
 from optoscope.cli._tune import Tune
 
 COMMANDS = {
     command.name: command
-    for command in (Demo, Train, Evaluate, Explain, Tune, Reproduce, Plot, List, Fetch, Import)
+    for command in (
+        Demo,
+        Train,
+        Evaluate,
+        Explain,
+        Symmetries,
+        Tune,
+        Reproduce,
+        Plot,
+        List,
+        Fetch,
+        Import,
+    )
 }
 
 # As a shell reports a program that a signal (here number 13, SIGPIPE) has ended.

@@ -259,7 +259,7 @@ def train(
         >>> run.losses.shape, bool((run.losses[:, -1] < run.losses[:, 0]).all())
         ((3, 50), True)
     """
-    probes = dict(probes or {})
+    probes = {name: probe.prepared(task) for name, probe in (probes or {}).items()}
     chunk_size = _checked_chunk_size(task, optimizer, num_steps, num_runs, chunk_size)
     keys = run_keys(key, num_runs)
     outcome = _train(as_distribution(task), optimizer, num_steps, keys, probes, chunk_size)
@@ -283,7 +283,7 @@ def compile_train(
     Raises:
         InvalidValueError: fewer than one step, run or run a chunk.
     """
-    probes = dict(probes or {})
+    probes = {name: probe.prepared(task) for name, probe in (probes or {}).items()}
     chunk_size = _checked_chunk_size(task, optimizer, num_steps, num_runs, chunk_size)
     distribution = as_distribution(task)
     keys = run_keys(new_key(0), num_runs)
