@@ -127,12 +127,34 @@ def test_explain_distils_a_program_that_runs_alone(tmp_path: Path, capsys):
     # With two settings to try, tuned momentum is worse than a sensible one.
     words += ["--samples", "2", "--most-modes", "1", "--out", str(out)]
     assert main(words) == 0
-    assert "Momentum with one mode keeps" in " ".join(capsys.readouterr().out.split())
+    assert "gains over tuned momentum on quadratic" in " ".join(capsys.readouterr().out.split())
     scope: dict = {}
     exec((out / "distilled.py").read_text(), scope)
     assert scope["distilled"]().init(np.zeros(3)) is not None
     assert json.loads((out / "explanation.json").read_text())["mechanisms"] == []
     assert "Mechanisms" in (out / "index.html").read_text()
+
+
+@pytest.mark.slow
+def test_explain_fits_a_formula_to_an_optimizer_that_was_never_trained(tmp_path: Path, capsys):
+    out = tmp_path / "run"
+    words = ["explain", "adam", "--steps", "20", "--runs", "4", "--set", "adam.learning_rate=0.1"]
+    assert main([*words, "--out", str(out)]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Δ = − 0.1·m̂[0.9]/√v̂[0.999]" in shown
+    assert "over standing still on quadratic" in shown
+    assert "As a formula" in (out / "index.html").read_text()
+    scope: dict = {}
+    exec((out / "distilled.py").read_text(), scope)
+    assert scope["distilled"]().init(np.zeros(3)) is not None
+
+
+@pytest.mark.slow
+def test_symmetries_are_printed(capsys):
+    assert main(["symmetries", "digits-mlp-relu", "--set", "hidden=(2,)"]) == 0
+    shown = capsys.readouterr().out
+    assert "dead_inputs" in shown
+    assert "change no loss" in shown
 
 
 @pytest.mark.parametrize(

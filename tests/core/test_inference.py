@@ -20,6 +20,7 @@ from optoscope._core.inference import (
     proportion,
     ratio,
     relative_decrease,
+    share,
 )
 
 SAMPLES = 4000
@@ -41,6 +42,19 @@ def coverage(count, name):
 
 @pytest.mark.parametrize("name", DATA)
 @pytest.mark.parametrize("count", [2, 3, 5, 10, 20])
+def test_a_share_is_the_ratio_of_means_whatever_the_signs_of_pairs():
+    generator = np.random.default_rng(0)
+    whole = 1 + generator.normal(size=40)
+    part = 0.5 * whole + 0.1 * generator.normal(size=40)
+    found = share(part, whole)
+    assert found.value == pytest.approx(part.mean() / whole.mean())
+    assert found.low < 0.5 < found.high < 0.65
+    positive = np.abs(whole) + 1
+    mine, known = share(positive, whole + 9), ratio(positive, whole + 9)
+    assert (mine.low, mine.high) == pytest.approx((known.low, known.high))
+    assert not share(part, whole - whole.mean()).has_ends
+
+
 def test_the_interval_of_a_mean_covers_as_often_as_is_promised(count, name):
     assert coverage(count, name) >= 0.93
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from optoscope import report
 from optoscope._core.errors import FileFormatError, RunDirectoryError
 from optoscope._core.files import write_json
+from optoscope._core.inference import Estimate
 from optoscope.report import Explanation
 from support.run_files import EXPLANATION
 
@@ -45,7 +46,37 @@ def test_the_sentence_says_what_is_kept_and_by_what():
     assert words.startswith("Momentum with one mode and clipping keep 95% of what gru")
     poor = dataclasses.replace(EXPLANATION, sufficient=False, mechanisms=(), num_modes=2)
     assert "Momentum with 2 modes keeps 95%" in report.in_words(poor)
-    assert report.in_words(poor).endswith("which is less than was asked for.")
+    assert "which is less than was asked for." in report.in_words(poor)
+
+
+def test_only_what_was_measured_to_matter_is_named():
+    def cost(value, half):
+        return Estimate(value, value - half, value + half, 64, "mean")
+
+    costs = {"clipping": cost(0.01, 0.02), "momentum": cost(0.5, 0.1)}
+    told = dataclasses.replace(EXPLANATION, costs=costs)
+    words = report.in_words(told)
+    assert told.established == ("momentum",)
+    assert words.startswith("Momentum with one mode keeps 95% of what")
+    assert "Switching off clipping costs nothing beyond its interval" in words
+    assert Explanation.from_json(told.as_json()) == told
+    kept = dataclasses.replace(EXPLANATION.gains["distilled"], kept=cost(0.95, 0.05))
+    gains = {**EXPLANATION.gains, "distilled": kept}
+    assert "95% (95% interval 90% to 100%) of" in report.in_words(
+        dataclasses.replace(told, gains=gains)
+    )
+
+
+def test_what_remains_and_the_formula_are_said():
+    remaining = {"all": 0.4, "early": 0.1, "middle": 0.2, "late": 0.9, "small gradients": 0.3,
+                 "large gradients": 0.5}  # fmt: skip
+    poor = dataclasses.replace(
+        EXPLANATION, sufficient=False, remaining=remaining, formula="Δ = − 0.1·g", explained=0.7
+    )
+    words = report.in_words(poor)
+    assert "40% of its squared updates (10% in the first third" in words
+    assert "explains 70% of its squared updates" in words
+    assert Explanation.from_json(poor.as_json()) == poor
 
 
 def test_the_tables_hold_every_part_and_a_pair_once():

@@ -281,6 +281,34 @@ def ratio(values: Float[np.ndarray, " pairs"], reference: Float[np.ndarray, " pa
     return _with_interval(value, *ends, count, "ratio of means, Fieller with Student's t")
 
 
+def share(part: Float[np.ndarray, " pairs"], whole: Float[np.ndarray, " pairs"]) -> Estimate:
+    """The mean of `part` over the mean of `whole`, pair by pair, whatever the signs of pairs.
+
+    What is kept of a gain, say: single gains may be negative, their mean must not be.
+
+    Math: Fieller's interval, as for `ratio`. There is none where the mean of `whole` is not told
+    from 0.
+
+    Example:
+        >>> round(share(np.array([1.0, 2.1, -0.5]), np.array([2.0, 4.0, -1.0])).value, 2)
+        0.52
+    """
+    part, whole = _paired(part, whole)
+    count = len(part)
+    if count == 0:
+        return _nothing(0, "nothing was measured")
+    if not (np.isfinite(part).all() and np.isfinite(whole).all()):
+        return _nothing(count, _not_finite(np.concatenate([part, whole])))
+    if whole.mean() == 0:
+        return _nothing(count, "no share: there is nothing to have a share of")
+    value = float(part.mean() / whole.mean())
+    ends = _fieller_ends(part, whole, floor=-math.inf) if count > 1 else None
+    if ends is None:
+        method = "ratio of means: no interval, the whole is not told from 0"
+        return Estimate(value, math.nan, math.nan, count, method)
+    return _with_interval(value, *ends, count, "ratio of means, Fieller with Student's t")
+
+
 def relative_decrease(
     values: Float[np.ndarray, " pairs"], reference: Float[np.ndarray, " pairs"]
 ) -> Estimate:
@@ -358,7 +386,9 @@ def _log_normal_ends(values: np.ndarray) -> tuple[float, float]:
         return float(np.exp(middle - half)), float(np.exp(middle + half))
 
 
-def _fieller_ends(values: np.ndarray, reference: np.ndarray) -> tuple[float, float] | None:
+def _fieller_ends(
+    values: np.ndarray, reference: np.ndarray, floor: float = 0.0
+) -> tuple[float, float] | None:
     count = len(values)
     scale = float(reference.mean())
     one, other = values / scale, reference / scale
@@ -370,7 +400,7 @@ def _fieller_ends(values: np.ndarray, reference: np.ndarray) -> tuple[float, flo
     if a <= 0 or inside <= 0:
         return None
     root = math.sqrt(inside)
-    return float(max((b - root) / a, 0.0)), float((b + root) / a)
+    return float(max((b - root) / a, floor)), float((b + root) / a)
 
 
 def _paired(values: Any, reference: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -189,6 +189,7 @@ def compare(
     report = on_progress or (lambda *_: None)
     tuned = contestants(baselines)
     as_shipped = dict(learned)
+    probes = {name: probe.prepared(task) for name, probe in (probes or {}).items()}
     if tune_learned:
         tuned = (*tuned, *(given(tuned_label(label), one) for label, one in learned.items()))
     settings: dict[str, Any] = {"schedules": schedules, "metric": metric}
@@ -237,7 +238,7 @@ def compare(
         seed,
         time.perf_counter() - started,
         dict(horizons or {}),
-        dict(probes or {}),
+        probes,
         metric,
         {
             "learned": list(learned),

@@ -181,12 +181,11 @@ class Evaluate(RunCommand):
             contestant(name, given.get(label_of(name), {})) for name in split_names(self.against)
         )
         check_owners(given, [*learned, *(one.label for one in tuned)])
-        probes = {
-            name: training.PROBES[name](every=self.probe_every) for name in split_names(self.probe)
-        }
+        kinds = {name: training.PROBES[name] for name in split_names(self.probe)}
         task_name, task = get_task_or_own(
             self.task, first, given.get("", {}), **self.task_options()
         )
+        probes = {name: kind(every=self.probe_every).prepared(task) for name, kind in kinds.items()}
         settings: dict[str, Any] = {
             "num_steps": self.steps,
             "num_runs": self.runs,

@@ -32,6 +32,7 @@ from optoscope.cli._recipes import with_recipe
 from optoscope.cli._reproduce import Reproduce
 from optoscope.cli._signals import termination_interrupts
 from optoscope.cli._suite import Suite
+from optoscope.cli._symmetries import Symmetries
 from optoscope.cli._train import Train
 from optoscope.cli._tune import Tune
 
@@ -43,6 +44,7 @@ COMMANDS = {
         Evaluate,
         Inspect,
         Explain,
+        Symmetries,
         Tune,
         Suite,
         Reproduce,

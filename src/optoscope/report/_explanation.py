@@ -1,8 +1,9 @@
 """The record of `optoscope explain`."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from optoscope._core.errors import FileFormatError
@@ -18,7 +19,7 @@ from optoscope.report._checks import (
 )
 
 EXPLANATION_FORMAT = "optoscope/explanation"
-EXPLANATION_VERSION = 2
+EXPLANATION_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,14 @@ class Worth:
         gain: the logarithm of the baseline's loss over that, mean over paired runs (their
             difference where a loss is negative).
         share: of the learned optimizer's gain, a fraction.
+        kept: the same with its interval; None in records of older versions.
 
     """
 
     loss: float
     gain: Estimate
     share: float
+    kept: Estimate | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,12 @@ class Explanation:
         gains: by the names of `analysis.dynamics.Distillation.gains`.
         modes: the one with the largest share first.
         source: the program.
+        costs: for each part the gain that is lost where it is switched off; empty in records of
+            older versions.
+        formula: the update rule as a short formula.
+        explained: the share of squared updates that it explains on other trajectories.
+        baseline_name: what the gain is measured against, in words.
+        remaining: the share of squared updates that the program leaves, and where.
 
     """
 
@@ -81,6 +90,21 @@ class Explanation:
     gains: Mapping[str, Worth]
     modes: tuple[Mode, ...]
     source: str
+    costs: Mapping[str, Estimate] = field(default_factory=dict)
+    formula: str = ""
+    explained: float = math.nan
+    baseline_name: str = "tuned momentum"
+    remaining: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def established(self) -> tuple[str, ...] | None:
+        """The parts that cost something, beyond the interval, where they are switched off.
+
+        None for a record that does not say what they cost.
+        """
+        if not self.costs:
+            return None
+        return tuple(name for name, cost in self.costs.items() if cost.has_ends and cost.low > 0)
 
     @classmethod
     def from_json(cls, value: Any) -> "Explanation":
@@ -111,6 +135,17 @@ class Explanation:
             gains={name: _worth(entry) for name, entry in gains.items()},
             modes=tuple(_mode(entry) for entry in as_sequence(fields.get("modes"), "'modes'")),
             source=str(fields.get("source", "")),
+            costs={
+                name: as_estimate(cost, "a cost")
+                for name, cost in as_mapping(fields.get("costs", {}), "'costs'").items()
+            },
+            formula=str(fields.get("formula", "")),
+            explained=_number_or_nan(fields.get("explained"), "'explained'"),
+            baseline_name=str(fields.get("baseline_name", "tuned momentum")),
+            remaining={
+                name: _number_or_nan(value, "'remaining'")
+                for name, value in as_mapping(fields.get("remaining", {}), "'remaining'").items()
+            },
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -121,7 +156,17 @@ class Explanation:
                 mode[name] = [mode[name].real, mode[name].imag]
         for name, worth in self.gains.items():
             fields["gains"][name]["gain"] = worth.gain.as_json()
+            fields["gains"][name]["kept"] = worth.kept.as_json() if worth.kept else None
+        fields["costs"] = {name: cost.as_json() for name, cost in self.costs.items()}
+        fields["remaining"] = {
+            name: value if math.isfinite(value) else None for name, value in self.remaining.items()
+        }
+        fields["explained"] = self.explained if math.isfinite(self.explained) else None
         return {"format": EXPLANATION_FORMAT, "version": EXPLANATION_VERSION, **fields}
+
+
+def _number_or_nan(value: Any, name: str) -> float:
+    return math.nan if value is None else as_number(value, name)
 
 
 def _worth(entry: Any) -> Worth:
@@ -133,7 +178,13 @@ def _worth(entry: Any) -> Worth:
         mean, error = (as_number(fields.get(n), repr(n)) for n in ("gain", "standard_error"))
         method = "mean, two standard errors"
         return Worth(loss, Estimate(mean, mean - 2 * error, mean + 2 * error, 0, method), share)
-    return Worth(loss, as_estimate(gain, "'gain'"), share)
+    kept = fields.get("kept")
+    return Worth(
+        loss,
+        as_estimate(gain, "'gain'"),
+        share,
+        as_estimate(kept, "'kept'") if isinstance(kept, Mapping) else None,
+    )
 
 
 def _mode(entry: Any) -> Mode:

@@ -13,30 +13,95 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+# Parts that are switched off in the optimizer itself.
+_OWN = ("learned correction", "nominal term")
+_WHERE = {
+    "early": "in the first third",
+    "middle": "in the second",
+    "late": "in the last",
+    "small gradients": "where gradients are small",
+    "large gradients": "where they are large",
+}
+_NOT_MECHANISMS = ("momentum", *_OWN)
+
+
 def in_words(explanation: Explanation) -> str:
-    """One sentence: what is kept of the gain, and by what."""
-    kept = explanation.gains["distilled"]
+    """What is kept of the gain, and by what; only parts that were measured to matter are named."""
+    established = explanation.established
+    names = [name for name in explanation.mechanisms if name != "momentum"]
+    has_momentum = explanation.num_modes > 0 or "momentum" in explanation.mechanisms
+    if established is not None:
+        names = [name for name in names if name in established]
+        has_momentum = has_momentum and "momentum" in established
     modes = "one mode" if explanation.num_modes == 1 else f"{explanation.num_modes} modes"
-    parts = ["momentum with " + modes, *explanation.mechanisms]
+    momentum = f"momentum with {modes}" if explanation.num_modes else "momentum"
+    parts = [*([momentum] if has_momentum else []), *names]
+    parts = parts or ["a rate of a fixed size"]
     *first, last = parts
     listed = f"{', '.join(first)} and {last}" if first else last
     enough = "" if explanation.sufficient else ", which is less than was asked for"
-    return (
-        f"{listed[0].upper()}{listed[1:]} keep{'' if first else 's'} {100 * kept.share:.0f}% of "
-        f"what {explanation.optimizer} gains over tuned momentum on {explanation.task}{enough}."
+    kept = explanation.gains["distilled"]
+    ends = _ends_of_share(explanation, kept)
+    interval = "" if ends is None or kept.kept is None else (
+        f" (95% interval {100 * ends[0]:.0f}% to {100 * ends[1]:.0f}%)"
+    )  # fmt: skip
+    sentence = (
+        f"{listed[0].upper()}{listed[1:]} keep{'' if first else 's'} {100 * kept.share:.0f}%"
+        f"{interval} of what {explanation.optimizer} gains over {explanation.baseline_name} on "
+        f"{explanation.task}{enough}."
     )
+    return " ".join([sentence, *_more_words(explanation)])
+
+
+def _more_words(explanation: Explanation) -> list[str]:
+    words = []
+    established = explanation.established
+    if established is not None:
+        idle = [
+            name for name in explanation.costs
+            if name not in established and name not in _NOT_MECHANISMS
+        ]  # fmt: skip
+        if idle:
+            words.append(
+                f"Switching off {', '.join(idle)} costs nothing beyond its interval, so that it "
+                "is not named."
+            )
+    for name in ("nominal term", "learned correction"):
+        cost = explanation.costs.get(name)
+        without = explanation.gains.get(f"without {name}")
+        if cost is not None and without is not None:
+            told = "" if cost.has_ends and cost.low > 0 else ", which is not told from nothing"
+            words.append(
+                f"Without its {name} the optimizer keeps {100 * without.share:.0f}%{told}."
+            )
+    if not explanation.sufficient and explanation.remaining:
+        rest = dict(explanation.remaining)
+        whole = rest.pop("all", math.nan)
+        places = ", ".join(f"{100 * share:.0f}% {_WHERE[n]}" for n, share in rest.items())
+        words.append(
+            f"What remains, on the optimizer's own runs: {100 * whole:.0f}% of its squared updates "
+            f"({places})."
+        )
+    if explanation.formula:
+        words.append(
+            f"A formula of its inputs explains {100 * explanation.explained:.0f}% of its squared "
+            "updates on runs that it was not fitted on."
+        )
+    return words
 
 
 def named(explanation: Explanation) -> dict[str, Worth]:
     """The rows of the table: as they are to be read, the whole first."""
     labels = {
-        "learned": "the learned optimizer",
+        "learned": "the optimizer itself",
         "everything": "all modes and mechanisms, as a program",
         "distilled": "distilled",
-        "baseline": "tuned momentum",
+        "baseline": explanation.baseline_name,
     }
     without = {
-        name: f"distilled {name}" for name in explanation.gains if name.startswith("without")
+        name: f"itself {name}" if name.removeprefix("without ") in _OWN else f"distilled {name}"
+        for name in explanation.gains
+        if name.startswith("without")
     }
     order = ("learned", "everything", "distilled", *without, "baseline")
     return {
@@ -76,6 +141,8 @@ def worth_rows(explanation: Explanation) -> list[tuple[str, str, str]]:
 
 def _ends_of_share(explanation: Explanation, worth: Worth) -> tuple[float, float] | None:
     """The interval of a gain, as shares of the learned optimizer's."""
+    if worth.kept is not None:
+        return (worth.kept.low, worth.kept.high) if worth.kept.has_ends else None
     whole = explanation.gains["learned"].gain.value
     if not worth.gain.has_ends or not whole:
         return None
@@ -130,7 +197,7 @@ def mechanisms(explanation: Explanation) -> Figure:
         axes.axvline(100, color=MUTED, linewidth=1, linestyle=":")
         axes.set_yticks(range(len(rows)), list(rows), color=INK)
         axes.set_ylim(len(rows) - 0.5, -0.5)
-        axes.set_xlabel("share of the learned optimizer's gain over tuned momentum, %")
+        axes.set_xlabel(f"share of the optimizer's gain over {explanation.baseline_name}, %")
         title(axes, "What each mechanism is worth",
               f"{explanation.num_runs} fresh problems of {explanation.task}; "
               "bars: 95% intervals")  # fmt: skip

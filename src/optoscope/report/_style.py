@@ -86,7 +86,8 @@ class Look:
         parts = to_rgb(self.color)
         lightness = sum(w * p for w, p in zip((0.2126, 0.7152, 0.0722), parts, strict=True))
         share = min(0.75, max(0.0, 0.6 - lightness))
-        return to_hex(tuple(part + share * (1 - part) for part in parts))
+        red, green, blue = (part + share * (1 - part) for part in parts)
+        return to_hex((red, green, blue))
 
     @property
     def width(self) -> float:

@@ -14,7 +14,7 @@ from optoscope._core.registry import Registry
 from optoscope._core.roots import safe_root
 from optoscope._core.trees import global_norm
 from optoscope.optimizers import Optimizer
-from optoscope.tasks import Task
+from optoscope.tasks import Task, TaskDistribution
 from optoscope.training._step import StepRecord
 
 
@@ -47,6 +47,14 @@ class Probe(eqx.Module):
 
     def __check_init__(self):
         check_count("every", self.every, minimum=1)
+
+    def prepared(self, task: Task | TaskDistribution) -> "Probe":
+        """The probe with what has to be computed once, before the runs are compiled.
+
+        Override it where `bind`, which is called while a run is traced, comes too late.
+        """
+        del task
+        return self
 
     def bind(self, task: Task, optimizer: Optimizer) -> "Probe":
         """The probe for runs of `optimizer` on `task`; every run calls it first.

@@ -167,7 +167,7 @@ def train(
         >>> run.losses.shape, bool((run.losses[:, -1] < run.losses[:, 0]).all())
         ((3, 50), True)
     """
-    probes = dict(probes or {})
+    probes = {name: probe.prepared(task) for name, probe in (probes or {}).items()}
     chunk_size = _checked_chunk_size(task, optimizer, num_steps, num_runs, chunk_size)
     keys, distribution = run_keys(key, num_runs), as_distribution(task)
     if progress:
@@ -196,7 +196,7 @@ def compile_train(
     Raises:
         InvalidValueError: fewer than one step, run or run a chunk.
     """
-    probes = dict(probes or {})
+    probes = {name: probe.prepared(task) for name, probe in (probes or {}).items()}
     chunk_size = _checked_chunk_size(task, optimizer, num_steps, num_runs, chunk_size)
     distribution = as_distribution(task)
     keys = run_keys(new_key(0), num_runs)

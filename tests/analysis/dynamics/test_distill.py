@@ -161,6 +161,8 @@ def test_a_clipped_momentum_is_distilled_to_itself():
     assert result.gains["distilled"].share > 0.97
     # Its momentum is no good on these problems: without it the same rate does better.
     assert result.gains["without momentum"].share > 1.2
+    assert "momentum" not in result.established
+    assert result.gains["distilled"].kept.low > 0.9
     assert "def distilled" in result.source
     run = training.train(get("quadratic"), result.transformation, 5, key=jax.random.key(1))
     assert np.isfinite(run.losses).all()

@@ -7,8 +7,20 @@ from optoscope.analysis.dynamics._coordinates import (
     coordinate_map,
 )
 from optoscope.analysis.dynamics._distill import Distillation, Gain, distill
+from optoscope.analysis.dynamics._distill_formula import (
+    distill_formula,
+    is_recurrent,
+    with_formula,
+)
 from optoscope.analysis.dynamics._explicit import ExplicitOptimizer
 from optoscope.analysis.dynamics._fixed_points import FixedPoints, fixed_points
+from optoscope.analysis.dynamics._formula import (
+    Formula,
+    FormulaOptimizer,
+    Term,
+    formula,
+    formula_terms,
+)
 from optoscope.analysis.dynamics._groups import GroupTrajectories, group_trajectories
 from optoscope.analysis.dynamics._joint import joint_matrix, joint_spectral_radius
 from optoscope.analysis.dynamics._layout import coordinate_states
@@ -47,6 +59,8 @@ __all__ = [
     "EffectiveLearningRates",
     "ExplicitOptimizer",
     "FixedPoints",
+    "Formula",
+    "FormulaOptimizer",
     "Gain",
     "GroupProbe",
     "GroupStates",
@@ -58,6 +72,7 @@ __all__ = [
     "Modes",
     "StatePCA",
     "StateProbe",
+    "Term",
     "VisitedStates",
     "aggregated_momentum",
     "autonomous_trajectory",
@@ -65,9 +80,13 @@ __all__ = [
     "coordinate_map",
     "coordinate_states",
     "distill",
+    "distill_formula",
     "effective_learning_rate",
     "fixed_points",
+    "formula",
+    "formula_terms",
     "group_trajectories",
+    "is_recurrent",
     "joint_matrix",
     "joint_spectral_radius",
     "linearize",
@@ -77,4 +96,5 @@ __all__ = [
     "total_variance",
     "track_modes",
     "update_function",
+    "with_formula",
 ]

@@ -1,7 +1,6 @@
 """Distillation: the simplest explicit optimizer that keeps most of a learned one's gain."""
 
 import dataclasses
-import itertools
 import math
 from collections.abc import Callable
 
@@ -12,12 +11,14 @@ from jaxtyping import Float, PRNGKeyArray
 
 from optoscope._core.errors import InvalidValueError, check_count, check_number
 from optoscope._core.inference import Estimate, difference
+from optoscope._core.inference import share as share_of
 from optoscope._core.keys import as_key
 from optoscope._core.showing import shown
 from optoscope.analysis.dynamics._coordinates import CoordinateMap, coordinate_map
 from optoscope.analysis.dynamics._explicit import ExplicitOptimizer
 from optoscope.analysis.dynamics._fits import fit_adaptation, fit_clipping, fit_schedule
 from optoscope.analysis.dynamics._fixed_points import FixedPoints, fixed_points
+from optoscope.analysis.dynamics._formula import Formula, FormulaOptimizer
 from optoscope.analysis.dynamics._imitation import Imitation
 from optoscope.analysis.dynamics._linear_optimizer import aggregated_momentum
 from optoscope.analysis.dynamics._linearize import linearize
@@ -46,40 +47,56 @@ class Gain:
         gain: log(baseline's loss / its loss), the mean over runs (baseline's loss − its loss
             where one is negative).
         share: of the learned optimizer's gain.
+        kept: the same with its interval.
     """
 
     loss: float
     gain: Estimate
     share: float
+    kept: Estimate
 
 
 @shown
 @dataclasses.dataclass(frozen=True)
 class Distillation:
-    """An explicit optimizer in the place of a learned one, and what each part of it is worth.
+    """An explicit optimizer in the place of another one, and what each part of it is worth.
 
     Args:
         optimizer: the explicit one; `.source()` is its program.
         transformation: the same as an Optax transformation.
         source: that program, readable and self-contained.
-        num_modes: modes kept; a conjugate pair is one.
-        mechanisms: what is on beside momentum.
+        num_modes: modes kept; a conjugate pair is one. 0 for a formula.
+        mechanisms: what is on beside momentum; of a formula, what its terms use.
         sufficient: whether it reached the share that was asked for on the problems it was chosen
             on; if not it is the best that was found.
         gains: on fresh problems: "learned", "baseline", "distilled", "everything" (all modes and
             mechanisms as they were read off, without imitation), and "without …" for each part
             of the distilled one.
-        modes: of the learned optimizer at its fixed point.
+        costs: for each "without …" the gain that is lost with that part, over the same fresh
+            problems. A part whose interval holds 0 does nothing that was measured, and is not
+            named.
+        modes: of the learned optimizer at its fixed point; None for a formula.
+        formula: the update rule fitted by a short formula; None where it was not asked for.
+        remaining: the share of squared updates that the program leaves, and where; see
+            `remainder`.
     """
 
-    optimizer: ExplicitOptimizer
+    optimizer: ExplicitOptimizer | FormulaOptimizer
     transformation: optax.GradientTransformationExtraArgs
     source: str
     num_modes: int
     mechanisms: tuple[str, ...]
     sufficient: bool
     gains: dict[str, Gain]
-    modes: Modes
+    costs: dict[str, Estimate]
+    modes: Modes | None
+    formula: Formula | None = None
+    remaining: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    @property
+    def established(self) -> tuple[str, ...]:
+        """The parts that cost something, beyond the interval, where they are switched off."""
+        return tuple(name for name, cost in self.costs.items() if cost.has_ends and cost.low > 0)
 
 
 def _losses(
@@ -106,13 +123,29 @@ def _gains(losses: dict[str, np.ndarray]) -> dict[str, Gain]:
     if logarithmic:
         tiny = np.finfo(np.float32).tiny
         losses = {name: np.log(np.maximum(values, tiny)) for name, values in losses.items()}
-    whole = float(np.mean(losses["baseline"] - losses["learned"]))
+    gained = {name: losses["baseline"] - values for name, values in losses.items()}
     gains = {}
     for name, values in losses.items():
         gain = difference(losses["baseline"], values)
         loss = float(values.mean())
-        gains[name] = Gain(math.exp(loss) if logarithmic else loss, gain, gain.value / whole)
+        kept = share_of(gained[name], gained["learned"])
+        gains[name] = Gain(math.exp(loss) if logarithmic else loss, gain, kept.value, kept)
     return gains
+
+
+def _costs(losses: dict[str, np.ndarray], whole: str = "distilled") -> dict[str, Estimate]:
+    """The gain that is lost with each part; in logarithms of losses where there are some."""
+    logarithmic = all((values >= 0).all() for values in losses.values())
+    tiny = np.finfo(np.float32).tiny
+
+    def scaled(values: np.ndarray) -> np.ndarray:
+        return np.log(np.maximum(values, tiny)) if logarithmic else values
+
+    return {
+        name.removeprefix("without "): difference(scaled(values), scaled(losses[whole]))
+        for name, values in losses.items()
+        if name.startswith("without ")
+    }
 
 
 def _settled(coordinates: CoordinateMap, states: np.ndarray) -> FixedPoints:
@@ -167,35 +200,43 @@ def _everything(
     return modes, explicit
 
 
-def _candidates(
-    modes: Modes, everything: ExplicitOptimizer, most_modes: int
-) -> list[tuple[int, ExplicitOptimizer]]:
-    """All combinations, the ones with the fewest parts first."""
-    names = everything.mechanisms
-    most_modes = min(most_modes, len(modes.groups))
-    found = []
-    for keep in range(1, most_modes + 1):
-        momentum = aggregated_momentum(modes, keep=keep)
-        for count in range(len(names) + 1):
-            for chosen in itertools.combinations(names, count):
-                parts = {name: getattr(everything, name) for name in chosen}
-                found.append((keep, ExplicitOptimizer(momentum, **parts)))
-    return sorted(found, key=lambda entry: entry[0] + len(entry[1].mechanisms))
+class _Choice:
+    """Programs on the problems that they are chosen by, beside the optimizer and the baseline."""
 
+    def __init__(
+        self,
+        measure: Callable[[dict[str, Optimizer]], dict[str, np.ndarray]],
+        ends: dict[str, Optimizer],
+        imitation: Callable[..., ExplicitOptimizer],
+    ):
+        self._measure, self._imitation = measure, imitation
+        self._ends = measure(ends)
+        self.first = _gains(self._ends)
 
-def _extended(
-    candidate: ExplicitOptimizer,
-    keep: int,
-    refined: dict[tuple[int, tuple[str, ...]], ExplicitOptimizer],
-) -> list[ExplicitOptimizer]:
-    """Refined programs of one mechanism less, with the candidate's reading of that one."""
-    found = []
-    for name in candidate.mechanisms:
-        rest = tuple(other for other in candidate.mechanisms if other != name)
-        if (keep, rest) in refined:
-            smaller = refined[keep, rest]
-            found.append(dataclasses.replace(smaller, **{name: getattr(candidate, name)}))
-    return found
+    def refined(self, *starts: ExplicitOptimizer) -> tuple[ExplicitOptimizer, np.ndarray, float]:
+        """A program with refined numbers, its losses, and the share of the gain that it keeps."""
+        program = self._imitation(*starts)
+        losses = self._measure({"candidate": program})["candidate"]
+        return program, losses, _gains(self._ends | {"candidate": losses})["candidate"].share
+
+    def pruned(
+        self, program: ExplicitOptimizer, losses: np.ndarray, share: float
+    ) -> tuple[ExplicitOptimizer, float]:
+        """The program without the mechanisms that cost nothing beyond their interval."""
+        needed: set[str] = set()
+        while open_ones := [name for name in program.mechanisms if name not in needed]:
+            others = {f"without {name}": program.without(name) for name in open_ones}
+            costs = _costs({"distilled": losses} | self._measure(dict(others)))
+            name = min(costs, key=lambda name: costs[name].value)
+            if costs[name].has_ends and costs[name].low > 0:
+                break
+            smaller, its_losses, kept = self.refined(program.without(name))
+            cost = _costs({"distilled": losses, "without it": its_losses})["it"]
+            if cost.has_ends and cost.low > 0:
+                needed.add(name)
+            else:
+                program, losses, share = smaller, its_losses, kept
+        return program, share
 
 
 def distill(
@@ -214,12 +255,13 @@ def distill(
 
     Its parts are read off the optimizer's map: the modes at the fixed point, soft clipping from
     the update function there, a schedule from the autonomous trajectory, and a rate that falls
-    with the gradient from the fixed points of other gradients. Combinations are tried from the
-    fewest parts on, each after its numbers were refined by imitation: where a reading is only
-    local (a slope, a mode at the fixed point), least squares on the learned optimizer's updates
-    over whole runs says what serves best. The first that keeps the share is evaluated on fresh
-    problems, where each of its parts is switched off in turn. "Without momentum" each velocity
-    becomes its long-run value at once, so that what is lost is the memory and not the rate.
+    with the gradient from the fixed points of other gradients. A program of one mode and all
+    mechanisms has its numbers refined by imitation: where a reading is only local (a slope, a mode
+    at the fixed point), least squares on the learned optimizer's updates over whole runs says
+    what serves best. More modes follow until the share is kept. Then mechanisms whose loss costs
+    nothing, beyond its interval, are taken away. The rest is evaluated on fresh problems, where
+    each of its parts is switched off in turn. "Without momentum" each velocity becomes its
+    long-run value at once, so that what is lost is the memory and not the rate.
 
     Args:
         optimizer: component-wise, with a state.
@@ -229,8 +271,8 @@ def distill(
         share: of the learned optimizer's gain over the baseline that is to be kept, at most 1.
         num_steps: steps per run; the mean loss over them is what counts, as in `Gain`.
         num_runs: runs, for the choice and again for the evaluation.
-        most_modes: the most modes to try.
-        on_progress: called with (combinations tried, combinations in all).
+        most_modes: the most modes to keep.
+        on_progress: called with (parts of the work done, parts in all).
 
     Raises:
         InvalidValueError: an optimizer that does not beat the baseline, that has no state or no
@@ -250,37 +292,41 @@ def distill(
         }
 
     ends: dict[str, Optimizer] = {"learned": optimizer, "baseline": baseline}
-    losses = measure(ends, choice_key)
-    first = _gains(losses)
+    imitation = Imitation(optimizer, task, num_steps, min(num_runs, _MOST_EXAMPLES), imitation_key)
+    choice = _Choice(lambda some: measure(some, choice_key), ends, imitation)
+    first = choice.first
     if first["learned"].gain.value <= 0:
         raise InvalidValueError(
             f"the optimizer's mean loss is {first['learned'].loss:.4g}, the baseline's "
             f"{first['baseline'].loss:.4g} (means over {num_runs} runs): there is no "
             "gain to keep a share of."
         )
-    best, sufficient = (-np.inf, 0, everything), False
-    imitation = Imitation(optimizer, task, num_steps, min(num_runs, _MOST_EXAMPLES), imitation_key)
-    candidates = _candidates(modes, everything, most_modes)
-    refined: dict[tuple[int, tuple[str, ...]], ExplicitOptimizer] = {}
-    for tried, (keep, candidate) in enumerate(candidates):
-        if on_progress is not None:
-            on_progress(tried, len(candidates))
-        candidate = refined[keep, candidate.mechanisms] = imitation(
-            candidate, *_extended(candidate, keep, refined)
-        )
-        gains = _gains(losses | measure({"candidate": candidate}, choice_key))
-        kept = gains["candidate"].share
-        if kept > best[0]:
-            best = (kept, keep, candidate)
+    most = min(most_modes, len(modes.groups))
+    report = on_progress or (lambda *_: None)
+    best: tuple[float, int, ExplicitOptimizer, np.ndarray] | None = None
+    for keep in range(1, most + 1):
+        report(keep - 1, most + 1)
+        momentum = aggregated_momentum(modes, keep=keep)
+        parts = {name: getattr(everything, name) for name in everything.mechanisms}
+        starts = [ExplicitOptimizer(momentum, **parts)]
+        if best is not None:
+            refined = {name: getattr(best[2], name) for name in best[2].mechanisms}
+            starts.append(ExplicitOptimizer(momentum, **refined))
+        program, losses, kept = choice.refined(*starts)
+        if best is None or kept > best[0]:
+            best = (kept, keep, program, losses)
         if kept >= share:
-            sufficient = True
             break
-    if on_progress is not None:
-        on_progress(len(candidates), len(candidates))
-    _, keep, chosen = best
+    assert best is not None
+    report(most, most + 1)
+    kept, keep, chosen, losses = best
+    chosen, kept = choice.pruned(chosen, losses, kept)
+    sufficient = kept >= share
+    report(most + 1, most + 1)
     rivals = ends | {"distilled": chosen, "everything": everything}
     for name in ("momentum", *chosen.mechanisms):
         rivals[f"without {name}"] = chosen.without(name)
+    fresh = measure(rivals, fresh_key)
     return Distillation(
         chosen,
         as_optax(chosen),
@@ -288,6 +334,7 @@ def distill(
         keep,
         chosen.mechanisms,
         sufficient,
-        _gains(measure(rivals, fresh_key)),
+        _gains(fresh),
+        _costs(fresh),
         modes,
     )

@@ -8,6 +8,7 @@ from optoscope._core.errors import check_count
 from optoscope._core.roots import safe_root
 from optoscope._core.showing import shown
 from optoscope._core.trees import global_norm, size
+from optoscope.analysis.symmetry._discover import Discovery
 from optoscope.tasks import Symmetry
 
 
@@ -61,7 +62,7 @@ def isotropic_level(num_params: int) -> float:
 def deviations(
     updates: PyTree[Float[Array, "..."]],
     params: PyTree[Float[Array, "..."]],
-    symmetry: Symmetry,
+    symmetry: Symmetry | Discovery,
 ) -> Deviations:
     """The deviations of `updates`, taken at `params`, from a symmetry.
 
@@ -70,7 +71,8 @@ def deviations(
     Args:
         updates: what is added to the parameters.
         params: the parameters *before* the update.
-        symmetry: one of `task.symmetries(params)`, or your own.
+        symmetry: one of `task.symmetries(params)`, your own, or what `discover` found: then all
+            of its named generators.
 
     Example: two neurons deviate by +1 and −1.
         >>> from optoscope.tasks import translation
@@ -79,6 +81,8 @@ def deviations(
         >>> float(found.sum_abs), float(found.signed), round(float(found.cosine), 4)
         (2.0, 0.0, 0.7071)
     """
+    if isinstance(symmetry, Discovery):
+        symmetry = symmetry.symmetry
     vector = symmetry.contract(updates, params)
     norms = symmetry.norms(params)
     scales = global_norm(updates) * norms

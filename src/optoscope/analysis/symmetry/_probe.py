@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 
 from optoscope._core.drawings import Drawing, ProbeText
+from optoscope._core.errors import InvalidValueError
 from optoscope.analysis.symmetry._deviations import Deviations, deviations
-from optoscope.analysis.symmetry._task import task_symmetries
+from optoscope.analysis.symmetry._discover import discover
+from optoscope.analysis.symmetry._task import declares_symmetries, task_symmetries
 from optoscope.optimizers import Optimizer
-from optoscope.tasks import Symmetry, Task
+from optoscope.tasks import Symmetry, Task, TaskDistribution
 from optoscope.training import Probe, StepRecord
 
 
@@ -17,7 +19,8 @@ class SymmetryProbe(Probe):
 
     Args:
         every: measure at steps 0, every, 2·every, …
-        symmetries: by name; all that the task declares if not given.
+        symmetries: by name; if not given all that the task declares, or for a task that declares
+            none those that `discover` finds.
 
     Raises:
         InvalidValueError: when a run starts, if there are none.
@@ -44,6 +47,27 @@ class SymmetryProbe(Probe):
     )
 
     symmetries: Mapping[str, Symmetry] | None = None
+
+    def prepared(self, task: Task | TaskDistribution) -> "SymmetryProbe":
+        """A copy with symmetries that were found, for a task that declares none.
+
+        Raises:
+            InvalidValueError: none were found either.
+        """
+        if self._chosen() or declares_symmetries(task):
+            return self
+        try:
+            found = discover(task)
+        except InvalidValueError as error:
+            raise InvalidValueError(
+                f"the task declares no symmetries, and they cannot be found: {error}"
+            ) from error
+        if not found.symmetries:
+            raise InvalidValueError(
+                f"the task declares no symmetries, and none were found: {found}. Measure something "
+                "else, or give its class a method `symmetries(params)`."
+            )
+        return SymmetryProbe(self.every, found.symmetries)
 
     def bind(self, task: Task, optimizer: Optimizer) -> "SymmetryProbe":
         """A copy of the probe with the task's symmetries where none were given.

@@ -7,21 +7,32 @@ from optoscope._core.keys import new_key
 from optoscope.tasks import Symmetry, Task, TaskDistribution, as_distribution
 
 
+def _declared(task: Task | TaskDistribution) -> dict[str, Symmetry]:
+    """The symmetries that the task declares; only shapes are computed."""
+    key = new_key(0)
+    sample = eqx.filter_eval_shape(lambda t: t.sample(key), as_distribution(task))
+    params = eqx.filter_eval_shape(lambda t: t.init(key), sample)
+    # A task that is no `Task` only needs the methods that a run calls.
+    return sample.symmetries(params) if hasattr(sample, "symmetries") else {}
+
+
+def declares_symmetries(task: Task | TaskDistribution) -> bool:
+    """Whether the task, or each of a distribution, declares symmetries."""
+    return bool(_declared(task))
+
+
 def task_symmetries(task: Task | TaskDistribution) -> dict[str, Symmetry]:
-    """The symmetries that the task declares; only shapes are computed.
+    """The symmetries that the task declares.
 
     Raises:
         InvalidValueError: it declares none.
     """
-    key = new_key(0)
-    sample = eqx.filter_eval_shape(lambda t: t.sample(key), as_distribution(task))
-    params = eqx.filter_eval_shape(lambda t: t.init(key), sample)
-    found = sample.symmetries(params)
+    found = _declared(task)
     if not found:
         raise InvalidValueError(
-            f"the task {task.metadata.get('name', type(task).__name__)!r} declares no symmetries: "
-            "use a network task, or give its class a method `symmetries(params)` that returns "
-            "them by name."
+            f"the task {_name(task)!r} declares no symmetries: use a network task, give it a "
+            "method `symmetries(params)` that returns them by name, or take those that "
+            "analysis.symmetry.discover finds."
         )
     return found
 
@@ -37,3 +48,8 @@ def task_symmetry(task: Task | TaskDistribution, name: str) -> Symmetry:
     if name not in found:
         raise UnknownNameError("symmetry", name, found)
     return found[name]
+
+
+def _name(task: Task | TaskDistribution) -> str:
+    described = getattr(task, "metadata", {})
+    return str(described.get("name", type(task).__name__))
