@@ -18,6 +18,7 @@ from optoscope.cli._main import COMMANDS
 from optoscope.cli._plot import Plot
 from optoscope.cli._processes import Processes
 from optoscope.cli._reproduce import Reproduce
+from optoscope.cli._suite import Suite
 
 NUMBERS = ["0", "1", "2", "7", "-1", "2147483647", "2147483648", "9" * 30, "0.5", "nan", "-inf"]
 NUMBERS += ["1e39", "1e-300", "1_0", "0x10", "", "¹", "1e5", "100000"]
@@ -57,6 +58,7 @@ def nothing_runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("OPTOSCOPE_DATA_URL", "http://127.0.0.1:9")
         patch.setattr(RunCommand, "new_directory", stop)
         patch.setattr(Reproduce, "_begun", stop)
+        patch.setattr(Suite, "_begun", stop)
         patch.setattr(Processes, "_initialize", stop)
         patch.setattr(Processes, "_meet", stop)
         for command in (Plot, List):

@@ -44,6 +44,13 @@ def test_train_leaves_a_complete_run_directory(trained: Path):
     assert provenance["task"]["name"] == "quadratic"
 
 
+def test_an_optimizer_that_knows_the_length_of_training_is_made_for_the_horizon(tmp_path: Path):
+    out = tmp_path / "celo"
+    words = ["--task", "quadratic", "--meta-steps", "2", "--num-tasks", "2", "--horizon", "20"]
+    assert main(["train", "celo", *words, "--truncation", "5", "--out", str(out)]) == 0
+    assert optimizers.read_description(out)["configuration"]["num_steps"] == 20
+
+
 def test_a_run_is_repeated_bit_by_bit_from_its_config(trained: Path, tmp_path: Path):
     again = tmp_path / "again"
     arguments = ["train", "--config", str(trained / "config.json"), "--out", str(again)]

@@ -140,7 +140,7 @@ def _beside() -> list[tuple[str, str, str]]:
     for name, command in COMMANDS.items():
         if not issubclass(command, RunCommand):
             continue
-        positional = {"optimizer", "paper"}
+        positional = {"optimizer", "paper", "suite"}
         own = command().arguments().keys() - {"data_dir", *positional}
         ways = ["--config", "--resume"] if hasattr(command(), "resume") else ["--config"]
         found += [(name, option, way) for option in sorted(own) for way in ways]

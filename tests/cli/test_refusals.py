@@ -25,6 +25,7 @@ LINES = {
     "explain": ["gru-quadratic", "--task=quadratic"],
     "tune": ["adam", "--task=quadratic"],
     "reproduce": ["A", "--scale=smoke"],
+    "suite": ["smoke"],
 }
 # The same on data that are not there.
 WITHOUT_DATA = {
@@ -33,6 +34,7 @@ WITHOUT_DATA = {
     "inspect": ["gru-quadratic", "--task=mnist-mlp-relu"],
     "explain": ["gru-quadratic", "--task=mnist-mlp-relu"],
     "tune": ["adam", "--task=mnist-mlp-relu"],
+    "suite": ["small"],
     # Paper B's tasks have no dataset.
     "reproduce A": ["A", "--scale=laptop"],
     "reproduce C": ["C", "--scale=laptop", "--figure=everything"],
@@ -66,7 +68,7 @@ def _cases() -> list[tuple[str, str, str]]:
 
 def _line(name: str, option: str, value: str) -> list[str]:
     words = [word for word in LINES[name] if not word.startswith(f"--{option}=")]
-    if option in ("optimizer", "paper"):
+    if option in ("optimizer", "paper", "suite"):
         return [name, value, *words[1:]]
     # A run that goes on, or is repeated, has the rest in its config.json.
     words = [] if option in ("resume", "config") else words

@@ -136,6 +136,9 @@ class Train(RunCommand, MetaTraining, Processes):
         check_owners(settings, (self.optimizer,))
         key = stream(self.seed, "untrained weights")
         own = settings.get(self.optimizer, {})
+        # One that knows the length of training is made for that of its own runs.
+        if optimizers.entry(self.optimizer).takes_num_steps:
+            own = {"num_steps": self.horizon, **own}
         starts = [optimizers.get(self.optimizer, key=key, **own)]
         for number in range(1, self.starts):
             key = stream(self.seed, f"untrained weights {number}")
