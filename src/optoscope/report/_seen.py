@@ -35,7 +35,7 @@ def _losses(run: Run, num_steps: int | None) -> str:
         if not known.size:
             parts.append(f"{name} diverges at once")
             continue
-        first, last = format_number(middle[known[0]]), format_number(middle[known[-1]])
+        first, last = (format_number(float(middle[known[end]])) for end in (0, -1))
         ends = "" if known[-1] == len(middle) - 1 else f", where it diverges at step {known[-1]}"
         parts.append(f"{name} goes from {first} to {last}{ends}")
     return f"median training loss over runs; {'; '.join(parts)}."
