@@ -83,11 +83,12 @@ class Look:
     @property
     def light(self) -> str:
         """The color on a dark page: dark colors are mixed with white."""
-        parts = to_rgb(self.color)
-        lightness = sum(w * p for w, p in zip((0.2126, 0.7152, 0.0722), parts, strict=True))
+        red, green, blue = to_rgb(self.color)
+        lightness = 0.2126 * red + 0.7152 * green + 0.0722 * blue
         share = min(0.75, max(0.0, 0.6 - lightness))
-        red, green, blue = (part + share * (1 - part) for part in parts)
-        return to_hex((red, green, blue))
+        return to_hex(
+            (red + share * (1 - red), green + share * (1 - green), blue + share * (1 - blue))
+        )
 
     @property
     def width(self) -> float:
