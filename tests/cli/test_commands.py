@@ -184,8 +184,8 @@ def test_demo_runs_from_end_to_end(tmp_path: Path, capsys):
     words = ["demo", "--meta-steps", "10", "--runs", "3", "--steps", "120", "--out", str(out)]
     assert main(words) == 0
     results = json.loads((out / "results.json").read_text())
-    assert set(results["optimizers"]) == {"lstm", "momentum", "adam", "lion"}
-    assert set(results["optimizers"]["lstm"]["mean_loss"]) == {"100", "120"}
+    assert set(results["optimizers"]) == {"rnnprop", "momentum", "adam", "lion"}
+    assert set(results["optimizers"]["rnnprop"]["mean_loss"]) == {"100", "120"}
     (claim,) = read_claims(out / "claims.json")
     assert claim.verdict == "does not hold", "ten meta-steps cannot win"
     assert (claim.estimate.count, len(claim.repetitions)) == (3, 3)

@@ -13,6 +13,7 @@ from optoscope import meta, optimizers, tasks, training
 from optoscope.cli import _console, main
 from optoscope.cli._list import _FAMILIES, _ROWS
 from optoscope.cli._optimizer_table import hand_designed, learned
+from optoscope.cli._recipes import recipe_names
 from optoscope.optimizers._costs import step_times
 from support.registered import registered
 
@@ -61,6 +62,7 @@ def test_every_registered_name_is_there_on_request(kind, capsys):
         "tasks": tasks.names(),
         "optimizers": optimizers.names(),
         "estimators": meta.ESTIMATORS,
+        "recipes": recipe_names(),
         "pretrained": optimizers.pretrained_names(),
         "datasets": ("digits", "mnist"),
         "probes": training.PROBES,

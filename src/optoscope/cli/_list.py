@@ -11,13 +11,14 @@ from optoscope.cli._command import Command
 from optoscope.cli._console import console, show_table
 from optoscope.cli._optimizer_table import families as optimizer_families
 from optoscope.cli._optimizer_table import show_optimizers
+from optoscope.cli._recipes import read_recipe, recipe_names
 
 Rows = list[tuple[str, str]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class List(Command):
-    """List tasks, optimizers, estimators, datasets, probes and pretrained optimizers.
+    """List tasks, optimizers, estimators, recipes, datasets, probes and pretrained optimizers.
 
     Tasks and optimizers are shown by families. For single names say a part of them, as in
     `optoscope list tasks mnist`, or `--all`.
@@ -31,7 +32,16 @@ class List(Command):
     name: ClassVar[str] = "list"
 
     kind: tyro.conf.Positional[
-        Literal["all", "tasks", "optimizers", "estimators", "pretrained", "datasets", "probes"]
+        Literal[
+            "all",
+            "tasks",
+            "optimizers",
+            "estimators",
+            "recipes",
+            "pretrained",
+            "datasets",
+            "probes",
+        ]
     ] = "all"
     word: tyro.conf.Positional[str] = ""
     all: bool = False
@@ -144,6 +154,10 @@ def _estimators() -> Rows:
     ]
 
 
+def _recipes() -> Rows:
+    return [(name, read_recipe(name)["description"]) for name in recipe_names()]
+
+
 def _pretrained() -> Rows:
     from optoscope import optimizers
 
@@ -178,6 +192,7 @@ _ROWS: Mapping[str, Callable[[], Rows]] = {
     "tasks": _tasks,
     "optimizers": _optimizers,
     "estimators": _estimators,
+    "recipes": _recipes,
     "pretrained": _pretrained,
     "datasets": _datasets,
     "probes": _probes,
