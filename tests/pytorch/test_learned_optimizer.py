@@ -21,7 +21,7 @@ torch = pytest.importorskip("torch")
 from optoscope.torch import LearnedOptimizer, _views  # noqa: E402
 
 # Not ported to PyTorch yet: they are for looking at what others published, in JAX.
-NOT_PORTED = {"celo", "celo2", "rnnprop"}
+NOT_PORTED = {"celo", "celo2", "general"}
 LEARNED = [
     name
     for name in optimizers.names()
@@ -129,6 +129,7 @@ CONFIGURATIONS = {
         {"cell": cell, "hidden_size": 4, "input_scaling": scaling}
         for cell, scaling in (("vanilla", "raw"), ("lstm", "log"), ("gru", "scaled"))
     ],
+    "rnnprop": [{"hidden_size": 5, "log_inputs": True, "bounded": False}],
     "mlp": [{"step_scale": 0.01, "exponent_scale": 0.1}],
     "star": [
         *({"nominal": n} for n in ("sgd", "momentum", "aggmo", "adam", "none")),

@@ -8,7 +8,8 @@ from jaxtyping import PRNGKeyArray
 
 from optoscope._core.errors import InvalidValueError, check_count
 from optoscope._core.keys import as_key
-from optoscope.meta._trainer import MetaTrainingResult, Report, Trainer
+from optoscope.meta._reports import MetaTrainingResult, Report
+from optoscope.meta._trainer import Trainer
 from optoscope.optimizers import Optimizer
 
 

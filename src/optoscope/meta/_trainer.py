@@ -8,12 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
@@ -30,17 +28,15 @@ from optoscope._core.memory import check_memory
 from optoscope._core.non_finite import CAUSES, advice, describe, skip_causes
 from optoscope._core.processes import agreed, anyone, is_first, stops_with_the_others
 from optoscope._core.programs import Program
-from optoscope._core.showing import shown
 from optoscope._core.trees import global_norm, select
 from optoscope.meta._checkpoints import Checkpoints
 from optoscope.meta._estimator import Estimator, MetaGradient, placed
 from optoscope.meta._memory import distributions, estimated_bytes
 from optoscope.meta._metrics import MetricsLog
+from optoscope.meta._reports import MetaTrainingResult, Report
 from optoscope.optimizers import Optimizer, as_optax, evaluation_params
 from optoscope.optimizers._base import extra_arguments
-from optoscope.tasks import Task, TaskDistribution
 from optoscope.tasks._contract import check_task
-from optoscope.training import train
 
 
 class MetaState(eqx.Module):
@@ -58,126 +54,6 @@ class MetaState(eqx.Module):
     # Only where they are needed, so that the checkpoints of other runs do not hold them.
     averaged: PyTree[Array] = None
     best_step: Int[Array, ""] | None = None
-
-
-@dataclass(frozen=True)
-class Report:
-    """Measurements after one call of the compiled program; one line of `metrics.jsonl`.
-
-    Args:
-        step: meta-steps done.
-        meta_loss: mean over the meta-steps since the last report; NaN if none was finite.
-        inner_loss: the mean inner training loss, averaged in the same way.
-        gradient_norm: the norm of the meta-gradient before clipping, averaged in the same way.
-        skipped: meta-steps skipped so far because something in them was not finite.
-        non_finite_tasks: tasks left out of a mean so far.
-        seconds: time spent so far, that before a resume included.
-        evaluation_loss: the evaluation's result, when it was due.
-        skipped_for_loss: of the meta-steps since the last report, those left out because no
-            inner loss was finite.
-        skipped_for_gradient: those left out because of the meta-gradient, with finite losses.
-        skipped_for_state: those left out because a finite meta-gradient was so large that the
-            meta-optimizer's state or step would not have been finite.
-    """
-
-    step: int
-    meta_loss: float
-    inner_loss: float
-    gradient_norm: float
-    skipped: int
-    non_finite_tasks: int
-    seconds: float
-    evaluation_loss: float | None = None
-    skipped_for_loss: int = 0
-    skipped_for_gradient: int = 0
-    skipped_for_state: int = 0
-
-    @property
-    def skips(self) -> str:
-        """Why meta-steps were left out since the last report, in words; empty if none was."""
-        return describe({name: getattr(self, f"skipped_for_{name}") for name in CAUSES})
-
-
-@shown
-@dataclass(frozen=True)
-class MetaTrainingResult:
-    """The result of meta-training.
-
-    Args:
-        optimizer: the optimizer after the last meta-step.
-        best: the one with the least evaluation loss; `optimizer` where nothing was evaluated.
-        best_loss: that loss, or None.
-        step: meta-steps done.
-        skipped: meta-steps skipped because something in them was not finite.
-        non_finite_tasks: tasks left out of a mean because they were not finite.
-        interrupted: whether it was asked to stop early; resume to go on.
-        seconds: time spent, that before a resume included.
-        gave_up: whether it ended before its last meta-step, by `Trainer.give_up_after`.
-        directories: where the metrics are that led to it, one after the other.
-    """
-
-    optimizer: Any
-    best: Any
-    best_loss: float | None
-    step: int
-    skipped: int
-    non_finite_tasks: int
-    interrupted: bool
-    seconds: float
-    gave_up: bool = False
-    directories: tuple[Path, ...] = ()
-
-
-@dataclass(frozen=True)
-class HeldOutLoss:
-    """An evaluation: the mean training loss of fresh runs that are the same at every call.
-
-    Args:
-        task: what to run on.
-        num_steps: steps per run.
-        num_runs: runs to average.
-        key: draws the runs.
-        measure: computes the number from the losses of all runs, (runs, steps); their mean if
-            not given.
-    """
-
-    task: Task | TaskDistribution
-    num_steps: int
-    num_runs: int
-    key: PRNGKeyArray
-    measure: Callable[[Array], Any] = jnp.mean
-
-    def __call__(self, optimizer: Optimizer) -> float:
-        """The mean loss over runs and steps, or their measure; infinite if it is not finite."""
-        losses = train(
-            self.task, optimizer, self.num_steps, key=self.key, num_runs=self.num_runs
-        ).losses
-        measured = float(self.measure(losses))
-        return measured if np.isfinite(measured) else float("inf")
-
-
-@dataclass(frozen=True)
-class GeometricMean:
-    """An evaluation: the geometric mean of others, so that a loss of any size counts alike.
-
-    Args:
-        parts: the evaluations, whose losses are positive.
-    """
-
-    parts: tuple[Callable[[Optimizer], float], ...]
-
-    def __call__(self, optimizer: Optimizer) -> float:
-        """exp(mean of ln loss); infinite if a loss is not positive, or not finite.
-
-        Example:
-            >>> from optoscope.optimizers import adam
-            >>> round(GeometricMean((lambda _: 2.0, lambda _: 8.0))(adam(0.1)), 3)
-            4.0
-        """
-        losses = np.array([part(optimizer) for part in self.parts])
-        if not np.all(np.isfinite(losses) & (losses > 0)):
-            return float("inf")
-        return float(np.exp(np.mean(np.log(losses))))
 
 
 @functools.partial(Program, runs_once=True)

@@ -13,12 +13,12 @@ from optoscope._core.saved_optimizers import (
     find,
     read_description,
 )
-from optoscope.torch._recurrent import LSTMRule, RNNRule
+from optoscope.torch._recurrent import LSTMRule, RNNPropRule, RNNRule
 from optoscope.torch._rule import Rule
 from optoscope.torch._small_network import MLPRule, StarRule
 
 RULES: dict[str, type[Rule]] = {
-    rule.registered_name: rule for rule in (LSTMRule, RNNRule, MLPRule, StarRule)
+    rule.registered_name: rule for rule in (LSTMRule, RNNRule, RNNPropRule, MLPRule, StarRule)
 }
 
 

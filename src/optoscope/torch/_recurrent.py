@@ -11,6 +11,11 @@ from optoscope._core.errors import UnknownNameError, check_count
 from optoscope.torch._rule import Move, Rule, State
 from optoscope.torch._views import View, at, flat, tile_size, tiles
 
+# Those of `RNNPropOptimizer`: added to the root, and the preprocessing of its further inputs.
+_OFFSET = 1e-8
+_EXPONENT, _LOG_OFFSET = 5.0, 1.19e-7
+_LARGEST_SQUARE = 1e30
+
 
 class _CoordinateWise(Rule):
     """A rule that takes all coordinates of a tensor as one row."""
@@ -151,6 +156,69 @@ class RNNRule(_CoordinateWise):
         update, reset = gates.chunk(2, dim=1)
         candidate = torch.tanh(driven[:, both:] + _times(recurrent[both:], reset * state))
         return update * state + (1 - update) * candidate
+
+
+class RNNPropRule(_CoordinateWise):
+    """LSTM layers over normalized gradients: see `optoscope.optimizers.RNNPropOptimizer`."""
+
+    registered_name: ClassVar[str] = "rnnprop"
+
+    def __init__(
+        self,
+        weights: Mapping[str, Tensor],
+        *,
+        hidden_size: int = 20,
+        num_layers: int = 2,
+        update_scale: float = 0.01,
+        decay: float = 0.95,
+        log_inputs: bool = False,
+        bounded: bool = True,
+    ):
+        """Takes the arguments of `RNNPropOptimizer.create`."""
+        check_count("hidden_size", hidden_size, minimum=1)
+        check_count("num_layers", num_layers, minimum=1, maximum=64)
+        shapes: dict[str, tuple[int, ...]] = {
+            "projection": (hidden_size, 4 if log_inputs else 2),
+            "projection_bias": (hidden_size,),
+            "readout": (hidden_size,),
+            "readout_bias": (),
+        }
+        for layer in range(num_layers):
+            shapes[f"layers[{layer}].weights"] = (4 * hidden_size, 2 * hidden_size)
+            shapes[f"layers[{layer}].bias"] = (4 * hidden_size,)
+        super().__init__(weights, shapes)
+        self._hidden_size, self._num_layers = hidden_size, num_layers
+        self._update_scale, self._decay = update_scale, decay
+        self._log_inputs, self._bounded = log_inputs, bounded
+
+    def start(self, view: View, device: torch.device) -> State:
+        """Zero averages, with the weight that they hold so far, and zero states of the layers."""
+        shape = (self._num_layers, self._hidden_size, *view.shape)
+        averages = ("first", "second", "weight")
+        return {name: torch.zeros(shape, device=device) for name in ("hidden", "cell")} | {
+            name: torch.zeros(view.shape, device=device) for name in averages
+        }
+
+    def step(self, gradient: Tensor, state: State, weights: Mapping[str, Tensor]) -> Tensor:
+        """Normalizes the gradient and runs it through the layers."""
+        rate, ones = 1 - self._decay, torch.ones_like(gradient)
+        squares = gradient.square().clamp(max=_LARGEST_SQUARE)
+        seen = {"first": gradient, "second": squares, "weight": ones}
+        for name, value in seen.items():
+            state[name].add_(rate * (value - state[name]))
+        # The weight is 1 − decay^t, so that dividing by it corrects the start at zero.
+        scale = (state["second"] / state["weight"]).sqrt() + _OFFSET
+        inputs = torch.stack([state["first"] / state["weight"] / scale, gradient / scale], dim=1)
+        if self._log_inputs:
+            inputs = torch.cat([inputs, _log_and_sign(gradient, _EXPONENT, _LOG_OFFSET)], dim=1)
+        projected = _times(weights["projection"], inputs) + weights["projection_bias"][:, None]
+        values = torch.nn.functional.elu(projected)
+        for layer in range(self._num_layers):
+            hidden, cell = state["hidden"][:, layer], state["cell"][:, layer]
+            matrix, bias = (weights[f"layers[{layer}].{name}"] for name in ("weights", "bias"))
+            values = _lstm_layer(matrix, bias, values, hidden, cell)
+        output = _times(weights["readout"][None], values)[:, 0] + weights["readout_bias"]
+        return self._update_scale * (output.tanh() if self._bounded else output)
 
 
 def _times(matrix: Tensor, columns: Tensor) -> Tensor:
