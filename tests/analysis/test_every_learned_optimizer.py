@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 
 from optoscope import optimizers, tasks, training
+from optoscope._core.errors import InvalidValueError
 from optoscope.analysis import dynamics
 from support.registered import registered
 
 LEARNED = [name for name in optimizers.names() if optimizers.REGISTRY[name].learned]
+# They keep averages over rows and columns, and take small tensors together.
+WITHOUT_COORDINATES = ("mlp", "star", "celo", "celo2", "general")
 every_learned = pytest.mark.parametrize("name", LEARNED)
 
 
@@ -32,7 +35,11 @@ def test_every_probe_measures_it(name):
     probes = {
         known: training.PROBES[known](every=2, **small.get(known, {})) for known in training.PROBES
     }
-    run = training.train(task, registered(name), 3, key=jax.random.key(0), probes=probes)
+    optimizer = registered(name)
+    for known in ("states", "group-states") if name in WITHOUT_COORDINATES else ():
+        with pytest.raises(InvalidValueError, match="not one for each coordinate"):
+            probes.pop(known).bind(task, optimizer)
+    run = training.train(task, optimizer, 3, key=jax.random.key(0), probes=probes)
     for known in probes:
         leaves = jax.tree.leaves(run.records[known])
         assert leaves, known

@@ -413,7 +413,7 @@ PROGRAM = """
     import jax.numpy as jnp
     from optoscope import optimizers
     from optoscope.meta import HeldOutLoss, Trainer, TruncatedBackprop
-    from support.scripted import Bowls, Number, Scripted, number, scripted
+    from optoscope.tasks import LeastSquares, TaskDistribution
 
     directory, kill_step, delay = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
 

@@ -64,7 +64,8 @@ def with_recipe(words: Sequence[str]) -> list[str]:
     """
     words = list(words)
     named = _value_of(words, "recipe") if words[:1] == [_COMMAND] else None
-    if named is None:
+    # A run that is repeated or resumed has its settings; the recipe is among them.
+    if named is None or {"config", "resume"} & {_name(word) for word in words}:
         return words
     typed = {_name(word) for word in words if word.startswith("--")}
     lines = read_recipe(named)

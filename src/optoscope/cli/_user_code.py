@@ -70,8 +70,13 @@ def load_object(text: str) -> tuple[Any, Source]:
     return getattr(module, name), source
 
 
+def forget_sources() -> None:
+    """Begins a command: what the ones before it in this process have loaded is not its own."""
+    _LOADED.clear()
+
+
 def loaded_sources() -> list[dict[str, str]]:
-    """Where everything that this process has loaded came from, for config.json."""
+    """Where everything that this command has loaded came from, for config.json."""
     return [source.as_json() for source in _LOADED.values()]
 
 

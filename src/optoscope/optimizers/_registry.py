@@ -96,9 +96,7 @@ REGISTRY.register(
 )
 REGISTRY.register(
     "lstm",
-    OptimizerEntry(
-        LSTMOptimizer.create, "coordinate-wise two-layer LSTM (Andrychowicz et al. 2016)", True
-    ),
+    OptimizerEntry(LSTMOptimizer.create, "two-layer LSTM (Andrychowicz et al. 2016)", True),
 )
 REGISTRY.register(
     "rnn",
@@ -143,7 +141,7 @@ REGISTRY.register(
     "general",
     OptimizerEntry(
         GeneralOptimizer.create,
-        "a nominal direction with a learned correction, orthogonalized, of unit size",
+        "Muon-like, with a learned correction",
         True,
     ),
 )

@@ -9,11 +9,12 @@ from jaxtyping import Array, Float
 
 from optoscope._core.drawings import Drawing, ProbeText
 from optoscope._core.errors import InvalidValueError, check_count, check_seed
+from optoscope._core.keys import new_key
 from optoscope._core.showing import shown
 from optoscope._core.trees import size
 from optoscope.analysis.dynamics._layout import StateLayout
 from optoscope.analysis.updates import UpdateHistogram, log_bins, update_histogram
-from optoscope.optimizers import Optimizer
+from optoscope.optimizers import Optimizer, packed_state
 from optoscope.tasks import Task
 from optoscope.training import Probe, StepRecord
 
@@ -38,8 +39,15 @@ class _LayoutProbe(Probe):
 
     def bind(self, task: Task, optimizer: Optimizer) -> Probe:
         """The probe for this optimizer's states."""
-        del task
         layout = StateLayout.of(optimizer, packed=True)
+        start = jax.eval_shape(lambda: packed_state(optimizer, task.init(new_key(0))))
+        try:
+            layout.structure.flatten_up_to(start)
+        except ValueError:
+            raise InvalidValueError(
+                "this optimizer's state is not one for each coordinate: it keeps averages over "
+                "rows and columns, or takes tensors together, so there is none to look at."
+            ) from None
         if not any(layout.moving):
             raise InvalidValueError("this optimizer has no state, so there is none to record.")
         return eqx.tree_at(
