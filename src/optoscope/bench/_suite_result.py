@@ -13,6 +13,7 @@ from optoscope._core.errors import InvalidValueError
 from optoscope._core.files import write_json
 from optoscope._core.inference import Estimate, mean
 from optoscope._core.records import save_records
+from optoscope._core.showing import shown
 from optoscope.bench._comparison import tuned_label
 from optoscope.bench._entrants import Entrant, best_trials
 from optoscope.bench._metrics import Metric
@@ -26,6 +27,7 @@ _TARGET_SHARE = 0.75
 _CURVE_POINTS = 200
 
 
+@shown
 @dataclass(frozen=True)
 class SuiteResult:
     """The result of `suite`.

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optoscope._core.errors import FileFormatError
+from optoscope._core.errors import FileFormatError, InvalidValueError
 from optoscope._core.keys import new_key
 from optoscope.optimizers._base import OptimizerModule
 
@@ -56,7 +56,7 @@ def configuration_of(optimizer: OptimizerModule) -> dict[str, Any]:
         static = bool(one.metadata.get("static"))
         try:
             fields[one.name] = _static(value) if static else _shapes(value)
-        except TypeError as error:
+        except InvalidValueError as error:
             raise FileFormatError(
                 f"an optimizer of class {kind.__name__} cannot be saved by its fields: "
                 f"{one.name} holds {error}. {_HOW}"
@@ -144,7 +144,7 @@ def _static(value: Any) -> Any:
         return {"tuple": [_static(one) for one in value]}
     if type(value) in _SCALARS:
         return value
-    raise TypeError(f"{type(value).__name__}, which JSON does not have")
+    raise InvalidValueError(f"{type(value).__name__}, which JSON does not have")
 
 
 def _from_static(value: Any) -> Any:
@@ -162,7 +162,7 @@ def _shapes(value: Any) -> Any:
         return {type(value).__name__: [_shapes(one) for one in value]}
     if value is None:
         return None
-    raise TypeError(
+    raise InvalidValueError(
         f"a {type(value).__name__}; settings that are no numbers to be trained belong into "
         "eqx.field(static=True)"
     )

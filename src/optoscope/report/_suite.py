@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from optoscope._core.errors import FileFormatError
 from optoscope._core.inference import Estimate
+from optoscope._core.showing import shown
 from optoscope.report._checks import (
     as_estimate,
     as_format,
@@ -76,6 +77,7 @@ SCORES: tuple[Score, ...] = (
 )
 
 
+@shown
 @dataclass(frozen=True)
 class SuiteOptimizer:
     """One optimizer of a suite.
@@ -107,6 +109,7 @@ class SuiteOptimizer:
     milliseconds: Mapping[str, float]
 
 
+@shown
 @dataclass(frozen=True)
 class SuiteRecord:
     """The content of `suite.json`, and the curves that belong to it.

@@ -179,7 +179,7 @@ for _dataset in _DATASETS:
         _dataset,
         "mlp-dm",
         {"hidden": (20,), "activation": "sigmoid", "initialization": "small_normal"},
-        "MLP with hidden units 20, sigmoid, from N(0, 0.01²) (Andrychowicz et al. 2016)",
+        "MLP with hidden units 20, sigmoid, from N(0, 0.01²)",
     )
     _register_images(
         cnn_classification, _dataset, "cnn", {}, "three 3×3 convolutions of 16 channels (paper B)"

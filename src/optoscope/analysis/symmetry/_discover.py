@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from optoscope._core.errors import UnknownNameError, check_count
 from optoscope._core.keys import as_key, new_key
 from optoscope._core.programs import Program
+from optoscope._core.showing import shown
 from optoscope.analysis.symmetry._dead import dead_names
 from optoscope.analysis.symmetry._generators import AffineSymmetry, Generators
 from optoscope.analysis.symmetry._jacobian import (
@@ -53,6 +54,7 @@ _DRAWS = 3
 _STILL = 1e-7
 
 
+@shown
 @dataclass(frozen=True)
 class Discovery:
     """The directions at a point that change no example's loss to first order.

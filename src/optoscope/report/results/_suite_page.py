@@ -72,7 +72,7 @@ class SuitePage:
 
     @property
     def scores(self) -> Table:
-        """The ranking."""
+        """Everyone by each score, the best first."""
         return score_table(self.record)
 
     @property
