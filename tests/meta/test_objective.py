@@ -101,12 +101,13 @@ def test_what_lies_outside_the_horizon_poisons_neither_value_nor_gradient(reduct
     by_loss, by_penalty = jax.grad(value, (0, 1))(losses, penalties)
     slopes = {
         "mean": [1 / 4, 3 / 4],
+        "mean_log": [1 / 4, 3 / 8],
         "sum": [1.0, 3.0],
         "log_sum": [1 / 7, 3 / 7],
         "last": [0.0, 1.0],
     }
     np.testing.assert_allclose(by_loss, [*slopes[reduction], 0.0], rtol=1e-6)
-    share = 0.5 if reduction == "mean" else 1.0
+    share = 0.5 if reduction in ("mean", "mean_log") else 1.0
     np.testing.assert_allclose(by_penalty, [share, share, 0.0], rtol=1e-6)
 
 

@@ -77,7 +77,7 @@ for _family, _create, _range, _description in (
     (_ADAM, more.adan, _PLAIN, "Adan, Nesterov by differences of gradients"),
     (_ADAM, more.ademamix, _PLAIN, "AdEMAMix, Adam with a second, slow momentum"),
     (_ADAM, more.adopt, _PLAIN, "ADOPT, Adam with earlier second moments"),
-    (_OTHER, more.muon, _PLAIN, "Muon, orthogonalized for matrices, else Adam"),
+    (_OTHER, more.muon, _PLAIN, "Muon, orthogonalized momentum"),
     (_ADAM, more.prodigy, (1e-2, 1e2), "Prodigy, Adam that estimates its own rate"),
 ):
     REGISTRY.register(
@@ -88,7 +88,7 @@ REGISTRY.register(
     "schedule_free_adamw",
     OptimizerEntry(
         more.schedule_free_adamw,
-        "schedule-free AdamW, which averages its iterates",
+        "AdamW without a schedule, by averaging",
         search={"learning_rate": _PLAIN},
         takes_schedule=False,
         family=_ADAM,
