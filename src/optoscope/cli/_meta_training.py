@@ -126,27 +126,19 @@ def _estimator_on(settings: MetaTraining, problems: Any, horizon: int) -> "Estim
         "devices": settings.devices,
     }
     options = {name: given[name] for name in entry.options if name in given}
-    return entry.create(problems, **options)
+    estimator = entry.create(problems, **options)
+    if not settings.imitate:
+        return estimator
+    decay = settings.imitation_steps or max(1, settings.meta_steps // 4)
+    teachers = [_teacher(text) for text in settings.imitate]
+    return meta.Imitation(estimator, teachers, settings.imitation_weight, decay)
 
 
 def _estimator(settings: MetaTraining, problems: Sequence[Any], horizon: int) -> "Estimator":
     from optoscope import meta
 
     groups = [_estimator_on(settings, one, horizon) for one in problems]
-    estimator = groups[0] if len(groups) == 1 else meta.Mixture(groups)
-    teachers = [_teacher(text) for text in settings.imitate]
-    if not teachers:
-        return estimator
-    if len(groups) > 1:
-        return meta.Mixture([_imitating(settings, group, teachers) for group in groups])
-    return _imitating(settings, estimator, teachers)
-
-
-def _imitating(settings: MetaTraining, estimator: "Estimator", teachers: list) -> "Estimator":
-    from optoscope import meta
-
-    decay = settings.imitation_steps or max(1, settings.meta_steps // 4)
-    return meta.Imitation(estimator, teachers, settings.imitation_weight, decay)
+    return groups[0] if len(groups) == 1 else meta.Mixture(groups)
 
 
 def _teacher(text: str) -> Any:
@@ -288,9 +280,13 @@ class Scheme:
                 result = self._curriculum(horizons[1:]).run(
                     first.best, key=key, directory=directory, **callbacks
                 )
-                places = first.directories + result.directories
                 result = dataclasses.replace(
-                    result, step=first.step + result.step, directories=places
+                    result,
+                    step=first.step + result.step,
+                    skipped=first.skipped + result.skipped,
+                    non_finite_tasks=first.non_finite_tasks + result.non_finite_tasks,
+                    seconds=first.seconds + result.seconds,
+                    directories=first.directories + result.directories,
                 )
         if is_first():
             meta.join_logs(result.directories, directory / "metrics.jsonl")

@@ -39,9 +39,11 @@ def block_length(num_steps: int, interval: int) -> int:
 
 
 @Program
-def _start(
+def start_runs(
     distribution: TaskDistribution, optimizer: Optimizer, keys: Key[Array, " runs"], chunk: int
 ) -> InnerState:
+    """The states before the first step, with a leading axis of runs, `chunk` side by side."""
+
     def one(key: Array) -> InnerState:
         task_key, init_key, _ = split_run_key(key)
         return initial_state(distribution.sample(task_key), optimizer, init_key)
@@ -106,7 +108,7 @@ def train_in_blocks(
     """
     every = math.lcm(*(probe.every for probe in probes.values()))
     length = block_length(num_steps, min(every, num_steps))
-    inner = _start(distribution, optimizer, keys, chunk_size)
+    inner = start_runs(distribution, optimizer, keys, chunk_size)
     done, parts = 0, []
     try:
         with _shown(progress) as report:

@@ -19,7 +19,8 @@ from optoscope.optimizers import Optimizer, OptimizerModule, as_optax, packed_st
 from optoscope.optimizers._base import extra_arguments
 from optoscope.tasks import Task, TaskDistribution, as_distribution
 from optoscope.training import InnerState, StepRecord, inner_step, run_keys
-from optoscope.training._step import draw_step, initial_state, loss_at
+from optoscope.training._progress import start_runs
+from optoscope.training._step import draw_step, loss_at
 from optoscope.training._train import inner_bytes, split_run_key
 
 Progress = Callable[[int, int], None]
@@ -149,17 +150,6 @@ def recorded_steps(num_steps: int, count: int) -> tuple[int, ...]:
 
 
 @Program
-def _started(
-    distribution: TaskDistribution, optimizer: Optimizer, keys: Array, chunk_size: int
-) -> InnerState:
-    def start(key: PRNGKeyArray) -> InnerState:
-        task_key, init_key, _ = split_run_key(key)
-        return initial_state(distribution.sample(task_key), optimizer, init_key)
-
-    return map_chunked(start, keys, chunk_size)
-
-
-@Program
 def _advanced(
     distribution: TaskDistribution,
     optimizer: Optimizer,
@@ -256,7 +246,7 @@ def record(
     steps = recorded_steps(num_steps, points)
     keys, distribution = run_keys(as_key(key), num_runs), as_distribution(task)
     chunk = side_by_side(4 * inner_bytes(task, company), num_runs)
-    inner = _started(distribution, company, keys, chunk)
+    inner = start_runs(distribution, company, keys, chunk)
     records, updates, done = [], [], 0
     for step in steps:
         ahead = jnp.asarray(step - done, jnp.int32)
