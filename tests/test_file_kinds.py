@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from optoscope import optimizers, report
 from optoscope._core.arrays import read_arrays, write_arrays
@@ -37,6 +38,7 @@ from support.run_files import (
     make_search,
     write_run,
 )
+from support.weight_files import SHAPES, as_flax, drawn, written
 
 
 def make_run(folder: Path) -> None:
@@ -89,6 +91,34 @@ def make_learned(name: str) -> Callable[[Path], None]:
         optimizers.save(folder, optimizers.get(name, **needed), {"task": {"name": "quadratic"}})
 
     return make
+
+
+def make_published(name: str) -> Callable[[Path], None]:
+    def make(folder: Path) -> None:
+        arrays = drawn(SHAPES[name])
+        written(folder / "theirs.npz", arrays)
+        save_file(arrays, folder / "theirs.safetensors")
+        (folder / "theirs.state").write_bytes(as_flax(arrays))
+
+    return make
+
+
+def make_published_for_torch(folder: Path) -> None:
+    import torch
+
+    arrays = drawn(SHAPES["adafac"])
+    torch.save(
+        {key: torch.from_numpy(value) for key, value in arrays.items()}, folder / "theirs.pt"
+    )
+
+
+def read_published(name: str, ending: str) -> Callable[[Path], Any]:
+    def read(folder: Path) -> Any:
+        options = {"num_steps": 10} if name == "celo" else {}
+        loaded = optimizers.load_published(name, folder / f"theirs.{ending}", **options)
+        return [leaf.tolist() for _, leaf in optimizers.named_leaves(loaded)]
+
+    return read
 
 
 def read_for_torch(folder: Path) -> Any:
@@ -194,6 +224,20 @@ KINDS = {
     },
     "description for PyTorch": Kind(make_optimizer, "optimizer.json", read_for_torch),
     "weights for PyTorch": Kind(make_optimizer, "optimizer.safetensors", read_for_torch),
+    **{
+        f"published {name}.{ending}": Kind(
+            make_published(name), f"theirs.{ending}", read_published(name, ending)
+        )
+        for name, ending in [
+            *((name, "npz") for name in optimizers.PUBLISHED.names()),
+            ("celo2", "safetensors"),
+            ("celo2", "state"),
+            ("celo", "state"),
+        ]
+    },
+    "published weights for PyTorch": Kind(
+        make_published_for_torch, "theirs.pt", read_published("adafac", "pt")
+    ),
     "text": Kind(make_text, "tinyshakespeare/input.txt", read_data("tinyshakespeare")),
     "images": Kind(make_images, "mnist/train-images-idx3-ubyte.gz", read_data("mnist")),
 }  # fmt: skip

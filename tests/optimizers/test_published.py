@@ -13,24 +13,10 @@ from optoscope._core.trees import digest, size
 from optoscope.optimizers._loss_features import features
 from support import literal_celo, literal_lstm, literal_star
 from support.published_files import published
-from support.weight_files import SHAPES, drawn, written
+from support.weight_files import SHAPES, as_flax, drawn, written
 
 OPTIONS = {"celo": {"num_steps": 100}}
 every_kind = pytest.mark.parametrize("name", list(optimizers.PUBLISHED.names()))
-
-
-def as_flax(arrays):
-    import msgpack
-
-    tree = {}
-    for name, array in arrays.items():
-        data = msgpack.packb([list(array.shape), array.dtype.name, array.tobytes()])
-        *parents, last = name.split("/")
-        at = tree
-        for parent in parents:
-            at = at.setdefault(parent, {})
-        at[last] = msgpack.ExtType(1, data)
-    return msgpack.packb(tree)
 
 
 @every_kind

@@ -1,5 +1,6 @@
 """Weight files in the shapes that others publish, filled with random numbers."""
 
+import msgpack
 import numpy as np
 
 GROUP_SIZES = (1, 1, 1, 3, 1, 3, 1, 3, 1, 3, 3, 3, 3, 3)
@@ -67,3 +68,16 @@ def written(path, arrays):
     with path.open("wb") as file:
         np.savez(file, **arrays)
     return path
+
+
+def as_flax(arrays):
+    """The content of a file of `flax.serialization`, names split at their slashes."""
+    tree = {}
+    for name, array in arrays.items():
+        data = msgpack.packb([list(array.shape), array.dtype.name, array.tobytes()])
+        *parents, last = name.split("/")
+        at = tree
+        for parent in parents:
+            at = at.setdefault(parent, {})
+        at[last] = msgpack.ExtType(1, data)
+    return msgpack.packb(tree)

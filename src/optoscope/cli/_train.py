@@ -21,6 +21,8 @@ from optoscope.cli._user_code import check_owners, parse_settings
 if TYPE_CHECKING:
     from optoscope.meta import TensorBoard
 
+_WIDE = "jax_enable_x64"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Train(RunCommand, MetaTraining, Processes):
@@ -81,6 +83,7 @@ class Train(RunCommand, MetaTraining, Processes):
                 f"{self.resume} has no config.json, so no run has begun there; start it with --out."
             )
         config = read_config(self.resume, self.name)
+        _use_precision(config.get(_WIDE))
         typed = {name: getattr(self, name) for name in Processes.__dataclass_fields__}
         resumed = dataclasses.replace(self.with_arguments(config["arguments"]), **typed)
         if self.coordinator:
@@ -112,10 +115,14 @@ class Train(RunCommand, MetaTraining, Processes):
         return dataclasses.replace(self, devices=devices)
 
     def described(self) -> dict[str, Any]:
-        """The content of config.json: with the number of processes that `devices` is shared by."""
+        """The content of config.json: with what a resumed run must find as it was.
+
+        That is the number of processes that `devices` is shared by, and JAX's precision.
+        """
         import jax
 
-        return super().described() | {"processes": jax.process_count()}
+        wide = bool(jax.config.read(_WIDE))
+        return super().described() | {"processes": jax.process_count(), _WIDE: wide}
 
     def _work(self) -> int:
         from optoscope import meta
@@ -206,3 +213,18 @@ class Train(RunCommand, MetaTraining, Processes):
         console.print(f"Page:      {page}")
         again = command_line("evaluate", directory, "--task", self.task.split(",")[0])
         console.print(f"Compare it: {again}")
+
+
+def _use_precision(wide: Any) -> None:
+    """Computes in the precision that a run was begun with, whatever this process was told.
+
+    Args:
+        wide: whether JAX's 64 bits were on, as config.json says it; a run of an earlier version
+            does not say it.
+    """
+    import jax
+
+    if not isinstance(wide, bool) or wide == jax.config.read(_WIDE):
+        return
+    jax.config.update(_WIDE, wide)
+    console.print(f"This run was begun with JAX_ENABLE_X64={int(wide)} and goes on with it.")

@@ -1,37 +1,26 @@
 """Celo2, a small learned optimizer whose network gives directions of unit size."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
-import optax
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from optoscope._core.errors import check_count
-from optoscope._core.roots import with_safe_roots
 from optoscope.optimizers._accumulators import Decays, StartingDecays
-from optoscope.optimizers._base import OptimizerModule, Packed, without_aliases
+from optoscope.optimizers._directed import DirectedOptimizer
 from optoscope.optimizers._directions import of_unit_size, orthogonalized
 from optoscope.optimizers._domains import check_hyperparameters
 from optoscope.optimizers._input_layouts import CELO2
-from optoscope.optimizers._small_network import Coordinates, SmallNetwork, SmallState
+from optoscope.optimizers._small_network import Coordinates, SmallNetwork
 
 _DECAYS = StartingDecays(second_moment=0.95)
-_LARGEST_GRADIENT = 1000.0
 _NUM_HEADS = 3
 # In the authors' recipe Adam's learning rate is so many times that of the network's directions.
 _ADAM_FACTOR = 20.0
 
 
-class Celo2State(NamedTuple):
-    """The averages behind the network's inputs, and Adam's moments where Adam has a part."""
-
-    network: SmallState | Packed
-    adam: PyTree[Array]
-
-
-class Celo2Optimizer(OptimizerModule):
+class Celo2Optimizer(DirectedOptimizer):
     """A 30-8-8-3 perceptron whose direction is brought to unit size for each tensor.
 
     A learned optimizer that runs with the learning rate, schedule and weight decay of the task at
@@ -49,6 +38,7 @@ class Celo2Optimizer(OptimizerModule):
     decay: `optax.chain(optimizer, …)` or a decay of your own.
 
     Example:
+        >>> import jax
         >>> optimizer = Celo2Optimizer.create(jax.random.key(0), learning_rate=0.1)
         >>> sum(leaf.size for leaf in jax.tree.leaves(optimizer.network))
         347
@@ -58,8 +48,6 @@ class Celo2Optimizer(OptimizerModule):
         0.1
     """
 
-    network: SmallNetwork
-    log_learning_rate: Float[Array, ""]
     orthogonalize: bool = eqx.field(static=True)
 
     @classmethod
@@ -92,66 +80,20 @@ class Celo2Optimizer(OptimizerModule):
         return cls(network, rate, bool(orthogonalize))
 
     @property
-    def learning_rate(self) -> Float[Array, ""]:
-        """The learning rate η, whose logarithm is what is kept."""
-        return jnp.exp(self.log_learning_rate)
+    def adam_rate(self) -> Float[Array, ""]:
+        """Adam's learning rate, for tensors of rank below 2 where matrices are orthogonalized."""
+        return _ADAM_FACTOR * self.learning_rate
 
-    def init(self, params: PyTree[Array]) -> Celo2State:
-        """The state before the first step, with averages of zero."""
-        by_network, by_adam = self._divided(params)
-        return self._start(self.network.init(by_network), by_adam)
+    def _by_network(self, rank: int) -> bool:
+        return not self.orthogonalize or rank > 1
 
-    def init_packed(self, params: PyTree[Array]) -> Celo2State:
-        """The same with small tensors side by side."""
-        by_network, by_adam = self._divided(params)
-        return self._start(self.network.init_packed(by_network), by_adam)
+    def _direction(self, at: Coordinates) -> Float[Array, "*shape"]:
+        return at.outputs[0]
 
-    def update(
-        self,
-        grads: PyTree[Array],
-        state: Celo2State,
-        params: PyTree[Array] | None = None,
-        **extra,
-    ) -> tuple[PyTree[Array], Celo2State]:
-        """The updates (in the gradients' types) and the next state; `params` is needed."""
-        dtype, rate = self.network.input_weights.dtype, self.learning_rate
-
-        def clipped(gradient: Array) -> Array:
-            return jnp.clip(gradient.astype(dtype), -_LARGEST_GRADIENT, _LARGEST_GRADIENT)
-
-        def direction(at: Coordinates) -> Array:
-            return at.outputs[0]
-
-        def step(direction: Array) -> Array:
-            if direction.size == 0:
-                return direction
-            if self.orthogonalize:
-                direction = orthogonalized(direction)
-            return -rate * of_unit_size(direction)
-
-        by_network, by_adam = self._divided(jax.tree.map(clipped, grads))
-        parameters, _ = (None, None) if params is None else self._divided(params)
-        directions, network = self.network.update(
-            by_network, state.network, parameters, direction, (1.0,) * _NUM_HEADS
-        )
-        moments, adam = with_safe_roots(_adam().update)(by_adam, state.adam)
-        updates = eqx.combine(
-            jax.tree.map(step, directions),
-            jax.tree.map(lambda moment: -_ADAM_FACTOR * rate * moment, moments),
-        )
-        updates = jax.tree.map(lambda update, leaf: update.astype(leaf.dtype), updates, grads)
-        return updates, Celo2State(network, adam)
-
-    def _divided(self, tree: PyTree[Array]) -> tuple[PyTree[Array], PyTree[Array]]:
-        """What the network and what Adam updates, with None for what the other one does."""
-        return eqx.partition(
-            tree, jax.tree.map(lambda leaf: not self.orthogonalize or jnp.ndim(leaf) > 1, tree)
-        )
-
-    def _start(self, network: SmallState | Packed, by_adam: PyTree[Array]) -> Celo2State:
-        dtype = self.network.input_weights.dtype
-        adam = _adam().init(jax.tree.map(lambda leaf: jnp.zeros_like(leaf, dtype), by_adam))
-        return Celo2State(network, without_aliases(adam))
+    def _step(self, direction: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        if self.orthogonalize:
+            direction = orthogonalized(direction)
+        return -self.learning_rate * of_unit_size(direction)
 
     @property
     def registered_name(self) -> str:
@@ -164,7 +106,3 @@ class Celo2Optimizer(OptimizerModule):
             "orthogonalize": self.orthogonalize,
             "hidden_size": self.network.hidden_bias.shape[0],
         }
-
-
-def _adam() -> optax.GradientTransformation:
-    return optax.scale_by_adam(0.9, 0.999, 1e-8)

@@ -1,25 +1,21 @@
 """A family of learned optimizers whose parts are settings, among them Celo2 and STAR."""
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
-import optax
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from optoscope._core.errors import InvalidValueError, UnknownNameError, check_count
-from optoscope._core.roots import with_safe_roots
 from optoscope.optimizers._accumulators import Decays, StartingDecays
-from optoscope.optimizers._base import OptimizerModule, Packed, without_aliases
+from optoscope.optimizers._directed import DirectedOptimizer
 from optoscope.optimizers._directions import of_unit_size, orthogonalized
 from optoscope.optimizers._domains import check_hyperparameters
 from optoscope.optimizers._input_layouts import CELO2, SMALL_FC, InputLayout
-from optoscope.optimizers._small_network import Coordinates, SmallNetwork, SmallState
+from optoscope.optimizers._small_network import Coordinates, SmallNetwork
 from optoscope.optimizers._star import NOMINAL_TERMS
 
-_LARGEST_GRADIENT = 1000.0
 # The features, and how fast the averages behind them forget.
 INPUTS: dict[str, tuple[InputLayout, StartingDecays]] = {
     "celo2": (CELO2, StartingDecays(second_moment=0.95)),
@@ -33,14 +29,7 @@ _CORRECTION = 0.1
 _NESTEROV = (0.1, 0.9, 0.0, 0.0)
 
 
-class GeneralState(NamedTuple):
-    """The averages behind the network's inputs, and Adam's moments where Adam has a part."""
-
-    network: SmallState | Packed
-    adam: PyTree[Array]
-
-
-class GeneralOptimizer(OptimizerModule):
+class GeneralOptimizer(DirectedOptimizer):
     """A nominal direction with a learned correction, orthogonalized and brought to unit size.
 
     Its steps have a size of their own, that of the learning rate, so that it runs with the rate,
@@ -64,6 +53,7 @@ class GeneralOptimizer(OptimizerModule):
     ln f are meta-parameters beside the network's.
 
     Example:
+        >>> import jax
         >>> optimizer = GeneralOptimizer.create(jax.random.key(0), learning_rate=0.1)
         >>> params = {"w": jnp.ones((2, 3)), "b": jnp.ones(3)}
         >>> updates, _ = optimizer.update(params, optimizer.init(params), params)
@@ -71,8 +61,6 @@ class GeneralOptimizer(OptimizerModule):
         0.1
     """
 
-    network: SmallNetwork
-    log_learning_rate: Float[Array, ""]
     log_vector_factor: Float[Array, ""]
     log_gain: Float[Array, ""]
     mixing: Float[Array, " momenta"] | None
@@ -154,50 +142,18 @@ class GeneralOptimizer(OptimizerModule):
             vectors,
         )
 
-    def init(self, params: PyTree[Array]) -> GeneralState:
-        """The state before the first step, with averages of zero."""
-        by_network, by_adam = self._divided(params)
-        return self._start(self.network.init(by_network), by_adam)
+    @property
+    def vector_rate(self) -> Float[Array, ""]:
+        """f·η, the learning rate of vectors and scalars, whoever gives their direction."""
+        return self.learning_rate * jnp.exp(self.log_vector_factor)
 
-    def init_packed(self, params: PyTree[Array]) -> GeneralState:
-        """The same with small tensors side by side."""
-        by_network, by_adam = self._divided(params)
-        return self._start(self.network.init_packed(by_network), by_adam)
+    @property
+    def adam_rate(self) -> Float[Array, ""]:
+        """The learning rate of vectors, which are Adam's where `vectors` is "adam"."""
+        return self.vector_rate
 
-    def update(
-        self,
-        grads: PyTree[Array],
-        state: GeneralState,
-        params: PyTree[Array] | None = None,
-        **extra,
-    ) -> tuple[PyTree[Array], GeneralState]:
-        """The updates (in the gradients' types) and the next state; `params` is needed."""
-        dtype, rate = self.network.input_weights.dtype, jnp.exp(self.log_learning_rate)
-        vector_rate = rate * jnp.exp(self.log_vector_factor)
-
-        def clipped(gradient: Array) -> Array:
-            return jnp.clip(gradient.astype(dtype), -_LARGEST_GRADIENT, _LARGEST_GRADIENT)
-
-        def step(direction: Array) -> Array:
-            if direction.size == 0:
-                return direction
-            if direction.ndim < 2:
-                as_it_is = self.vectors == "nominal" or not self.normalize
-                return -vector_rate * (direction if as_it_is else of_unit_size(direction))
-            return -rate * self._shaped(direction)
-
-        by_network, by_adam = self._divided(jax.tree.map(clipped, grads))
-        parameters, _ = (None, None) if params is None else self._divided(params)
-        directions, network = self.network.update(
-            by_network, state.network, parameters, self._direction, (1.0,)
-        )
-        moments, adam = with_safe_roots(_adam().update)(by_adam, state.adam)
-        updates = eqx.combine(
-            jax.tree.map(step, directions),
-            jax.tree.map(lambda moment: -vector_rate * moment, moments),
-        )
-        updates = jax.tree.map(lambda update, leaf: update.astype(leaf.dtype), updates, grads)
-        return updates, GeneralState(network, adam)
+    def _by_network(self, rank: int) -> bool:
+        return self.vectors != "adam" or rank > 1
 
     def _direction(self, at: Coordinates) -> Array:
         correction = jnp.exp(self.log_gain) * at.outputs[0]
@@ -209,26 +165,18 @@ class GeneralOptimizer(OptimizerModule):
             return sum(parts[1:], parts[0]) * at.preconditioner + correction
         return NOMINAL_TERMS[self.nominal](at) + correction
 
-    def _shaped(self, direction: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-        """A matrix's direction, orthogonalized and of unit size where that is asked for."""
+    def _step(self, direction: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        if direction.ndim < 2:
+            as_it_is = self.vectors == "nominal" or not self.normalize
+            return -self.vector_rate * (direction if as_it_is else of_unit_size(direction))
         shape = direction.shape
-        if len(shape) == 4:
+        if direction.ndim == 4:
             direction = direction.reshape(-1, shape[-1])
         if self.orthogonalize:
             direction = orthogonalized(direction)
         if self.normalize:
             direction = of_unit_size(direction)
-        return direction.reshape(shape)
-
-    def _divided(self, tree: PyTree[Array]) -> tuple[PyTree[Array], PyTree[Array]]:
-        """What the network and what Adam updates, with None for what the other one does."""
-        own = jax.tree.map(lambda leaf: self.vectors != "adam" or jnp.ndim(leaf) > 1, tree)
-        return eqx.partition(tree, own)
-
-    def _start(self, network: SmallState | Packed, by_adam: PyTree[Array]) -> GeneralState:
-        dtype = self.network.input_weights.dtype
-        adam = _adam().init(jax.tree.map(lambda leaf: jnp.zeros_like(leaf, dtype), by_adam))
-        return GeneralState(network, without_aliases(adam))
+        return -self.learning_rate * direction.reshape(shape)
 
     @property
     def registered_name(self) -> str:
@@ -245,7 +193,3 @@ class GeneralOptimizer(OptimizerModule):
             "vectors": self.vectors,
             "hidden_size": self.network.hidden_bias.shape[0],
         }
-
-
-def _adam() -> optax.GradientTransformation:
-    return optax.scale_by_adam(0.9, 0.999, 1e-8)

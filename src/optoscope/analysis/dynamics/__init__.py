@@ -14,13 +14,8 @@ from optoscope.analysis.dynamics._distill_formula import (
 )
 from optoscope.analysis.dynamics._explicit import ExplicitOptimizer
 from optoscope.analysis.dynamics._fixed_points import FixedPoints, fixed_points
-from optoscope.analysis.dynamics._formula import (
-    Formula,
-    FormulaOptimizer,
-    Term,
-    formula,
-    formula_terms,
-)
+from optoscope.analysis.dynamics._formula import Formula, formula
+from optoscope.analysis.dynamics._formula_terms import FormulaOptimizer, Term, formula_terms
 from optoscope.analysis.dynamics._groups import GroupTrajectories, group_trajectories
 from optoscope.analysis.dynamics._joint import joint_matrix, joint_spectral_radius
 from optoscope.analysis.dynamics._layout import coordinate_states

@@ -18,7 +18,8 @@ from optoscope.analysis.dynamics._coordinates import CoordinateMap, coordinate_m
 from optoscope.analysis.dynamics._explicit import ExplicitOptimizer
 from optoscope.analysis.dynamics._fits import fit_adaptation, fit_clipping, fit_schedule
 from optoscope.analysis.dynamics._fixed_points import FixedPoints, fixed_points
-from optoscope.analysis.dynamics._formula import Formula, FormulaOptimizer
+from optoscope.analysis.dynamics._formula import Formula
+from optoscope.analysis.dynamics._formula_terms import FormulaOptimizer
 from optoscope.analysis.dynamics._imitation import Imitation
 from optoscope.analysis.dynamics._linear_optimizer import aggregated_momentum
 from optoscope.analysis.dynamics._linearize import linearize

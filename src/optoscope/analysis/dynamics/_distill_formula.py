@@ -11,12 +11,8 @@ from optoscope._core.errors import check_count, check_number
 from optoscope._core.keys import as_key
 from optoscope.analysis.dynamics._coordinates import coordinate_map
 from optoscope.analysis.dynamics._distill import Distillation, _costs, _gains, _losses
-from optoscope.analysis.dynamics._formula import (
-    fitted_formula,
-    formula_terms,
-    remainder,
-    trajectories,
-)
+from optoscope.analysis.dynamics._formula import fitted_formula, remainder, trajectories
+from optoscope.analysis.dynamics._formula_terms import formula_terms
 from optoscope.optimizers import LSTMOptimizer, Optimizer, StarOptimizer, as_optax
 from optoscope.tasks import Task, TaskDistribution
 

@@ -3,299 +3,26 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import InvalidValueError, check_count
 from optoscope._core.keys import as_key
 from optoscope._core.programs import Program
 from optoscope._core.trees import size
-from optoscope.optimizers import Optimizer, OptimizerModule
+from optoscope.analysis.dynamics._formula_terms import FormulaOptimizer, Means, Term, formula_terms
+from optoscope.optimizers import Optimizer
 from optoscope.tasks import Task, TaskDistribution
 from optoscope.training import Probe, StepRecord, train
 
-DECAYS = (0.5, 0.8, 0.9, 0.95, 0.99, 0.999)
-SECOND_DECAYS = (0.9, 0.95, 0.99, 0.999)
-# Of the means that Lion takes the sign of: the interpolation, and the mean's own decay.
-INTERPOLATIONS = ((0.9, 0.99), (0.95, 0.98))
-_EPSILON = 1e-8
-_EARLY = 8.0
 _COORDINATES = 24
 _ENOUGH = 0.999
 _WORTH_A_TERM = 0.005
-
-
-@dataclass(frozen=True)
-class Term:
-    """One term of a formula: a product of what is listed, the same for every coordinate.
-
-    Args:
-        of: "gradient", "momentum", "interpolation" (of the gradient and a running mean, as in
-            Lion), "parameter" or "one".
-        decay: of the running mean m, where there is one.
-        interpolation: the weight of m beside the gradient, for "interpolation".
-        corrected: whether m is divided by 1 − decay^t, as Adam does.
-        second_decay: of the running mean v of squares that it is divided by the root of, or None.
-        sign: whether only its sign counts.
-        early: whether it fades with exp(−8 t/T).
-    """
-
-    of: str
-    decay: float | None = None
-    interpolation: float | None = None
-    corrected: bool = False
-    second_decay: float | None = None
-    sign: bool = False
-    early: bool = False
-
-    @property
-    def mechanisms(self) -> frozenset[str]:
-        """The mechanisms that it uses, by the names that `optoscope explain` prints."""
-        used = {
-            "momentum": self.of in ("momentum", "interpolation"),
-            "normalization": self.second_decay is not None,
-            "sign": self.sign,
-            "schedule": self.early,
-            "weight decay": self.of == "parameter",
-        }
-        return frozenset(name for name, is_used in used.items() if is_used)
-
-    def __str__(self) -> str:
-        if self.of == "interpolation":
-            assert self.interpolation is not None
-            text = f"({self.interpolation:g} m[{self.decay:g}] + {1 - self.interpolation:g} g)"
-        else:
-            letters = {"gradient": "g", "momentum": "m", "parameter": "p", "one": "1"}
-            hat = "̂" if self.corrected else ""
-            text = letters[self.of] + hat + ("" if self.decay is None else f"[{self.decay:g}]")
-        text = f"sign {text}" if self.sign else text
-        text = text if self.second_decay is None else f"{text}/√v̂[{self.second_decay:g}]"
-        return f"{text}·exp(−8t/T)" if self.early else text
-
-
-def formula_terms() -> tuple[Term, ...]:
-    """The terms that a formula may have.
-
-    Gradient, running means (raw and corrected) of six decays, each alone or over the root of one
-    of four second moments; signs of gradient and means, and Lion's interpolations; the parameter
-    (weight decay), a constant; and three that fade early in a run.
-    """
-    means = [Term("momentum", decay) for decay in DECAYS]
-    corrected = [Term("momentum", decay, corrected=True) for decay in DECAYS]
-    normalized = [
-        Term(one.of, one.decay, corrected=one.corrected, second_decay=second)
-        for one in (Term("gradient"), *corrected)
-        for second in SECOND_DECAYS
-    ]
-    signs = [Term(one.of, one.decay, sign=True) for one in (Term("gradient"), *means)]
-    signs += [Term("interpolation", own, weight, sign=True) for weight, own in INTERPOLATIONS]
-    early = [
-        Term("gradient", early=True),
-        Term("momentum", 0.9, corrected=True, early=True),
-        Term("momentum", 0.9, corrected=True, second_decay=0.999, early=True),
-    ]
-    return (
-        Term("gradient"), *means, *corrected, *normalized, *signs, *early, Term("parameter"),
-        Term("one"),
-    )  # fmt: skip
-
-
-class Means(eqx.Module):
-    """Steps taken, and the running means of gradients and of their squares, one of each decay."""
-
-    step: Int[Array, ""]
-    first: tuple[PyTree[Array], ...]
-    second: tuple[PyTree[Array], ...]
-
-
-class FormulaOptimizer(OptimizerModule):
-    """update = Σ coefficient · term, for each coordinate by itself.
-
-    Args:
-        coefficients: of the terms.
-        terms: see `Term`.
-        num_steps: T, of terms that fade.
-    """
-
-    coefficients: Float[Array, " terms"]
-    terms: tuple[Term, ...] = eqx.field(static=True)
-    num_steps: int = eqx.field(static=True)
-
-    @property
-    def _decays(self) -> tuple[float, ...]:
-        return tuple(sorted({t.decay for t in self.terms if t.decay is not None}))
-
-    @property
-    def _second_decays(self) -> tuple[float, ...]:
-        return tuple(sorted({t.second_decay for t in self.terms if t.second_decay is not None}))
-
-    def source(self) -> str:
-        """A readable Python program that makes this optimizer as an Optax transformation."""
-        return _source(self)
-
-    def init(self, params: PyTree[Array]) -> Means:
-        """All means at zero."""
-        zeros = jax.tree.map(jnp.zeros_like, params)
-        return Means(
-            jnp.zeros((), jnp.int32),
-            tuple(zeros for _ in self._decays),
-            tuple(zeros for _ in self._second_decays),
-        )
-
-    def update(
-        self, grads: PyTree[Array], state: Means, params: PyTree[Array] | None = None, **extra
-    ) -> tuple[PyTree[Array], Means]:
-        """The updates and the next state."""
-        values, new = self.values(grads, state, params)
-        weighted = [
-            jax.tree.map(lambda leaf, c=c: (c * leaf).astype(leaf.dtype), value)
-            for c, value in zip(self.coefficients, values, strict=True)
-        ]
-        updates = jax.tree.map(lambda *leaves: sum(leaves[1:], leaves[0]), *weighted)
-        return updates, new
-
-    def values(
-        self, grads: PyTree[Array], state: Means, params: PyTree[Array] | None
-    ) -> tuple[list[PyTree[Array]], Means]:
-        """The value of every term, and the next state."""
-        step = state.step + 1
-        params = jax.tree.map(jnp.zeros_like, grads) if params is None else params
-        first = {
-            decay: jax.tree.map(lambda m, g, d=decay: d * m + (1 - d) * g, mean, grads)
-            for decay, mean in zip(self._decays, state.first, strict=True)
-        }
-        second = {
-            decay: jax.tree.map(lambda v, g, d=decay: d * v + (1 - d) * g * g, mean, grads)
-            for decay, mean in zip(self._second_decays, state.second, strict=True)
-        }
-        before = dict(zip(self._decays, state.first, strict=True))
-
-        def value(term: Term) -> PyTree[Array]:
-            found = self._base(term, grads, params, first, before, step)
-            if term.sign:
-                found = jax.tree.map(jnp.sign, found)
-            if (decay := term.second_decay) is not None:
-                found = jax.tree.map(
-                    lambda x, v: x / (jnp.sqrt(v / (1 - decay**step)) + _EPSILON),
-                    found,
-                    second[decay],
-                )
-            if term.early:
-                fading = jnp.exp(-_EARLY * (step - 1) / self.num_steps)
-                found = jax.tree.map(lambda x: x * fading, found)
-            return found
-
-        new = Means(step, tuple(first.values()), tuple(second.values()))
-        return [value(term) for term in self.terms], new
-
-    def _base(
-        self,
-        term: Term,
-        grads: PyTree[Array],
-        params: PyTree[Array],
-        first: dict[float, PyTree[Array]],
-        before: dict[float, PyTree[Array]],
-        step: Array,
-    ) -> PyTree[Array]:
-        if term.of == "gradient":
-            return grads
-        if term.of == "parameter":
-            return params
-        if term.of == "one":
-            return jax.tree.map(jnp.ones_like, grads)
-        assert term.decay is not None
-        if term.of == "interpolation":
-            weight = term.interpolation
-            assert weight is not None
-            return jax.tree.map(
-                lambda m, g: weight * m + (1 - weight) * g, before[term.decay], grads
-            )
-        mean = first[term.decay]
-        if not term.corrected:
-            return mean
-        correction = 1 - term.decay**step
-        return jax.tree.map(lambda m: m / correction, mean)
-
-
-_PROGRAM = '''"""{summary}"""
-
-import jax
-import jax.numpy as jnp
-import optax
-
-DECAYS, SECOND_DECAYS = {decays}, {second_decays}
-NUM_STEPS = {num_steps}
-
-
-def distilled() -> optax.GradientTransformation:
-    def init(params):
-        zeros = jax.tree.map(jnp.zeros_like, params)
-        first = {{decay: zeros for decay in DECAYS}}
-        return jnp.zeros((), jnp.int32), first, {{decay: zeros for decay in SECOND_DECAYS}}
-
-    def update(grads, state, params=None):
-        step, first, second = state
-        t, before = step + 1, first
-        params = jax.tree.map(jnp.zeros_like, grads) if params is None else params
-        first = {{
-            d: jax.tree.map(lambda m, g: d * m + (1 - d) * g, first[d], grads) for d in first
-        }}
-        second = {{
-            d: jax.tree.map(lambda v, g: d * v + (1 - d) * g * g, second[d], grads) for d in second
-        }}
-
-        def one(g, p, before, m, v):
-            return (
-{body}
-            )
-
-        def across(trees):
-            leaves = {{d: jax.tree.leaves(trees[d]) for d in trees}}
-            return [{{d: leaves[d][i] for d in leaves}} for i in range(len(jax.tree.leaves(grads)))]
-
-        leaves, structure = jax.tree.flatten(grads)
-        means = across(before), across(first), across(second)
-        columns = zip(leaves, jax.tree.leaves(params), *means)
-        updates = jax.tree.unflatten(structure, [one(*column) for column in columns])
-        return updates, (t, first, second)
-
-    return optax.GradientTransformation(init, update)
-'''
-
-
-def _expression(term: Term) -> str:
-    base = {"gradient": "g", "parameter": "p", "one": "jnp.ones_like(g)"}.get(term.of)
-    if term.of == "momentum":
-        base = f"m[{term.decay!r}]"
-        if term.corrected:
-            base = f"{base} / (1 - {term.decay!r} ** t)"
-    if term.of == "interpolation":
-        assert term.interpolation is not None
-        weight = term.interpolation
-        base = f"{weight!r} * before[{term.decay!r}] + (1 - {weight!r}) * g"
-    assert base is not None
-    text = f"jnp.sign({base})" if term.sign else f"({base})"
-    if (decay := term.second_decay) is not None:
-        text += f" / (jnp.sqrt(v[{decay!r}] / (1 - {decay!r} ** t)) + {_EPSILON!r})"
-    return text + (f" * jnp.exp(-{_EARLY!r} * (t - 1) / NUM_STEPS)" if term.early else "")
-
-
-def _source(optimizer: FormulaOptimizer) -> str:
-    lines = [
-        f"{float(str(np.float32(coefficient)))!r} * {_expression(term)}"
-        for coefficient, term in zip(optimizer.coefficients, optimizer.terms, strict=True)
-    ]
-    body = "\n".join(f"                {'+ ' if number else ''}{line}"
-                     for number, line in enumerate(lines))  # fmt: skip
-    return _PROGRAM.format(
-        summary="Fitted to the updates of another optimizer, coordinate by coordinate.",
-        decays=optimizer._decays, second_decays=optimizer._second_decays,
-        num_steps=optimizer.num_steps, body=body,
-    )  # fmt: skip
+# An exchange of terms must lessen what is unexplained by a share above the noise of rounding.
+_WORTH_AN_EXCHANGE = 0.01
 
 
 class _Coordinates(Probe):
@@ -307,6 +34,16 @@ class _Coordinates(Probe):
         chosen = np.sort(np.random.default_rng(0).permutation(total)[:count])
         trees = (record.grads, record.updates, record.params)
         return jnp.stack([ravel_pytree(tree)[0][chosen] for tree in trees])
+
+
+class _Terms(FormulaOptimizer):
+    """A formula whose "updates" are the values of its terms, along a last axis."""
+
+    def update(
+        self, grads: Array, state: Means, params: Array | None = None, **extra
+    ) -> tuple[Array, Means]:
+        values, state = self.values(grads, state, params)
+        return jnp.stack(values, axis=-1), state
 
 
 @dataclass(frozen=True)
@@ -340,24 +77,13 @@ def trajectories(
 
 
 @Program
-def _term_values(
-    optimizer: FormulaOptimizer,
-    gradients: Float[Array, "steps columns"],
-    params: Float[Array, "steps columns"],
-) -> Float[Array, "steps columns terms"]:
-    def step(state: Means, met: tuple[Array, Array]) -> tuple[Means, Array]:
-        values, state = optimizer.values(met[0], state, met[1])
-        return state, jnp.stack(values, axis=-1)
-
-    return jax.lax.scan(step, optimizer.init(gradients[0]), (gradients, params))[1]
-
-
-@Program
 def _answers(
     optimizer: Optimizer,
     gradients: Float[Array, "steps columns"],
     params: Float[Array, "steps columns"],
-) -> Float[Array, "steps columns"]:
+) -> Float[Array, "steps columns *terms"]:
+    """What an optimizer would have done at each step; of a `_Terms`, each of its terms."""
+
     def step(state: PyTree, met: tuple[Array, Array]) -> tuple[PyTree, Array]:
         updates, state = optimizer.update(met[0], state, met[1])
         return state, updates
@@ -405,8 +131,8 @@ class _Design:
 
     @classmethod
     def of(cls, terms: Sequence[Term], met: Trajectories, num_steps: int) -> "_Design":
-        optimizer = FormulaOptimizer(jnp.zeros(len(terms)), tuple(terms), num_steps)
-        found = _term_values(optimizer, jnp.asarray(met.gradients), jnp.asarray(met.params))
+        optimizer = _Terms(jnp.zeros(len(terms)), tuple(terms), num_steps)
+        found = _answers(optimizer, jnp.asarray(met.gradients), jnp.asarray(met.params))
         values = np.asarray(found, np.float64)
         # Problems and coordinates differ in scale; each counts as much as any other.
         sizes = np.sqrt(np.mean(np.square(met.updates, dtype=np.float64), axis=0))
@@ -429,13 +155,42 @@ class _Design:
         left = self.total - 2 * coefficients @ self.products[chosen]
         return float(1 - (left + coefficients @ gram @ coefficients) / self.total)
 
+    def best(self, candidates: Sequence[list[int]]) -> tuple[list[int], float]:
+        """The candidate that explains most, and what it explains."""
+        gains = [self.explained(chosen, self.fit(chosen)) for chosen in candidates]
+        place = int(np.argmax(gains))
+        return candidates[place], gains[place]
+
+    def with_another(self, chosen: list[int]) -> list[int]:
+        """The chosen terms with the best one beside them, exchanged until none should be another.
+
+        The largest comes first.
+        """
+        others = [index for index in range(len(self.products)) if index not in chosen]
+        found, gain = self.best([[*chosen, index] for index in others])
+        while True:
+            others = [index for index in range(len(self.products)) if index not in found]
+            exchanged = [
+                [*found[:place], index, *found[place + 1 :]]
+                for place in range(len(found))
+                for index in others
+            ]
+            if not exchanged:
+                break
+            other, better = self.best(exchanged)
+            if 1 - better >= (1 - _WORTH_AN_EXCHANGE) * (1 - gain):
+                break
+            found, gain = other, better
+        sizes = np.abs(self.fit(found)) * np.sqrt(np.diag(self.gram)[found])
+        return [found[place] for place in np.argsort(-sizes, kind="stable")]
+
 
 @dataclass(frozen=True)
 class Formula:
     """A short formula in the place of an optimizer's update.
 
     Args:
-        terms: the one that explains most first.
+        terms: the one that moves parameters most first.
         coefficients: of the terms; an update is added to the parameter.
         explained: the share of squared updates that it explains on trajectories that it was not
             fitted on, each coordinate counting alike; 1 is exact, below 0 worse than no update.
@@ -485,8 +240,9 @@ def formula(
 
     Use it as a first look at what a rule does: Adam comes back as one term that explains all.
     Terms are chosen one at a time, each the one that leaves least unexplained together with those
-    before (orthogonal least squares), on the coordinates of runs of the optimizer itself. Other
-    runs say how many terms are worth it: the fewest that explain within 0.5% of the best.
+    before (orthogonal least squares), and exchanged for others as long as that explains more, on
+    the coordinates of runs of the optimizer itself. Other runs say how many terms are worth it:
+    the fewest that explain within 0.5% of the best.
 
     A term acts on each coordinate by itself, so that what an optimizer does to whole
     matrices (Muon) stays unexplained, and the number says so.
@@ -539,9 +295,7 @@ def fitted_formula(
     found: list[tuple[list[int], np.ndarray]] = []
     path: list[float] = []
     while len(chosen) < min(most_terms, len(terms)):
-        candidates = [[*chosen, index] for index in range(len(terms)) if index not in chosen]
-        gains = [fit.explained(some, fit.fit(some)) for some in candidates]
-        chosen = candidates[int(np.argmax(gains))]
+        chosen = fit.with_another(chosen)
         found.append((chosen, fit.fit(chosen)))
         path.append(held.explained(*found[-1]))
         if path[-1] >= _ENOUGH:
