@@ -3,8 +3,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# Keeps BLAS-free XLA programs and test workers from fighting over the cores.
 PYTEST := $(BIN)/python -m pytest
+# A file's tests share fixtures and compiled programs: all of them go to one worker.
+TWO_WORKERS := -n 2 --dist loadfile
 
 .PHONY: demo test test-all test-oldest check check-accelerator format docs gallery results bench bench-compare bench-growth clean
 
@@ -14,15 +15,15 @@ demo: $(VENV)/.installed
 # Nearly all of the time goes into compiling: without most of XLA's optimizations it is half. What
 # depends on them most, the loops of STAR and MLP optimizers, is tested as users have it too.
 test: $(VENV)/.installed-dev
-	JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(PYTEST) -n 2 -m "not slow"
-	$(PYTEST) -n 2 -m "not slow" $(OPTIMIZED)
+	JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(PYTEST) $(TWO_WORKERS) -m "not slow"
+	$(PYTEST) $(TWO_WORKERS) -m "not slow" $(OPTIMIZED)
 
 OPTIMIZED := tests/core/test_programs.py tests/optimizers/test_sums_of_squares.py \
   tests/optimizers/test_exponential.py tests/optimizers/test_mlp.py
 
 # The slow ones too, and everything compiled as users have it.
 test-all: $(VENV)/.installed-dev
-	$(PYTEST) -n 2
+	$(PYTEST) $(TWO_WORKERS)
 
 # With the oldest versions of everything that pyproject.toml allows, in an environment of its own.
 OLDEST_VENV ?= .venv-oldest
@@ -34,7 +35,7 @@ test-oldest:
 	$(PYTHON) .ci/oldest.py >$(OLDEST_VENV)/requirements.txt
 	$(OLDEST_VENV)/bin/python -m pip install --quiet --requirement $(OLDEST_VENV)/requirements.txt
 	$(OLDEST_VENV)/bin/python -m pip install --quiet --no-deps --editable .
-	JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(OLDEST_VENV)/bin/python -m pytest -n 2 -m "not slow" $(OLDEST)
+	JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(OLDEST_VENV)/bin/python -m pytest $(TWO_WORKERS) -m "not slow" $(OLDEST)
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -21,12 +21,9 @@ def weights(directory):
     return [np.asarray(x) for x in jax.tree.leaves(optimizers.load(directory / "optimizer"))]
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-def test_a_scheme_trains_logs_and_resumes_exactly(scheme, tmp_path, monkeypatch):
+def stopped(monkeypatch, line):
+    """Runs a command that is asked to stop after its first evaluation."""
     from optoscope.cli import _meta_training
-
-    line = [*LINE, *SMALL, *SCHEMES[scheme], "--devices", "1"]
-    assert main([*line, "--out", str(tmp_path / "whole")]) == 0
 
     asked = iter(range(100))
 
@@ -39,7 +36,30 @@ def test_a_scheme_trains_logs_and_resumes_exactly(scheme, tmp_path, monkeypatch)
 
     with monkeypatch.context() as patch:
         patch.setattr(_meta_training, "stop_on_signals", Stop)
-        assert main([*line, "--out", str(tmp_path / "cut")]) == 130
+        assert main(line) == 130
+
+
+def test_a_run_goes_on_in_the_precision_it_was_begun_with(tmp_path, monkeypatch, capsys):
+    line = ["train", "lstm", "--task", "quadratic", *SMALL, "--devices", "1"]
+    try:
+        jax.config.update("jax_enable_x64", True)
+        assert main([*line, "--out", str(tmp_path / "whole")]) == 0
+        stopped(monkeypatch, [*line, "--out", str(tmp_path / "cut")])
+        jax.config.update("jax_enable_x64", False)
+        capsys.readouterr()
+        assert main(["train", "--resume", str(tmp_path / "cut")]) == 0
+        assert "begun with JAX_ENABLE_X64=1" in capsys.readouterr().out
+    finally:
+        jax.config.update("jax_enable_x64", False)
+    for whole, cut in zip(weights(tmp_path / "whole"), weights(tmp_path / "cut"), strict=True):
+        np.testing.assert_array_equal(whole, cut)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_scheme_trains_logs_and_resumes_exactly(scheme, tmp_path, monkeypatch):
+    line = [*LINE, *SMALL, *SCHEMES[scheme], "--devices", "1"]
+    assert main([*line, "--out", str(tmp_path / "whole")]) == 0
+    stopped(monkeypatch, [*line, "--out", str(tmp_path / "cut")])
     assert main(["train", "--resume", str(tmp_path / "cut")]) == 0
     for whole, cut in zip(weights(tmp_path / "whole"), weights(tmp_path / "cut"), strict=True):
         np.testing.assert_array_equal(whole, cut)

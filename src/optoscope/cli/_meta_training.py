@@ -118,7 +118,7 @@ def _estimator_on(settings: MetaTraining, problems: Any, horizon: int) -> "Estim
         "num_particles": settings.num_tasks,
         "horizon": horizon,
         "objective": meta.Objective(settings.objective, maximum=maximum),
-        "truncation": min(settings.truncation, horizon),
+        "truncation": settings.truncation,
         "stagger": settings.stagger,
         "std": settings.std,
         "second_order": settings.second_order,

@@ -121,7 +121,7 @@ class Train(RunCommand, MetaTraining, Processes):
         """
         import jax
 
-        wide = bool(jax.config.read(_WIDE))
+        wide = bool(getattr(jax.config, _WIDE))
         return super().described() | {"processes": jax.process_count(), _WIDE: wide}
 
     def _work(self) -> int:
@@ -224,7 +224,7 @@ def _use_precision(wide: Any) -> None:
     """
     import jax
 
-    if not isinstance(wide, bool) or wide == jax.config.read(_WIDE):
+    if not isinstance(wide, bool) or wide == getattr(jax.config, _WIDE):
         return
     jax.config.update(_WIDE, wide)
     console.print(f"This run was begun with JAX_ENABLE_X64={int(wide)} and goes on with it.")
