@@ -5,7 +5,8 @@ import pytest
 
 from optoscope._core.criteria import above, below, expected_false_holds, within_factor
 from optoscope._core.errors import InvalidValueError
-from optoscope._core.inference import Estimate, every, geometric_mean, mean
+from optoscope._core.estimates import Estimate
+from optoscope._core.inference import every, geometric_mean, mean
 
 
 @pytest.mark.parametrize(

@@ -11,17 +11,14 @@ from optoscope._core.criteria import above, below
 from optoscope._core.errors import InvalidValueError
 from optoscope._core.inference import (
     _paired,
-    difference,
     every,
     geometric_mean,
     interquartile_mean,
     mean,
     middle_mean,
     proportion,
-    ratio,
-    relative_decrease,
-    share,
 )
+from optoscope._core.pairs import difference, ratio, relative_decrease, share
 
 SAMPLES = 4000
 DATA = {

@@ -11,7 +11,8 @@ import pytest
 
 from optoscope._core.criteria import above, below, within_factor
 from optoscope._core.errors import InvalidValueError
-from optoscope._core.inference import Estimate, proportion
+from optoscope._core.estimates import Estimate
+from optoscope._core.inference import proportion
 from optoscope.papers import PAPERS
 from optoscope.papers._claims import Reading, judge, measured_claims
 from optoscope.papers.symmetry_and_noise import CLAIMS

@@ -8,8 +8,8 @@ from rich.console import Console
 
 from optoscope import report
 from optoscope._core.errors import FileFormatError, RunDirectoryError
+from optoscope._core.estimates import Estimate
 from optoscope._core.files import write_json
-from optoscope._core.inference import Estimate
 from optoscope.report import Explanation
 from support.run_files import EXPLANATION
 

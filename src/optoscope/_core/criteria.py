@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from optoscope._core.errors import InvalidValueError
-from optoscope._core.inference import COVERAGE, Estimate
+from optoscope._core.estimates import COVERAGE, Estimate
 
 Verdict = Literal["holds", "does not hold", "inconclusive"]
 Relation = Literal["above", "below", "within a factor of"]

@@ -1,72 +1,26 @@
 """Estimates from repetitions: a value with an interval, or the reason why there is none.
 
-Every interval in this library comes from here. It claims to hold the true value in 95 of 100 cases
-(`COVERAGE`); how often it really does was measured and is tested.
+Every interval in this library comes from here or, for pairs of numbers, from `pairs`. It claims
+to hold the true value in 95 of 100 cases (`COVERAGE`); how often it really does was measured and
+is tested.
 """
 
-import dataclasses
 import math
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy import special
 
-from optoscope._core.errors import InvalidValueError
-
-COVERAGE = 0.95
-# Student's quantile is taken at 97%, so that the interval keeps its promise for data that are not
-# normal: at 95% that of three values from a bounded range (uniform data) covers in 92.4% of cases.
-_STUDENT_LEVEL = 0.97
-# Training is float32: numbers that are closer than its rounding are the same number.
-_ROUNDING = 4 * float(np.finfo(np.float32).eps)
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number that was measured by repetition.
-
-    Args:
-        value: the number; NaN where there is none.
-        low: lower end of its 95% interval; NaN where there is none.
-        high: upper end.
-        count: repetitions.
-        method: how the interval was made, or why there is no value or no interval.
-    """
-
-    value: float
-    low: float
-    high: float
-    count: int
-    method: str
-
-    @property
-    def known(self) -> bool:
-        """Whether there is a value."""
-        return math.isfinite(self.value)
-
-    @property
-    def has_ends(self) -> bool:
-        """Whether there is an interval. One without a width is none: nothing is that certain."""
-        return math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high
-
-    def as_json(self) -> dict[str, float | int | str | None]:
-        """JSON-serializable; what is not finite becomes None."""
-        numbers = {"value": self.value, "low": self.low, "high": self.high}
-        finite = {name: x if math.isfinite(x) else None for name, x in numbers.items()}
-        return {**finite, "count": self.count, "method": self.method}
-
-
-def turned(estimate: Estimate) -> Estimate:
-    """The estimate of the same number with the opposite sign.
-
-    >>> turned(Estimate(1.0, 0.5, 2.0, 3, "")).low
-    -2.0
-    """
-    return dataclasses.replace(
-        estimate, value=-estimate.value, low=-estimate.high, high=-estimate.low
-    )
+from optoscope._core.estimates import (
+    COVERAGE,
+    ROUNDING,
+    Estimate,
+    not_finite,
+    nothing,
+    student,
+    with_interval,
+    without_interval,
+)
 
 
 def mean(values: Float[np.ndarray, " repetitions"], *, signed: bool = False) -> Estimate:
@@ -117,17 +71,17 @@ def mean(values: Float[np.ndarray, " repetitions"], *, signed: bool = False) -> 
     """
     values = np.asarray(values, np.float64).ravel()
     count, value = len(values), float(values.mean()) if len(values) else math.nan
-    without = _without_interval(values, value, "mean")
+    without = without_interval(values, value, "mean")
     if without is not None:
         return without
-    half = _student(count) * float(values.std(ddof=1)) / math.sqrt(count)
+    half = student(count) * float(values.std(ddof=1)) / math.sqrt(count)
     low, high, method = value - half, value + half, "mean, Student's t"
     if not signed and ((values > 0).all() or (values < 0).all()):
         sign = float(np.sign(values[0]))
         ends = sorted(sign * end for end in _log_normal_ends(np.abs(values)))
         low, high = min(low, ends[0]), max(high, ends[1])
         method = "mean, Student's t or log-normal, the wider"
-    return _with_interval(value, low, high, count, method)
+    return with_interval(value, low, high, count, method)
 
 
 def geometric_mean(values: Float[np.ndarray, " repetitions"]) -> Estimate:
@@ -142,17 +96,17 @@ def geometric_mean(values: Float[np.ndarray, " repetitions"]) -> Estimate:
     """
     values = np.asarray(values, np.float64).ravel()
     if (values <= 0).any():
-        return _nothing(len(values), "not a ratio: a value is zero or negative")
+        return nothing(len(values), "not a ratio: a value is zero or negative")
     logs = np.log(values)
     count, value = len(values), float(logs.mean()) if len(values) else math.nan
-    without = _without_interval(values, math.exp(value), "geometric mean")
+    without = without_interval(values, math.exp(value), "geometric mean")
     if without is not None:
         return without
-    half = _student(count) * float(logs.std(ddof=1)) / math.sqrt(count)
+    half = student(count) * float(logs.std(ddof=1)) / math.sqrt(count)
     with np.errstate(over="ignore"):
         low, high = (float(np.exp(end)) for end in (value - half, value + half))
     method = "geometric mean, Student's t of logarithms"
-    return _with_interval(math.exp(value), low, high, count, method)
+    return with_interval(math.exp(value), low, high, count, method)
 
 
 def proportion(
@@ -182,7 +136,7 @@ def proportion(
     """
     met = np.asarray(met, bool)
     if met.size == 0:
-        return _nothing(0, "nothing was measured")
+        return nothing(0, "nothing was measured")
     happened, count = int(met.sum()), met.size
     value, method = happened / count, f"{happened} of {count}, exact binomial"
     low, high = _binomial_ends(happened, count)
@@ -212,115 +166,11 @@ def every(values: Float[np.ndarray, " units"]) -> Estimate:
     """
     values = np.asarray(values, np.float64).ravel()
     if len(values) == 0:
-        return _nothing(0, "nothing was measured")
+        return nothing(0, "nothing was measured")
     if not np.isfinite(values).all():
-        return _nothing(len(values), _not_finite(values))
+        return nothing(len(values), not_finite(values))
     method = "mean over chosen units: no interval"
     return Estimate(float(values.mean()), math.nan, math.nan, len(values), method)
-
-
-def difference(
-    values: Float[np.ndarray, " pairs"], reference: Float[np.ndarray, " pairs"]
-) -> Estimate:
-    """The mean of `values` − `reference`, pair by pair; right for numbers of any sign.
-
-    Args:
-        values: a number for each pair.
-        reference: the other number of the same pairs.
-
-    Example:
-        >>> round(difference(np.array([-5.0, -5.7]), np.array([-2.0, -2.2])).value, 3)
-        -3.25
-    """
-    values, reference = _paired(values, reference)
-    with np.errstate(invalid="ignore"):
-        return mean(values - reference, signed=True)
-
-
-def ratio(values: Float[np.ndarray, " pairs"], reference: Float[np.ndarray, " pairs"]) -> Estimate:
-    """The mean of `values` over the mean of `reference`, pair by pair, if that says something.
-
-    Losses that may be negative (the negative log-likelihood of a density, an energy) have no
-    ratio: −5.35 is not "153% above" −2.11. Use `difference` there.
-
-    Math: Fieller's interval: all ρ for which the mean of `values` − ρ·`reference` differs from 0 by
-    less than t·s/√n, with Student's t(n − 1) at 97%.
-
-    Args:
-        values: a number for each pair; none may be negative.
-        reference: the other number of the same pairs; all must be positive.
-
-    Returns:
-        The ratio, or an estimate without a value whose method says why there is none.
-
-    Example:
-        >>> ratio(np.array([3.0, 6.0]), np.array([4.0, 8.0])).value
-        0.75
-        >>> ratio(np.array([-5.35]), np.array([-2.11])).method
-        'no ratio: a value is negative'
-    """
-    values, reference = _paired(values, reference)
-    count = len(values)
-    for numbers, sign in ((values, "negative"), (reference, "zero or negative")):
-        if count and not np.isfinite(numbers).all():
-            return _nothing(count, _not_finite(numbers))
-        if (numbers < 0).any() or (numbers is reference and (numbers == 0).any()):
-            which = "a value" if numbers is values else "a reference"
-            return _nothing(count, f"no ratio: {which} is {sign}")
-    if count == 0:
-        return _nothing(0, "nothing was measured")
-    value = float(values.mean() / reference.mean())
-    # With the same ratio in every pair there is no spread to judge by.
-    without = _without_interval(values / reference, value, "ratio of means")
-    if without is not None:
-        return without
-    ends = _fieller_ends(values, reference)
-    if ends is None:
-        method = "ratio of means: no interval, too few pairs for references that differ so much"
-        return Estimate(value, math.nan, math.nan, count, method)
-    return _with_interval(value, *ends, count, "ratio of means, Fieller with Student's t")
-
-
-def share(part: Float[np.ndarray, " pairs"], whole: Float[np.ndarray, " pairs"]) -> Estimate:
-    """The mean of `part` over the mean of `whole`, pair by pair, whatever the signs of pairs.
-
-    What is kept of a gain, say: single gains may be negative, their mean must not be.
-
-    Math: Fieller's interval, as for `ratio`. There is none where the mean of `whole` is not told
-    from 0.
-
-    Example:
-        >>> round(share(np.array([1.0, 2.1, -0.5]), np.array([2.0, 4.0, -1.0])).value, 2)
-        0.52
-    """
-    part, whole = _paired(part, whole)
-    count = len(part)
-    if count == 0:
-        return _nothing(0, "nothing was measured")
-    if not (np.isfinite(part).all() and np.isfinite(whole).all()):
-        return _nothing(count, _not_finite(np.concatenate([part, whole])))
-    if whole.mean() == 0:
-        return _nothing(count, "no share: there is nothing to have a share of")
-    value = float(part.mean() / whole.mean())
-    ends = _fieller_ends(part, whole, floor=-math.inf) if count > 1 else None
-    if ends is None:
-        method = "ratio of means: no interval, the whole is not told from 0"
-        return Estimate(value, math.nan, math.nan, count, method)
-    return _with_interval(value, *ends, count, "ratio of means, Fieller with Student's t")
-
-
-def relative_decrease(
-    values: Float[np.ndarray, " pairs"], reference: Float[np.ndarray, " pairs"]
-) -> Estimate:
-    """The relative decrease of the mean of `values` from that of `reference`: 1 − `ratio`.
-
-    Example:
-        >>> relative_decrease(np.array([3.0, 6.0]), np.array([4.0, 8.0])).value
-        0.25
-    """
-    found = ratio(values, reference)
-    method = found.method.replace("ratio of means", "1 − ratio of means")
-    return Estimate(1 - found.value, 1 - found.high, 1 - found.low, found.count, method)
 
 
 def interquartile_mean(values: Float[np.ndarray, "repetitions units"]) -> Estimate:
@@ -349,21 +199,21 @@ def interquartile_mean(values: Float[np.ndarray, "repetitions units"]) -> Estima
     """
     values = np.asarray(values, np.float64)
     if values.size == 0:
-        return _nothing(0, "nothing was measured")
+        return nothing(0, "nothing was measured")
     count, what = len(values), "interquartile mean"
     value = middle_mean(values)
     if np.isnan(values).any() or not math.isfinite(value):
-        return _nothing(count, _not_finite(values.ravel()))
+        return nothing(count, not_finite(values.ravel()))
     if count == 1:
         return Estimate(value, math.nan, math.nan, 1, f"{what} of one repetition: no interval")
     others = np.array([middle_mean(np.delete(values, one, axis=0)) for one in range(count)])
     if not np.isfinite(others).all():
-        return _nothing(count, _not_finite(values.ravel()))
-    if np.ptp(others) <= _ROUNDING * np.abs(others).max():
+        return nothing(count, not_finite(values.ravel()))
+    if np.ptp(others) <= ROUNDING * np.abs(others).max():
         return Estimate(value, math.nan, math.nan, count, f"{what} of equal values: no interval")
     spread = (count - 1) / count * float(np.sum((others - others.mean()) ** 2))
-    half = _student(count) * math.sqrt(spread)
-    return _with_interval(value, value - half, value + half, count, f"{what}, jackknife of runs")
+    half = student(count) * math.sqrt(spread)
+    return with_interval(value, value - half, value + half, count, f"{what}, jackknife of runs")
 
 
 def middle_mean(values: Float[np.ndarray, "..."]) -> float:
@@ -373,70 +223,10 @@ def middle_mean(values: Float[np.ndarray, "..."]) -> float:
     return float(np.mean(ordered[cut : len(ordered) - cut]))
 
 
-def _student(count: int) -> float:
-    return float(special.stdtrit(count - 1, 0.5 + _STUDENT_LEVEL / 2))
-
-
 def _log_normal_ends(values: np.ndarray) -> tuple[float, float]:
     logs, count = np.log(values), len(values)
     variance = float(logs.var(ddof=1))
     middle = float(logs.mean()) + variance / 2
-    half = _student(count) * math.sqrt(variance / count + variance**2 / (2 * (count - 1)))
+    half = student(count) * math.sqrt(variance / count + variance**2 / (2 * (count - 1)))
     with np.errstate(over="ignore"):
         return float(np.exp(middle - half)), float(np.exp(middle + half))
-
-
-def _fieller_ends(
-    values: np.ndarray, reference: np.ndarray, floor: float = 0.0
-) -> tuple[float, float] | None:
-    count = len(values)
-    scale = float(reference.mean())
-    one, other = values / scale, reference / scale
-    (s_one, s_both), (_, s_other) = np.cov(one, other) * _student(count) ** 2 / count
-    a = other.mean() ** 2 - s_other
-    b = one.mean() * other.mean() - s_both
-    c = one.mean() ** 2 - s_one
-    inside = b**2 - a * c
-    if a <= 0 or inside <= 0:
-        return None
-    root = math.sqrt(inside)
-    return float(max((b - root) / a, floor)), float((b + root) / a)
-
-
-def _paired(values: Any, reference: Any) -> tuple[np.ndarray, np.ndarray]:
-    values, reference = (np.asarray(x, np.float64).ravel() for x in (values, reference))
-    if len(values) != len(reference):
-        raise InvalidValueError(
-            f"{len(values)} values cannot be paired with {len(reference)} references; give one "
-            "number of each for every pair."
-        )
-    return values, reference
-
-
-def _without_interval(values: np.ndarray, value: float, what: str) -> Estimate | None:
-    """The estimate where repetitions give no interval; None where they do."""
-    count = len(values)
-    if count == 0:
-        return _nothing(0, "nothing was measured")
-    if not np.isfinite(values).all():
-        return _nothing(count, _not_finite(values))
-    if count == 1:
-        return Estimate(value, math.nan, math.nan, 1, f"{what} of one repetition: no interval")
-    if np.ptp(values) <= _ROUNDING * np.abs(values).max():
-        return Estimate(value, math.nan, math.nan, count, f"{what} of equal values: no interval")
-    return None
-
-
-def _with_interval(value: float, low: float, high: float, count: int, method: str) -> Estimate:
-    """The estimate, without its interval where float64 cannot hold that."""
-    if math.isfinite(high - low) and low < value < high:
-        return Estimate(value, low, high, count, method)
-    return Estimate(value, math.nan, math.nan, count, f"{method}: no interval within float64")
-
-
-def _nothing(count: int, reason: str) -> Estimate:
-    return Estimate(math.nan, math.nan, math.nan, count, reason)
-
-
-def _not_finite(values: np.ndarray) -> str:
-    return f"{int((~np.isfinite(values)).sum())} of {len(values)} repetitions are not finite"

@@ -7,18 +7,9 @@ from optoscope._core.criteria import (
     expected_false_holds,
     within_factor,
 )
-from optoscope._core.inference import (
-    COVERAGE,
-    Estimate,
-    difference,
-    every,
-    geometric_mean,
-    interquartile_mean,
-    mean,
-    proportion,
-    ratio,
-    relative_decrease,
-)
+from optoscope._core.estimates import COVERAGE, Estimate
+from optoscope._core.inference import every, geometric_mean, interquartile_mean, mean, proportion
+from optoscope._core.pairs import difference, ratio, relative_decrease
 from optoscope.bench._comparison import compare, tune
 from optoscope.bench._comparison_result import Comparison
 from optoscope.bench._contestants import Contestant

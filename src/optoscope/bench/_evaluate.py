@@ -12,7 +12,9 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from optoscope._core.chunks import side_by_side
 from optoscope._core.errors import InvalidValueError, check_count
-from optoscope._core.inference import Estimate, difference, mean, relative_decrease, turned
+from optoscope._core.estimates import Estimate, turned
+from optoscope._core.inference import mean
+from optoscope._core.pairs import difference, relative_decrease
 from optoscope._core.programs import Program
 from optoscope._core.showing import shown
 from optoscope.bench._metrics import TRAIN, Metric, validation_names

@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Float
 
 from optoscope._core.errors import InvalidValueError, check_number
-from optoscope._core.inference import Estimate, interquartile_mean, mean
+from optoscope._core.estimates import Estimate
+from optoscope._core.inference import interquartile_mean, mean
 from optoscope._core.showing import shown
 
 Losses = Float[np.ndarray, "runs steps"]

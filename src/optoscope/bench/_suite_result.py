@@ -10,8 +10,9 @@ import numpy as np
 from jaxtyping import Float
 
 from optoscope._core.errors import InvalidValueError
+from optoscope._core.estimates import Estimate
 from optoscope._core.files import write_json
-from optoscope._core.inference import Estimate, mean
+from optoscope._core.inference import mean
 from optoscope._core.records import save_records
 from optoscope._core.showing import shown
 from optoscope.bench._comparison import tuned_label

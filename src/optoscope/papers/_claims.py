@@ -9,7 +9,8 @@ from jaxtyping import Bool, Float
 
 from optoscope._core.criteria import Criterion, Verdict
 from optoscope._core.errors import InvalidValueError
-from optoscope._core.inference import Estimate, every, geometric_mean, mean, proportion
+from optoscope._core.estimates import Estimate
+from optoscope._core.inference import every, geometric_mean, mean, proportion
 from optoscope.papers._parts import Arrays
 from optoscope.report import Claim as MeasuredClaim
 

@@ -4,7 +4,7 @@ Nothing here computes an optimizer's step or imports jax: every picture can be r
 command saved, on a machine that has only NumPy and Matplotlib.
 """
 
-from optoscope._core.inference import Estimate
+from optoscope._core.estimates import Estimate
 from optoscope.report._claim_words import chance, claim_basis, claim_number, claim_test
 from optoscope.report._claims import Claim, claims_as_json, read_claims
 from optoscope.report._comparison import comparison

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from optoscope._core.errors import FileFormatError
-from optoscope._core.inference import Estimate
+from optoscope._core.estimates import Estimate
 
 
 def as_mapping(value: Any, what: str) -> Mapping[str, Any]:

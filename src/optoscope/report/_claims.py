@@ -10,8 +10,8 @@ import numpy as np
 
 from optoscope._core.criteria import Criterion, Relation, Verdict
 from optoscope._core.errors import FileFormatError
+from optoscope._core.estimates import Estimate
 from optoscope._core.files import read_json
-from optoscope._core.inference import Estimate
 from optoscope.report._checks import (
     as_estimate,
     as_format,

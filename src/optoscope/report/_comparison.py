@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from optoscope._core.inference import Estimate
+from optoscope._core.estimates import Estimate
 from optoscope.report._records import Results
 from optoscope.report._style import INK, MUTED, Looks, logarithmic, looks, plain, style
 from optoscope.report._summary import format_number

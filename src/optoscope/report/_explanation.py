@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from optoscope._core.errors import FileFormatError
-from optoscope._core.inference import Estimate
+from optoscope._core.estimates import Estimate
 from optoscope._core.showing import shown
 from optoscope.report._checks import (
     as_estimate,

@@ -12,8 +12,8 @@ from jaxtyping import Float
 from optoscope._core.arrays import read_arrays
 from optoscope._core.drawings import ProbeText
 from optoscope._core.errors import FileFormatError, RunDirectoryError
+from optoscope._core.estimates import Estimate
 from optoscope._core.files import read_json, read_lines
-from optoscope._core.inference import Estimate
 from optoscope._core.showing import shown
 from optoscope.report._checks import (
     as_estimate,

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from optoscope._core.errors import FileFormatError
-from optoscope._core.inference import Estimate
+from optoscope._core.estimates import Estimate
 from optoscope._core.showing import shown
 from optoscope.report._checks import (
     as_estimate,

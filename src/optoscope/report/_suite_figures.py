@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from optoscope._core.inference import Estimate
+from optoscope._core.estimates import Estimate
 from optoscope.report._figures import FigureKind, FigureText
 from optoscope.report._records import Run
 from optoscope.report._style import MUTED, Looks, label_ends, logarithmic, looks, plain, style

@@ -1,6 +1,6 @@
 """A suite's ranking in words and tables."""
 
-from optoscope._core.inference import Estimate
+from optoscope._core.estimates import Estimate
 from optoscope.report._suite import SCORES, SuiteRecord
 from optoscope.report._summary import format_interval, format_number
 

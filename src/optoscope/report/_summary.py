@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from optoscope._core.inference import Estimate, turned
+from optoscope._core.estimates import Estimate, turned
 from optoscope.report._records import Comparison, OptimizerResult, Results
 
 # The share of their gain that runs may lose at the end before it counts as a rise: batches differ.

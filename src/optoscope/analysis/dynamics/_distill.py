@@ -10,9 +10,10 @@ import optax
 from jaxtyping import Float, PRNGKeyArray
 
 from optoscope._core.errors import InvalidValueError, check_count, check_number
-from optoscope._core.inference import Estimate, difference
-from optoscope._core.inference import share as share_of
+from optoscope._core.estimates import Estimate
 from optoscope._core.keys import as_key
+from optoscope._core.pairs import difference
+from optoscope._core.pairs import share as share_of
 from optoscope._core.showing import shown
 from optoscope.analysis.dynamics._coordinates import CoordinateMap, coordinate_map
 from optoscope.analysis.dynamics._explicit import ExplicitOptimizer
