@@ -1,5 +1,8 @@
 """Tasks from functions: any model, any data."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +10,7 @@ import pytest
 
 from optoscope import meta, optimizers, tasks, training
 from optoscope._core.errors import InvalidValueError
+from optoscope.tasks._streams import _seeded_loader
 from optoscope.training._run import split_run_key
 
 KEY = jax.random.key(0)
@@ -203,6 +207,27 @@ def test_a_pytorch_loader_is_seeded():
     np.testing.assert_array_equal(passes_[0], passes_[1])
     assert not np.array_equal(passes_[0], passes_[2])
     assert sorted(np.ravel(passes_[0])) == list(range(12))
+
+
+def test_passes_over_one_pytorch_loader_that_begin_at_once_do_not_disturb_each_other():
+    torch = pytest.importorskip("torch")
+
+    class Slow(torch.utils.data.Dataset):
+        def __len__(self):
+            return 8
+
+        def __getitem__(self, index):
+            time.sleep(1e-4)  # another thread's turn
+            return float(index)
+
+    loader = torch.utils.data.DataLoader(Slow(), batch_size=8, shuffle=True)
+    seeds = [number % 4 for number in range(64)]
+    with ThreadPoolExecutor(8) as pool:
+        passes = list(
+            pool.map(lambda seed: [b.tolist() for b in _seeded_loader(loader, seed)], seeds)
+        )
+    alone = [[b.tolist() for b in _seeded_loader(loader, seed)] for seed in range(4)]
+    assert passes == [alone[seed] for seed in seeds]
 
 
 def test_a_flax_network_with_batch_norm_and_dropout():

@@ -23,6 +23,7 @@ _HOW = (
 )
 # Iterators kept open: the runs that advance side by side have one each.
 _OPEN = 64
+_SEEDING = threading.Lock()
 
 
 @dataclass
@@ -200,10 +201,13 @@ def _seeded_loader(loader: Any, seed: int) -> Iterator[Any]:
     """One pass over a PyTorch DataLoader, in the order that the seed gives."""
     import torch
 
-    # The loader draws its workers' seeds from one generator, its sampler the order from another.
-    for part in (loader, loader.sampler):
-        if hasattr(part, "generator"):
-            part.generator = torch.Generator().manual_seed(seed)
-    iterator = iter(loader)
-    # A sampler looks its generator up when it is asked for the first time, not before.
-    return itertools.chain(list(itertools.islice(iterator, 1)), iterator)
+    # Streams of one loader read in threads of their own, and a generator is looked up when the
+    # first batch is asked for: until then no other pass may begin.
+    with _SEEDING:
+        # The loader draws its workers' seeds from its own generator, the sampler the order from its.
+        for part in (loader, loader.sampler):
+            if hasattr(part, "generator"):
+                part.generator = torch.Generator().manual_seed(seed)
+        iterator = iter(loader)
+        first = list(itertools.islice(iterator, 1))
+    return itertools.chain(first, iterator)
