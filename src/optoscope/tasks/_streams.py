@@ -204,7 +204,8 @@ def _seeded_loader(loader: Any, seed: int) -> Iterator[Any]:
     # Streams of one loader read in threads of their own, and a generator is looked up when the
     # first batch is asked for: until then no other pass may begin.
     with _SEEDING:
-        # The loader draws its workers' seeds from its own generator, the sampler the order from its.
+        # The loader draws the seeds of its workers from one generator, its sampler the order from
+        # another.
         for part in (loader, loader.sampler):
             if hasattr(part, "generator"):
                 part.generator = torch.Generator().manual_seed(seed)
