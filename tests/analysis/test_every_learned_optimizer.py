@@ -14,6 +14,12 @@ LEARNED = [name for name in optimizers.names() if optimizers.REGISTRY[name].lear
 # They keep averages over rows and columns, and take small tensors together.
 WITHOUT_COORDINATES = ("mlp", "star", "celo", "celo2", "general")
 every_learned = pytest.mark.parametrize("name", LEARNED)
+# One with a state for each coordinate and one with averages over rows stand for the others in
+# `make test`; a program with every probe in it takes long to compile.
+QUICK = ("rnnprop", "star")
+some_learned = pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n not in QUICK)) for n in LEARNED]
+)
 
 
 @every_learned
@@ -27,7 +33,7 @@ def test_its_coordinate_map_does_what_it_does_to_one_number(name):
     assert float(update) == pytest.approx(float(updates), rel=1e-3, abs=1e-8)
 
 
-@every_learned
+@some_learned
 def test_every_probe_measures_it(name):
     task = tasks.get("digits-mlp-leaky-relu", hidden=(2,), batch_size=8)
     # A measurement of these is an epoch of batches otherwise.
