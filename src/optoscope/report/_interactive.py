@@ -54,7 +54,7 @@ def embedded(content: Any) -> str:
     r"""JSON for an element of the page, in which no text can end the element.
 
     >>> embedded({"name": "</script>&"})
-    '{"name":"\\\\u003c/script\\\\u003e\\\\u0026"}'
+    '{"name":"\\u003c/script\\u003e\\u0026"}'
     """
     text = json.dumps(content, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
     for character in "<>&":
