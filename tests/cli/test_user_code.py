@@ -10,7 +10,7 @@ import pytest
 from optoscope import optimizers
 from optoscope._core.errors import FileFormatError, InvalidValueError, UnknownNameError
 from optoscope.cli import main
-from optoscope.cli._named_optimizers import contestant, load_saved
+from optoscope.cli._named_optimizers import contestant, load_saved, trusted_classes
 from optoscope.cli._user_code import load_object, made, parse_settings
 
 PROBLEM = """
@@ -115,11 +115,10 @@ def test_a_saved_optimizer_of_a_class_of_yours_is_loaded_where_the_class_is_name
     capsys.readouterr()
     words = [str(saved), "--task", f"{problem}:task", "--against", "sgd"]
     words += ["--schedules", "constant", "--no-tuned", "--out", str(out)]
-    for more in ([], ["--trust", f"{file}:Another"]):
-        assert evaluate(*words, *more) == 2
-        printed = capsys.readouterr()
-        assert "it ran" not in printed.out
-        assert "type where it is: --trust FILE.py:Rate" in " ".join(printed.err.split())
+    assert evaluate(*words) == 2
+    printed = capsys.readouterr()
+    assert "it ran" not in printed.out
+    assert "type where it is: --trust FILE.py:Rate" in " ".join(printed.err.split())
     assert evaluate(*words, "--trust", f"{file}:Rate") == 0
     assert "it ran" in capsys.readouterr().out
     assert "Rate" in json.loads((out / "results.json").read_text())["optimizers"]
@@ -128,6 +127,16 @@ def test_a_saved_optimizer_of_a_class_of_yours_is_loaded_where_the_class_is_name
     repeat = ["evaluate", "--config", str(out / "config.json"), "--out", str(tmp_path / "again")]
     assert main([*repeat, "--task", f"{problem}:task"]) == 2
     assert f"--trust {file}:Rate" in "".join(capsys.readouterr().err.split("\n"))
+
+
+def test_what_is_trusted_is_a_class_of_optimizers(problem):
+    assert trusted_classes("") == {}
+    with pytest.raises(InvalidValueError, match=r"--trust has 'Rate'; write .*FILE.py:CLASS"):
+        trusted_classes("Rate")
+    with pytest.raises(InvalidValueError, match=r"problem.py:mine, which is no class"):
+        trusted_classes(f"{problem}:mine")
+    with pytest.raises(UnknownNameError, match="Rate"):
+        trusted_classes(f"{problem}:Rate")
 
 
 def test_the_module_of_a_class_of_yours_is_told(tmp_path):

@@ -4,7 +4,7 @@ import functools
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from optoscope._core.errors import FileFormatError, InvalidValueError, UnknownNameError
 from optoscope.cli._command import RunCommand
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from optoscope.bench import Contestant
 
 _METHODS = ("init", "update")
+# Not `Self`, as in `RunCommand`.
+_OptimizerCommand = TypeVar("_OptimizerCommand", bound="OptimizerCommand")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,42 @@ class OptimizerCommand(RunCommand):
 
     trust: str = ""
 
+    def configured(self: _OptimizerCommand) -> _OptimizerCommand:
+        """The command itself, or the one that `config` describes; its `trust` names classes."""
+        command = super().configured()
+        if command.trust:
+            # What is wrong with it is said whether an optimizer needs it or not.
+            trusted_classes(command.trust)
+        return command
+
+
+def trusted_classes(trust: str) -> dict[str, Any]:
+    """The classes that `--trust` names, by their own names. This runs the files that define them.
+
+    Args:
+        trust: FILE.py:CLASS or MODULE:CLASS, separated by commas.
+
+    Raises:
+        InvalidValueError: it is written otherwise, is no class of optimizers, or cannot be run.
+        UnknownNameError: the file or module has nothing of that name.
+    """
+    from optoscope.optimizers import OptimizerModule
+
+    classes: dict[str, Any] = {}
+    for text in filter(None, map(str.strip, trust.split(","))):
+        if not names_code(text):
+            raise InvalidValueError(
+                f"--trust has {text!r}; write where the class is: FILE.py:CLASS or MODULE:CLASS."
+            )
+        found, _ = load_object(text)
+        if not (isinstance(found, type) and issubclass(found, OptimizerModule)):
+            raise InvalidValueError(
+                f"--trust names {text}, which is no class of optimizers (optimizers."
+                "OptimizerModule); name the class of a saved optimizer."
+            )
+        classes[found.__qualname__] = found
+    return classes
+
 
 def load_saved(place: str, trust: str) -> Any:
     """A saved optimizer; one of a person's own class if they have typed where that class is.
@@ -38,17 +76,15 @@ def load_saved(place: str, trust: str) -> Any:
     Raises:
         UnknownNameError: neither a folder nor a name.
         FileFormatError: it cannot be read, or is of a class that is not trusted.
-        InvalidValueError: the file of a trusted class cannot be run.
     """
     from optoscope import optimizers
 
     module, is_own, name = optimizers.read_description(place)["class"].partition(":")
     if not is_own:
         return optimizers.load(place)
-    named = (text.strip() for text in trust.split(","))
-    for text in named:
-        if names_code(text) and text.rpartition(":")[2] == name:
-            return optimizers.load(place, trust=load_object(text)[0])
+    trusted = trusted_classes(trust).get(name)
+    if trusted is not None:
+        return optimizers.load(place, trust=trusted)
     # A file that was run by its path, or as a program, is no module that could be imported.
     is_file = module == "__main__" or module.startswith("optoscope_user_")
     where = "" if is_file else f"--trust {module}:{name}, or "
