@@ -1,13 +1,16 @@
 """Tasks and optimizers of a person's own, named on the command line."""
 
 import json
+import sys
 from pathlib import Path
 
+import jax.numpy as jnp
 import pytest
 
-from optoscope._core.errors import InvalidValueError, UnknownNameError
+from optoscope import optimizers
+from optoscope._core.errors import FileFormatError, InvalidValueError, UnknownNameError
 from optoscope.cli import main
-from optoscope.cli._named_optimizers import contestant
+from optoscope.cli._named_optimizers import contestant, load_saved, trusted_classes
 from optoscope.cli._user_code import load_object, made, parse_settings
 
 PROBLEM = """
@@ -81,6 +84,71 @@ def test_a_saved_run_never_runs_code_that_nobody_has_typed(problem, tmp_path, ca
         for place in (out, again)
     )
     assert first == second
+
+
+CLASS = """
+import jax
+from optoscope import optimizers
+
+class Rate(optimizers.OptimizerModule):
+    rate: jax.Array
+
+    def init(self, params):
+        return ()
+
+    def update(self, grads, state, params=None, **extra):
+        return jax.tree.map(lambda g: -self.rate * g, grads), state
+
+print("it ran")
+"""
+
+
+def test_a_saved_optimizer_of_a_class_of_yours_is_loaded_where_the_class_is_named(
+    problem, tmp_path, capsys, monkeypatch
+):
+    file, saved, out = tmp_path / "rates.py", tmp_path / "saved", tmp_path / "out"
+    file.write_text(CLASS)
+    rate = load_object(f"{file}:Rate")[0]
+    optimizers.save(saved, rate(jnp.asarray(0.1)))
+    # As in another process, where nothing has run the file yet.
+    monkeypatch.delitem(sys.modules, rate.__module__)
+    capsys.readouterr()
+    words = [str(saved), "--task", f"{problem}:task", "--against", "sgd"]
+    words += ["--schedules", "constant", "--no-tuned", "--out", str(out)]
+    assert evaluate(*words) == 2
+    printed = capsys.readouterr()
+    assert "it ran" not in printed.out
+    assert "type where it is: --trust FILE.py:Rate" in " ".join(printed.err.split())
+    assert evaluate(*words, "--trust", f"{file}:Rate") == 0
+    assert "it ran" in capsys.readouterr().out
+    assert "Rate" in json.loads((out / "results.json").read_text())["optimizers"]
+    named = {source["path"] for source in json.loads((out / "config.json").read_text())["sources"]}
+    assert named == {str(problem), str(file)}
+    repeat = ["evaluate", "--config", str(out / "config.json"), "--out", str(tmp_path / "again")]
+    assert main([*repeat, "--task", f"{problem}:task"]) == 2
+    assert f"--trust {file}:Rate" in "".join(capsys.readouterr().err.split("\n"))
+
+
+def test_what_is_trusted_is_a_class_of_optimizers(problem):
+    assert trusted_classes("") == {}
+    with pytest.raises(InvalidValueError, match=r"--trust has 'Rate'; write .*FILE.py:CLASS"):
+        trusted_classes("Rate")
+    with pytest.raises(InvalidValueError, match=r"problem.py:mine, which is no class"):
+        trusted_classes(f"{problem}:mine")
+    with pytest.raises(UnknownNameError, match="Rate"):
+        trusted_classes(f"{problem}:Rate")
+
+
+def test_the_module_of_a_class_of_yours_is_told(tmp_path):
+    saved = optimizers.save(tmp_path / "saved", optimizers.sgd())
+    path = saved / "optimizer.json"
+    path.write_text(path.read_text().replace('"class": "sgd"', '"class": "wicked.rates:Rate"'))
+    with pytest.raises(
+        FileFormatError, match=r"--trust wicked.rates:Rate, or --trust FILE.py:Rate"
+    ):
+        load_saved(str(saved), "")
+    with pytest.raises(InvalidValueError, match=r"wicked.rates could not be run"):
+        contestant(str(saved), {}, "wicked.rates:Rate")
 
 
 def test_a_metric_of_the_task_is_tuned_for_and_compared(problem, tmp_path):

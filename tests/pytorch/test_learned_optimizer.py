@@ -20,16 +20,12 @@ torch = pytest.importorskip("torch")
 
 from optoscope.torch import LearnedOptimizer, _views  # noqa: E402
 
-# Not ported to PyTorch yet: they are for looking at what others published, in JAX.
-NOT_PORTED = {"celo", "celo2", "general"}
-LEARNED = [
-    name
-    for name in optimizers.names()
-    if optimizers.REGISTRY[name].learned and name not in NOT_PORTED
-]
+LEARNED = [name for name in optimizers.names() if optimizers.REGISTRY[name].learned]
 # Ranks 0 to 4: equal lengths, short and long, several of one shape, and one that is cut in tiles.
 SHAPES = ((), (7,), (7,), (1,), (5, 5), (5, 5), (2, 300), (4, 3, 5), (8, 6, 3, 3))
 NUM_STEPS = 20
+# What Celo is told of the loss: it falls, jumps, is no number, and rises.
+LOSSES = np.float32([3.0, 2.5, 2.6, 9.0, math.nan, *np.linspace(2.0, 1.0, 10), *range(5)])
 
 
 def problem(seed=0, dtype=np.float32):
@@ -48,21 +44,21 @@ def set_gradients(params, grads):
         param.grad = torch.from_numpy(np.array(grad)).to(param.dtype) + 0.1 * param.detach()
 
 
-def run(params, grads, optimizer, after=lambda: None):
+def run(params, grads, optimizer, after=lambda: None, losses=LOSSES):
     """The parameters after every step."""
     trajectory = []
-    for some in grads:
+    for some, loss in zip(grads, losses, strict=False):
         set_gradients(params, some)
-        optimizer.step()
+        optimizer.step(loss=loss)
         after()
         trajectory.append([param.detach().clone() for param in params])
     return trajectory
 
 
 @eqx.filter_jit
-def step_in_jax(optimizer, params, state, grads, lr, weight_decay):
+def step_in_jax(optimizer, params, state, grads, loss, lr, weight_decay):
     grads = [g + 0.1 * p.astype(g.dtype) for g, p in zip(grads, params, strict=True)]
-    updates, state = optimizer.update(grads, state, params)
+    updates, state = optimizer.update(grads, state, params, value=loss)
     moved = [
         # In float32, then in the updates' type, as Optax's chains do with a rate that is a number.
         p + (lr * (u.astype(jnp.float32) - weight_decay * p)).astype(p.dtype)
@@ -71,16 +67,16 @@ def step_in_jax(optimizer, params, state, grads, lr, weight_decay):
     return moved, state
 
 
-def in_jax(optimizer, start, grads, lr=1.0, weight_decay=0.0):
+def in_jax(optimizer, start, grads, lr=1.0, weight_decay=0.0, losses=LOSSES):
     """p + lr (u − weight_decay p), written out."""
 
     params = [jnp.asarray(x) for x in start]
     # Arrays: another value is no other program.
     options = (jnp.float32(lr), jnp.float32(weight_decay))
     state, trajectory = optimizer.init(params), []
-    for some in grads:
+    for some, loss in zip(grads, losses, strict=False):
         some = [jnp.asarray(x) for x in some]
-        params, state = step_in_jax(optimizer, params, state, some, *options)
+        params, state = step_in_jax(optimizer, params, state, some, loss, *options)
         trajectory.append([np.asarray(x) for x in params])
     return trajectory
 
@@ -88,14 +84,18 @@ def in_jax(optimizer, start, grads, lr=1.0, weight_decay=0.0):
 def assert_same(trajectory, expected, start, tolerance=1e-5):
     """Relative to how far each tensor has gone; and each step rounds the place that it is at."""
     places = [np.linalg.norm(begin) for begin in start]
+    # A scalar whose steps have one size may come back to where it began.
+    farthest = [0.0 for _ in start]
     for found, right in zip(trajectory, expected, strict=True):
+        right = [np.asarray(x, np.float32) for x in right]
+        gone = [np.linalg.norm(x - begin) for x, begin in zip(right, start, strict=True)]
         places = [max(n, np.linalg.norm(x)) for n, x in zip(places, right, strict=True)]
-        for one, other, begin, place in zip(found, right, start, places, strict=True):
-            distance = np.linalg.norm(np.asarray(one.float()) - np.asarray(other, np.float32))
-            gone = np.linalg.norm(np.asarray(other, np.float32) - begin)
-            assert gone > 0
+        farthest = [max(n, distance) for n, distance in zip(farthest, gone, strict=True)]
+        for one, other, far, place in zip(found, right, farthest, places, strict=True):
+            distance = np.linalg.norm(np.asarray(one.float()) - other)
+            assert far > 0
             rounding = 1e-6 * place
-            assert distance <= tolerance * gone + rounding, (one.shape, distance / gone)
+            assert distance <= tolerance * far + rounding, (one.shape, distance / far)
 
 
 @pytest.fixture
@@ -120,7 +120,11 @@ def perturbed(name, **configuration):
     leaves, structure = jax.tree.flatten(optimizers.get(name, **configuration))
     keys = jax.random.split(jax.random.key(5), len(leaves))
     moved = [x + 0.05 * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]
-    return jax.tree.unflatten(structure, moved)
+    made = jax.tree.unflatten(structure, moved)
+    if name == "celo":
+        # Untrained its steps are lost in the parameters' rounding.
+        made = eqx.tree_at(lambda celo: celo.scheduler.readout_bias, made, jnp.float32(8.0))
+    return made
 
 
 CONFIGURATIONS = {
@@ -130,14 +134,27 @@ CONFIGURATIONS = {
         for cell, scaling in (("vanilla", "raw"), ("lstm", "log"), ("gru", "scaled"))
     ],
     "rnnprop": [{"hidden_size": 5, "log_inputs": True, "bounded": False}],
-    "mlp": [{"step_scale": 0.01, "exponent_scale": 0.1}],
+    "mlp": [{"step_scale": 0.01, "exponent_scale": 0.1, "hidden_size": 6}],
     "star": [
         *({"nominal": n} for n in ("sgd", "momentum", "aggmo", "adam", "none")),
         {"arm": "hyperparam", "learned_nominal_scale": True},
         {"arm": "blackbox", "preconditioning": True, "blackbox_exponent_scale": 1.0},
     ],
+    "celo": [{"hidden_size": 5, "scheduler_size": 6}],
+    "celo2": [{"orthogonalize": True, "hidden_size": 4}],
+    "general": [
+        {"nominal": "none", "vectors": "network"},
+        {"nominal": "aggmo-adam", "orthogonalize": False, "inputs": "small_fc"},
+        {"nominal": "sgd", "vectors": "nominal", "normalize": False},
+    ],
 }
-EVERY = [(name, options) for name in LEARNED for options in [{}, *CONFIGURATIONS[name]]]
+NONE_SHIPPED = ("celo", "celo2", "general")
+NEEDED = {"celo": {"num_steps": 30}}
+EVERY = [
+    (name, NEEDED.get(name, {}) | options)
+    for name in LEARNED
+    for options in [{}, *CONFIGURATIONS[name]]
+]
 
 
 @pytest.mark.parametrize(("name", "options"), EVERY, ids=str)
@@ -147,40 +164,60 @@ def test_every_configuration_of_every_learned_class_goes_where_jax_goes(
     optimizer = perturbed(name, **options)
     optimizers.save(tmp_path, optimizer)
     start, grads = problem(1)
-    grads = grads[:5]
+    # Of the others the trajectories of those that come with the library are longer.
+    tolerance, grads = (1e-5, grads) if name in NONE_SHIPPED else (2e-5, grads[:5])
     params = parameters(start)
     trajectory = run(params, grads, LearnedOptimizer(params, tmp_path))
-    assert_same(trajectory, in_jax(optimizer, start, grads), start, 2e-5)
+    assert_same(trajectory, in_jax(optimizer, start, grads), start, tolerance)
 
 
-every_class = pytest.mark.parametrize(
-    "name", ["lstm-mnist-sigmoid", "gru-quadratic", "star-mnist-mlp"]
+SHIPPED = ["lstm-mnist-sigmoid", "gru-quadratic", "star-mnist-mlp"]
+every_class = pytest.mark.parametrize("name", SHIPPED)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """Folders with optimizers of the classes of which none comes with the library."""
+    folder = tmp_path_factory.mktemp("saved")
+    return {
+        name: optimizers.save(folder / name, perturbed(name, **NEEDED.get(name, {})))
+        for name in ("celo", "general")
+    }
+
+
+@pytest.fixture
+def optimizer_name(request, saved):
+    return saved.get(request.param, request.param)
+
+
+every_class_and_frame = pytest.mark.parametrize(
+    "optimizer_name", [*SHIPPED, "celo", "general"], indirect=True
 )
 
 
-@every_class
-def test_small_tiles_threads_and_single_tensors_change_nothing(name, monkeypatch):
+@every_class_and_frame
+def test_small_tiles_threads_and_single_tensors_change_nothing(optimizer_name, monkeypatch):
     start, grads = problem()
     whole = parameters(start)
-    expected = run(whole, grads[:5], LearnedOptimizer(whole, name))
+    expected = run(whole, grads[:5], LearnedOptimizer(whole, optimizer_name))
     monkeypatch.setattr(_views, "_TILE_NUMBERS", {"cpu": 32 * 60})
     monkeypatch.setattr("optoscope.torch._learned_optimizer._WORTH_THREADS", 0)
     threads = torch.get_num_threads()
     for foreach in (True, False):
         params = parameters(start)
-        found = run(params, grads[:5], LearnedOptimizer(params, name, foreach=foreach))
+        found = run(params, grads[:5], LearnedOptimizer(params, optimizer_name, foreach=foreach))
         assert_same(found, expected, start, 1e-5)
     assert torch.get_num_threads() == threads
 
 
-@every_class
-def test_memory_order_is_no_matter(name):
+@every_class_and_frame
+def test_memory_order_is_no_matter(optimizer_name):
     start, grads = problem()
     plain, turned = parameters(start), parameters(start)
     turned[-1] = torch.nn.Parameter(turned[-1].detach().to(memory_format=torch.channels_last))
     turned[4] = torch.nn.Parameter(turned[4].detach().T.contiguous().T)
-    expected = run(plain, grads[:3], LearnedOptimizer(plain, name))
-    found = run(turned, grads[:3], LearnedOptimizer(turned, name))
+    expected = run(plain, grads[:3], LearnedOptimizer(plain, optimizer_name))
+    found = run(turned, grads[:3], LearnedOptimizer(turned, optimizer_name))
     assert_same(found, expected, start)
     assert turned[-1].is_contiguous(memory_format=torch.channels_last)
 
@@ -202,18 +239,18 @@ def test_bfloat16_parameters_move_as_in_jax(name):
         )
 
 
-@every_class
-def test_a_saved_state_goes_on_to_the_last_bit(name):
+@every_class_and_frame
+def test_a_saved_state_goes_on_to_the_last_bit(optimizer_name):
     start, grads = problem()
     for dtype in (torch.float32, torch.bfloat16):
         params = parameters(start, dtype)
-        optimizer = LearnedOptimizer(params, name, 0.5, 0.01)
+        optimizer = LearnedOptimizer(params, optimizer_name, 0.5, 0.01)
         run(params, grads[:4], optimizer)
         file = io.BytesIO()
         torch.save(optimizer.state_dict(), file)
         file.seek(0)
         others = [torch.nn.Parameter(p.detach().clone()) for p in params]
-        again = LearnedOptimizer(others, name)
+        again = LearnedOptimizer(others, optimizer_name)
         again.load_state_dict(torch.load(file, weights_only=True))
         pickled = pickle.loads(pickle.dumps((params, optimizer)))
         copied = copy.deepcopy((params, optimizer))
@@ -284,6 +321,37 @@ def test_a_closure_is_called_with_gradients_and_its_loss_returned():
     assert LearnedOptimizer([param], "star-mnist-mlp").step() is None
 
 
+def test_a_schedule_sees_the_loss_of_a_closure_or_of_an_argument(saved):
+    start, grads = problem()
+    grads, folder = grads[:5], saved["celo"]
+    params, others, blind = parameters(start), parameters(start), parameters(start)
+    expected = run(params, grads, LearnedOptimizer(params, folder))
+    optimizer, found = LearnedOptimizer(others, folder), []
+    for some, loss in zip(grads, LOSSES, strict=False):
+        set_gradients(others, some)
+        optimizer.step(lambda loss=loss: torch.tensor([loss], requires_grad=True))
+        found.append([param.detach().clone() for param in others])
+    for one, other in zip(found[-1], expected[-1], strict=True):
+        assert torch.equal(one, other)
+    unseen = [None] * len(grads)
+    without = run(blind, grads, LearnedOptimizer(blind, folder), losses=unseen)
+    celo = optimizers.load(folder)
+    assert_same(without, in_jax(celo, start, grads, losses=unseen), start, 2e-5)
+    # The first two steps do not look at the loss; the third does.
+    assert torch.equal(without[1][4], expected[1][4])
+    assert not torch.equal(without[2][4], expected[2][4])
+
+
+def test_cosine_annealing_is_the_cosine_schedule(saved):
+    start, grads = problem()
+    params = parameters(start)
+    optimizer = LearnedOptimizer(params, saved["general"])
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 6)
+    found = run(params, grads[:6], optimizer, schedule.step)
+    cosine = optimizers.scheduled(optimizers.load(saved["general"]), "cosine", 6)
+    assert_same(found, in_jax(cosine, start, grads[:6]), start, 2e-5)
+
+
 @every_class
 def test_a_gradient_scaler_skips_what_is_not_finite(name):
     start, grads = problem()
@@ -329,10 +397,10 @@ def test_parameters_without_gradient_or_coordinates_stay(name):
     assert params[1] not in optimizer.state
 
 
-@every_class
-def test_zero_and_huge_gradients_give_finite_parameters(name):
+@every_class_and_frame
+def test_zero_and_huge_gradients_give_finite_parameters(optimizer_name):
     params = [torch.nn.Parameter(torch.ones(shape)) for shape in ((), (3,), (2, 3))]
-    optimizer = LearnedOptimizer(params, name)
+    optimizer = LearnedOptimizer(params, optimizer_name)
     for scale in (0.0, 1e30, -1e30, 1e-30, 0.0):
         for param in params:
             param.grad = torch.full_like(param, scale)
@@ -341,34 +409,35 @@ def test_zero_and_huge_gradients_give_finite_parameters(name):
 
 
 @pytest.mark.slow
-@every_class
-def test_a_compiled_step_is_the_same(name):
+@every_class_and_frame
+def test_a_compiled_step_is_the_same(optimizer_name):
     start, grads = problem()
     start, grads = start[:5], [some[:5] for some in grads]
     params, others = parameters(start), parameters(start)
-    expected = run(others, grads[:4], LearnedOptimizer(others, name))
-    optimizer = LearnedOptimizer(params, name)
+    losses = [2.0] * 4
+    expected = run(others, grads[:4], LearnedOptimizer(others, optimizer_name), losses=losses)
+    optimizer = LearnedOptimizer(params, optimizer_name)
     compiled = torch.compile(optimizer.step)
     found = []
     for some in grads[:4]:
         set_gradients(params, some)
-        compiled()
+        compiled(loss=torch.tensor(2.0))
         found.append([param.detach().clone() for param in params])
     assert_same(found, expected, start, 2e-5)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
-@every_class
-def test_on_cuda_the_same(name):
+@every_class_and_frame
+def test_on_cuda_the_same(optimizer_name):
     start, grads = problem()
     params = [torch.nn.Parameter(p.detach().cuda()) for p in parameters(start)]
-    optimizer, found = LearnedOptimizer(params, name), []
-    for some in grads[:5]:
+    optimizer, found = LearnedOptimizer(params, optimizer_name), []
+    for some, loss in zip(grads[:5], LOSSES, strict=False):
         for param, grad in zip(params, some, strict=True):
             param.grad = torch.from_numpy(np.array(grad)).cuda() + 0.1 * param.detach()
-        optimizer.step()
+        optimizer.step(loss=loss)
         found.append([param.detach().cpu() for param in params])
-    assert_same(found, in_jax(optimizers.load(name), start, grads[:5]), start, 1e-4)
+    assert_same(found, in_jax(optimizers.load(optimizer_name), start, grads[:5]), start, 1e-4)
 
 
 def test_what_cannot_work_is_refused_with_what_to_write():
@@ -377,6 +446,10 @@ def test_what_cannot_work_is_refused_with_what_to_write():
         LearnedOptimizer([param], "star-mnist")
     with pytest.raises(InvalidValueError, match="lr is -1"):
         LearnedOptimizer([param], "star-mnist-mlp", lr=-1.0)
+    with pytest.raises(InvalidValueError, match=r"loss.mean\(\)"):
+        LearnedOptimizer([param], "star-mnist-mlp").step(loss=torch.ones(2))
+    with pytest.raises(InvalidValueError, match="a closure and a loss"):
+        LearnedOptimizer([param], "star-mnist-mlp").step(lambda: 1.0, loss=1.0)
     with pytest.raises(InvalidValueError, match="weight_decay is nan"):
         LearnedOptimizer([param], "star-mnist-mlp", weight_decay=math.nan)
     with pytest.raises(InvalidValueError, match="real numbers"):

@@ -12,6 +12,7 @@ import pytest
 
 from optoscope import optimizers, tasks, training
 from optoscope._core.errors import InvalidValueError
+from optoscope.tasks._contract import _unused
 
 KEY = jax.random.key(0)
 X = np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32) + 3.0
@@ -258,6 +259,41 @@ def test_a_class_of_ones_own_is_looked_at_too():
     with pytest.warns(UserWarning, match=r"of Constant does not .* \['none'\]") as seen:
         training.train(Constant(), optimizers.sgd(0.1), 2, key=KEY)
     assert "slope" not in str(seen[0].message)
+
+
+class OfTheLibrary(Constant):
+    """As if it were one of the library's own."""
+
+    size: int = eqx.field(static=True)
+
+    __module__ = "optoscope.tasks._constant"
+
+
+class Constants(tasks.TaskDistribution):
+    """Tasks that are drawn."""
+
+    def sample(self, key):
+        return Constant()
+
+
+@pytest.mark.parametrize(
+    ("make", "times"),
+    [
+        # Again where a setting differs, which may be what leaves a parameter out.
+        (lambda: [OfTheLibrary(1), OfTheLibrary(2), OfTheLibrary(1)], 2),
+        (lambda: [Constants(), Constants()], 1),
+    ],
+)
+def test_tasks_of_the_library_and_distributions_are_looked_at_once(make, times, monkeypatch):
+    monkeypatch.setattr("optoscope.tasks._contract._KINDS", set())
+    with pytest.warns(UserWarning, match=r"does not depend on the parameter \['none'\]") as seen:
+        list(map(tasks.as_distribution, make()))
+    assert len(seen) == times
+
+
+@pytest.mark.parametrize("name", ["quadratic", "rosenbrock", "digits-mlp-relu", "digits-cnn"])
+def test_no_parameter_of_a_registered_task_is_said_to_be_unused(name):
+    assert _unused(tasks.get(name)) == []
 
 
 class Shuffled:

@@ -28,7 +28,7 @@ _NOT_CONFIGURATION = (
 
 
 # Arguments that may name a file of Python.
-_MAY_NAME_CODE = ("task", "optimizer", "optimizers", "against", "panels")
+_MAY_NAME_CODE = ("task", "optimizer", "optimizers", "against", "panels", "trust")
 
 # On a CPU a device is a thread pool; more than there are cores serve tests alone.
 _MOST_DEVICES = 64

@@ -9,9 +9,16 @@ import tyro
 
 from optoscope._core.errors import InvalidValueError
 from optoscope._core.files import with_home
-from optoscope.cli._command import RunCommand, get_task_or_own
+from optoscope.cli._command import get_task_or_own
 from optoscope.cli._console import console, show_table, steps
-from optoscope.cli._named_optimizers import as_shipped, contestant, is_own_or_optax, label_of
+from optoscope.cli._named_optimizers import (
+    OptimizerCommand,
+    as_shipped,
+    contestant,
+    is_own_or_optax,
+    label_of,
+    load_saved,
+)
 from optoscope.cli._options import Count, Several
 from optoscope.cli._user_code import check_owners, parse_settings
 
@@ -75,7 +82,8 @@ def distinct_labels(
         pretrained: the names of those that come with the library.
     """
     kinds = [
-        place if place in pretrained else str(description["class"])
+        # Of a person's own class, MODULE:CLASS, the class.
+        place if place in pretrained else str(description["class"]).rpartition(":")[2]
         for place, description in zip(places, descriptions, strict=True)
     ]
     folders = [_saved_at(place).parts for place in places]
@@ -109,7 +117,7 @@ def split_names(text: str) -> list[str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate(RunCommand):
+class Evaluate(OptimizerCommand):
     """Compare an optimizer with tuned baselines: same problems, same starts, same batches.
 
     Each baseline's learning rate is searched on the task first, by the very number that is then
@@ -178,7 +186,8 @@ class Evaluate(RunCommand):
         given = parse_settings(self.set)
         learned, horizons, first = self._optimizers(given)
         tuned = tuple(
-            contestant(name, given.get(label_of(name), {})) for name in split_names(self.against)
+            contestant(name, given.get(label_of(name), {}), self.trust)
+            for name in split_names(self.against)
         )
         check_owners(given, [*learned, *(one.label for one in tuned)])
         kinds = {name: training.PROBES[name] for name in split_names(self.probe)}
@@ -228,7 +237,7 @@ class Evaluate(RunCommand):
         }
         labels, horizons = labels_of(places, made)
         learned = {
-            labels[place]: made[place] if place in made else optimizers.load(place)
+            labels[place]: made[place] if place in made else load_saved(place, self.trust)
             for place in places
         }
         return learned, horizons, places[0]

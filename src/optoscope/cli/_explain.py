@@ -9,9 +9,15 @@ import tyro
 
 from optoscope._core.errors import InvalidValueError
 from optoscope._core.files import write_json, write_text
-from optoscope.cli._command import RunCommand, get_task_or_own
+from optoscope.cli._command import get_task_or_own
 from optoscope.cli._console import console, show_table, steps
-from optoscope.cli._named_optimizers import as_shipped, is_own_or_optax, label_of
+from optoscope.cli._named_optimizers import (
+    OptimizerCommand,
+    as_shipped,
+    is_own_or_optax,
+    label_of,
+    load_saved,
+)
 from optoscope.cli._options import Count, Several, Share
 from optoscope.cli._user_code import check_owners, parse_settings
 
@@ -26,7 +32,7 @@ _EXAMPLE = {"learning_rate": 0.1, "momentum": 0.9}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Explain(RunCommand):
+class Explain(OptimizerCommand):
     """Distill an optimizer into named mechanisms, and measure what each contributes.
 
     A small recurrent optimizer (a GRU, momentum) is distilled to modes of momentum, clipping, a
@@ -110,7 +116,7 @@ class Explain(RunCommand):
                 f"--set {label}.…: a saved optimizer is as it is; only those that a function makes "
                 "have settings."
             )
-        return optimizers.load(place), True
+        return load_saved(place, self.trust), True
 
     def _distill(
         self, directory: Path, learned: Any, task: Any, task_name: str, label: str, recurrent: bool

@@ -8,13 +8,15 @@ from typing import Annotated, Any, ClassVar
 import tyro
 
 from optoscope._core.errors import InvalidValueError
-from optoscope.cli._command import RunCommand, get_task_or_own
+from optoscope.cli._command import get_task_or_own
 from optoscope.cli._console import console, show_table, steps
 from optoscope.cli._evaluate import labels_of, split_names, split_places
 from optoscope.cli._named_optimizers import (
+    OptimizerCommand,
     as_shipped,
     is_made_here,
     label_of,
+    load_saved,
     tuned_or_as_it_is,
 )
 from optoscope.cli._options import Count, CountOrZero
@@ -26,7 +28,7 @@ _TUNING_RUNS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Inspect(RunCommand):
+class Inspect(OptimizerCommand):
     """Look at what optimizers do on a task: one page of interactive panels, and its arrays.
 
     What has a learning rate is tuned on the task first; learned optimizers are taken as they
@@ -161,8 +163,6 @@ class Inspect(RunCommand):
         self, given: Mapping[str, Mapping[str, Any]]
     ) -> tuple[dict[str, str], dict[str, Any]]:
         """The label of each place as it was typed, and by label the optimizers or contestants."""
-        from optoscope import optimizers
-
         assert self.optimizer is not None
         places = split_places(self.optimizer)
         make = tuned_or_as_it_is if self.trials else as_shipped
@@ -173,7 +173,7 @@ class Inspect(RunCommand):
         }
         labels, _ = labels_of(places, made)
         return {place: labels[place] for place in places}, {
-            labels[place]: made[place] if place in made else optimizers.load(place)
+            labels[place]: made[place] if place in made else load_saved(place, self.trust)
             for place in places
         }
 

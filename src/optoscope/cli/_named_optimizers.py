@@ -3,15 +3,96 @@
 import functools
 import inspect
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from optoscope._core.errors import InvalidValueError, UnknownNameError
+from optoscope._core.errors import FileFormatError, InvalidValueError, UnknownNameError
+from optoscope.cli._command import RunCommand
 from optoscope.cli._user_code import load_object, made, names_code
 
 if TYPE_CHECKING:
     from optoscope.bench import Contestant
 
 _METHODS = ("init", "update")
+# Not `Self`, as in `RunCommand`.
+_OptimizerCommand = TypeVar("_OptimizerCommand", bound="OptimizerCommand")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerCommand(RunCommand):
+    """Base of the commands that take saved optimizers.
+
+    Args:
+        trust: classes of yours that saved optimizers are of, separated by commas: FILE.py:CLASS or
+            MODULE:CLASS. Loading such an optimizer runs that code.
+    """
+
+    trust: str = ""
+
+    def configured(self: _OptimizerCommand) -> _OptimizerCommand:
+        """The command itself, or the one that `config` describes; its `trust` names classes."""
+        command = super().configured()
+        if command.trust:
+            # What is wrong with it is said whether an optimizer needs it or not.
+            trusted_classes(command.trust)
+        return command
+
+
+def trusted_classes(trust: str) -> dict[str, Any]:
+    """The classes that `--trust` names, by their own names. This runs the files that define them.
+
+    Args:
+        trust: FILE.py:CLASS or MODULE:CLASS, separated by commas.
+
+    Raises:
+        InvalidValueError: it is written otherwise, is no class of optimizers, or cannot be run.
+        UnknownNameError: the file or module has nothing of that name.
+    """
+    from optoscope.optimizers import OptimizerModule
+
+    classes: dict[str, Any] = {}
+    for text in filter(None, map(str.strip, trust.split(","))):
+        if not names_code(text):
+            raise InvalidValueError(
+                f"--trust has {text!r}; write where the class is: FILE.py:CLASS or MODULE:CLASS."
+            )
+        found, _ = load_object(text)
+        if not (isinstance(found, type) and issubclass(found, OptimizerModule)):
+            raise InvalidValueError(
+                f"--trust names {text}, which is no class of optimizers (optimizers."
+                "OptimizerModule); name the class of a saved optimizer."
+            )
+        classes[found.__qualname__] = found
+    return classes
+
+
+def load_saved(place: str, trust: str) -> Any:
+    """A saved optimizer; one of a person's own class if they have typed where that class is.
+
+    Args:
+        place: a folder or a name, as `optimizers.load` takes it.
+        trust: what `--trust` says.
+
+    Raises:
+        UnknownNameError: neither a folder nor a name.
+        FileFormatError: it cannot be read, or is of a class that is not trusted.
+    """
+    from optoscope import optimizers
+
+    module, is_own, name = optimizers.read_description(place)["class"].partition(":")
+    if not is_own:
+        return optimizers.load(place)
+    trusted = trusted_classes(trust).get(name)
+    if trusted is not None:
+        return optimizers.load(place, trust=trusted)
+    # A file that was run by its path, or as a program, is no module that could be imported.
+    is_file = module == "__main__" or module.startswith("optoscope_user_")
+    where = "" if is_file else f"--trust {module}:{name}, or "
+    raise FileFormatError(
+        f"{place} is an optimizer of the class {name} of {module}, which is not registered. "
+        "Loading it runs that class, and no file decides this. If you trust it, type where it is: "
+        f"{where}--trust FILE.py:{name} with the file that defines it."
+    )
 
 
 def is_own_or_optax(text: str) -> bool:
@@ -28,7 +109,7 @@ def label_of(text: str) -> str:
     return text.rpartition(":")[2] if names_code(text) else text
 
 
-def contestant(text: str, settings: Mapping[str, Any]) -> "Contestant":
+def contestant(text: str, settings: Mapping[str, Any], trust: str = "") -> "Contestant":
     """What is tuned under a name of `--against`.
 
     A registered optimizer is tuned over its own search space; a function, of Optax or a file,
@@ -38,9 +119,11 @@ def contestant(text: str, settings: Mapping[str, Any]) -> "Contestant":
     Args:
         text: a registered name, a saved optimizer, optax.NAME, FILE.py:NAME or MODULE:NAME.
         settings: keyword arguments for a function, from `--set`.
+        trust: what `--trust` says.
 
     Raises:
         UnknownNameError: there is nothing of that name.
+        FileFormatError: a saved optimizer of a class that is not trusted.
         InvalidValueError: it is no optimizer, or does not take the settings.
     """
     from optoscope import optimizers
@@ -58,7 +141,7 @@ def contestant(text: str, settings: Mapping[str, Any]) -> "Contestant":
     if _is_registered(text):
         return named(text)
     try:
-        return given(text, optimizers.load(text))
+        return given(text, load_saved(text, trust))
     except UnknownNameError:
         raise UnknownNameError("optimizer", text, optimizers.names()) from None
 

@@ -12,11 +12,17 @@ import tyro
 from optoscope._core.errors import InvalidValueError, RunDirectoryError
 from optoscope._core.files import read_bytes, write_json
 from optoscope._core.locks import locked
-from optoscope.cli._command import RunCommand, read_arguments
+from optoscope.cli._command import read_arguments
 from optoscope.cli._console import command_line, console, show_table, steps
 from optoscope.cli._directories import CONFIG, check_empty
 from optoscope.cli._evaluate import distinct_labels, split_names, split_places
-from optoscope.cli._named_optimizers import as_shipped, is_own_or_optax, label_of
+from optoscope.cli._named_optimizers import (
+    OptimizerCommand,
+    as_shipped,
+    is_own_or_optax,
+    label_of,
+    load_saved,
+)
 from optoscope.cli._options import Count
 from optoscope.cli._user_code import check_owners, parse_settings
 
@@ -29,7 +35,7 @@ _FIXED = ("suite", "steps", "runs", "rates", "seed")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Suite(RunCommand):
+class Suite(OptimizerCommand):
     """Rank optimizers over several tasks, by the scores of AlgoPerf, Celo and VeLO.
 
     Baselines try --rates learning rates with a schedule. An optimizer that is given runs as it
@@ -153,7 +159,8 @@ class Suite(RunCommand):
         saved = [place for place in places if place not in made]
         descriptions = [optimizers.read_description(place) for place in saved]
         labels = distinct_labels(saved, descriptions, optimizers.pretrained_names())
-        made |= {p: (label, optimizers.load(p)) for p, label in zip(saved, labels, strict=True)}
+        for place, label in zip(saved, labels, strict=True):
+            made[place] = label, load_saved(place, self.trust)
         found: dict[str, Any] = {}
         for place in places:
             label, optimizer = made[place]

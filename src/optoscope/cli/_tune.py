@@ -8,9 +8,9 @@ import tyro
 
 from optoscope._core.errors import InvalidValueError
 from optoscope._core.files import write_json
-from optoscope.cli._command import RunCommand, get_task, task_label
+from optoscope.cli._command import get_task, task_label
 from optoscope.cli._console import console, steps
-from optoscope.cli._named_optimizers import contestant, is_own_or_optax, label_of
+from optoscope.cli._named_optimizers import OptimizerCommand, contestant, is_own_or_optax, label_of
 from optoscope.cli._options import Count, CountOrZero, Several
 from optoscope.cli._user_code import check_owners, parse_settings
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tune(RunCommand):
+class Tune(OptimizerCommand):
     """Search an optimizer's hyper-parameters on a task; all candidates run side by side.
 
     Args:
@@ -72,7 +72,7 @@ class Tune(RunCommand):
                 f"{self.optimizer!r} has no hyper-parameters to search; meta-train it with "
                 f"`optoscope train {self.optimizer}`."
             )
-        one = contestant(self.optimizer, given.get(label, {}))
+        one = contestant(self.optimizer, given.get(label, {}), self.trust)
         create = Raced(one.create, self.steps, one.takes_num_steps)
         ranges = parse_ranges(self.search) or dict(one.search)
         example: dict[str, Any] = {name: low for name, (low, _) in ranges.items()}

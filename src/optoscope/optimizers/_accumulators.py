@@ -1,6 +1,5 @@
 """The running averages that the small learned optimizers look at: their only state."""
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import equinox as eqx
@@ -10,24 +9,13 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from optoscope._core.input_layouts import FACTORED_DECAYS, MOMENTUM_DECAYS, StartingDecays
 from optoscope.optimizers._placement import zeros_along, zeros_beside
 
-MOMENTUM_DECAYS = (0.9, 0.99, 0.999)
-FACTORED_DECAYS = (0.9, 0.99, 0.999)
-SECOND_MOMENT_DECAY = 0.999
 _DECAY_GAIN = 10.0
 _SQUARE_OFFSET = 1e-30
 # No sum of this many squares overflows float32; a gradient above 1e15 counts as 1e15 in them.
 _LARGEST_SQUARE = 1e30
-
-
-@dataclass(frozen=True)
-class StartingDecays:
-    """The decays d₀ that the averages start from, or keep if they are fixed."""
-
-    momentum: tuple[float, ...] = MOMENTUM_DECAYS
-    factored: tuple[float, ...] = FACTORED_DECAYS
-    second_moment: float = SECOND_MOMENT_DECAY
 
 
 class Decays(eqx.Module):

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import check_count
+from optoscope._core.input_layouts import CELO, StartingDecays
 from optoscope._core.keys import as_key
-from optoscope.optimizers._accumulators import Decays, StartingDecays
+from optoscope.optimizers._accumulators import Decays
 from optoscope.optimizers._base import OptimizerModule, Packed
 from optoscope.optimizers._exponential import LOG2_E, times_power_of_two
-from optoscope.optimizers._input_layouts import CELO
 from optoscope.optimizers._loss_features import (
     NUM_FEATURES,
     LossAverages,

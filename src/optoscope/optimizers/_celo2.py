@@ -7,14 +7,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from optoscope._core.errors import check_count
-from optoscope.optimizers._accumulators import Decays, StartingDecays
+from optoscope._core.input_layouts import CELO2, CELO2_DECAYS
+from optoscope.optimizers._accumulators import Decays
 from optoscope.optimizers._directed import DirectedOptimizer
 from optoscope.optimizers._directions import of_unit_size, orthogonalized
 from optoscope.optimizers._domains import check_hyperparameters
-from optoscope.optimizers._input_layouts import CELO2
 from optoscope.optimizers._small_network import Coordinates, SmallNetwork
 
-_DECAYS = StartingDecays(second_moment=0.95)
 _NUM_HEADS = 3
 # In the authors' recipe Adam's learning rate is so many times that of the network's directions.
 _ADAM_FACTOR = 20.0
@@ -74,7 +73,11 @@ class Celo2Optimizer(DirectedOptimizer):
         check_hyperparameters("celo2", {"learning_rate": learning_rate})
         check_count("hidden_size", hidden_size, minimum=1, maximum=1024)
         network = SmallNetwork.create(
-            key, _NUM_HEADS, hidden_size=hidden_size, layout=CELO2, decays=Decays.fixed(_DECAYS)
+            key,
+            _NUM_HEADS,
+            hidden_size=hidden_size,
+            layout=CELO2,
+            decays=Decays.fixed(CELO2_DECAYS),
         )
         rate = jnp.log(jnp.asarray(learning_rate, jnp.float32))
         return cls(network, rate, bool(orthogonalize))

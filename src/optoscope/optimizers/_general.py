@@ -8,19 +8,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from optoscope._core.errors import InvalidValueError, UnknownNameError, check_count
-from optoscope.optimizers._accumulators import Decays, StartingDecays
+from optoscope._core.input_layouts import INPUTS
+from optoscope.optimizers._accumulators import Decays
 from optoscope.optimizers._directed import DirectedOptimizer
 from optoscope.optimizers._directions import of_unit_size, orthogonalized
 from optoscope.optimizers._domains import check_hyperparameters
-from optoscope.optimizers._input_layouts import CELO2, SMALL_FC, InputLayout
 from optoscope.optimizers._small_network import Coordinates, SmallNetwork
 from optoscope.optimizers._star import NOMINAL_TERMS
 
-# The features, and how fast the averages behind them forget.
-INPUTS: dict[str, tuple[InputLayout, StartingDecays]] = {
-    "celo2": (CELO2, StartingDecays(second_moment=0.95)),
-    "small_fc": (SMALL_FC, StartingDecays()),
-}
 VECTORS = ("adam", "nominal", "network")
 # Steps of vectors are so many times those of matrices, at the start.
 _VECTOR_FACTOR = {"adam": 20.0, "nominal": 5.0, "network": 1.0}

@@ -15,8 +15,8 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
+from optoscope._core.input_layouts import GRADIENT_CLIP, SMALL_FC, TIME_SCALES, InputLayout
 from optoscope.optimizers._accumulators import Accumulators, factored_axes
-from optoscope.optimizers._input_layouts import SMALL_FC, TIME_SCALES, InputLayout
 from optoscope.optimizers._sums_of_squares import (
     Factors,
     InverseRoot,
@@ -27,7 +27,6 @@ from optoscope.optimizers._sums_of_squares import (
 
 _AVERAGE_OFFSET = 1e-8
 _FACTOR_FLOOR = 1e-9
-_CLIP = 0.1
 # Added to the square of a padded coordinate: its inverse root is nothing beside any other's.
 _PADDING = 1e30
 
@@ -112,7 +111,7 @@ def measure(
     )
     alone = [Products(parameter, ((layout.parameter,),))]
     if layout.clipped_gradient is not None:
-        clipped = jnp.clip(gradient, -_CLIP, _CLIP)
+        clipped = jnp.clip(gradient, -GRADIENT_CLIP, GRADIENT_CLIP)
         alone.append(Products(clipped, ((layout.clipped_gradient,),)))
     features = (*(products for loop in loops for products in loop), *alone)
     rows = columns = None

@@ -1,12 +1,13 @@
 """The coordinate-wise LSTM optimizer of Andrychowicz et al. (2016)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import check_count, check_number
@@ -118,6 +119,50 @@ def run_layers(
     return tuple(hiddens), tuple(cells)
 
 
+def zero_states(
+    params: PyTree[Array], dtype: DTypeLike, before: tuple[int, ...]
+) -> PyTree[Float[Array, "..."]]:
+    """Zeros for every coordinate, split over devices as the parameters are.
+
+    Args:
+        params: those of a parameter without coordinates are None.
+        dtype: of the zeros.
+        before: the axes that come before the coordinates' own.
+    """
+
+    def zeros(param: Array) -> Array | None:
+        if math.prod(param.shape) == 0:
+            return None
+        return zeros_beside(param, dtype, before=before)
+
+    return jax.tree.map(zeros, params)
+
+
+def tensor_by_tensor(
+    advance: Callable[..., tuple[Array, ...]],
+    grads: PyTree[Array],
+    states: Sequence[PyTree[Array]],
+) -> tuple[PyTree[Array], tuple[PyTree[Array], ...]]:
+    """The updates of all tensors and their next states, each state as a tree.
+
+    Args:
+        advance: of one tensor's gradient and states, one argument each, its update and its next
+            states.
+        grads: what has no coordinates is its own update.
+        states: trees like `grads`.
+    """
+    leaves, structure = jax.tree.flatten(grads)
+    before = [structure.flatten_up_to(state) for state in states]
+    after = [
+        advance(leaf, *own) if leaf.size else (leaf, *own)
+        for leaf, *own in zip(leaves, *before, strict=True)
+    ]
+    updates, *following = (
+        structure.unflatten([one[part] for one in after]) for part in range(len(states) + 1)
+    )
+    return updates, tuple(following)
+
+
 class LSTMOptimizer(OptimizerModule):
     """A two-layer LSTM that sees one coordinate's gradient and gives that coordinate's update.
 
@@ -187,13 +232,10 @@ class LSTMOptimizer(OptimizerModule):
 
     def init(self, params: PyTree[Array]) -> LSTMState:
         """Zero states for every coordinate of `params`."""
-
-        def zeros(param: Array) -> Array | None:
-            if math.prod(param.shape) == 0:
-                return None
-            return zeros_beside(param, self.readout.dtype, before=self.readout.shape)
-
-        hidden, cell = (tuple(jax.tree.map(zeros, params) for _ in self.layers) for _ in range(2))
+        dtype, size = self.readout.dtype, self.readout.shape
+        hidden, cell = (
+            tuple(zero_states(params, dtype, size) for _ in self.layers) for _ in range(2)
+        )
         return LSTMState(hidden, cell)
 
     def init_packed(self, params: PyTree[Array]) -> Packed:
@@ -210,36 +252,21 @@ class LSTMOptimizer(OptimizerModule):
         """The updates (in the gradients' types) and the next state."""
         if isinstance(state, Packed):
             return update_as_one_vector(self, grads, state)
-        leaves, structure = jax.tree.flatten(grads)
-        if not leaves:
-            return grads, state
-        hidden, cell = (zip(*map(structure.flatten_up_to, part), strict=True) for part in state)
-        # What has no coordinates is its own update.
-        advanced = [
-            self._advance(leaf, *state) if leaf.size else (leaf, *state)
-            for leaf, *state in zip(leaves, hidden, cell, strict=True)
-        ]
-        updates, hidden, cell = zip(*advanced, strict=True)
-
-        def layers(parts: Sequence[tuple[PyTree[Array], ...]]) -> tuple[PyTree[Array], ...]:
-            return tuple(
-                structure.unflatten([part[layer] for part in parts])
-                for layer in range(len(self.layers))
-            )
-
-        return structure.unflatten(updates), LSTMState(layers(hidden), layers(cell))
+        updates, states = tensor_by_tensor(self._advance, grads, (*state.hidden, *state.cell))
+        count = len(self.layers)
+        return updates, LSTMState(states[:count], states[count:])
 
     def _advance(
         self,
         gradient: Float[Array, "*shape"],
-        hidden: tuple[Float[Array, "hidden ..."], ...],
-        cell: tuple[Float[Array, "hidden ..."], ...],
-    ) -> tuple[Array, tuple[Array, ...], tuple[Array, ...]]:
-        """One tensor's update and next states, layer by layer."""
+        *states: Float[Array, "hidden ..."],
+    ) -> tuple[Array, ...]:
+        """One tensor's update, then the hidden and the cell states, layer by layer."""
+        count = len(self.layers)
         seen = log_and_sign(gradient.astype(self.readout.dtype), self.exponent, self.log_offset)
-        hiddens, cells = run_layers(self.layers, seen, hidden, cell)
-        output = jnp.tensordot(self.readout, hiddens[-1], axes=1) + self.readout_bias
-        return (self.update_scale * output).astype(gradient.dtype), hiddens, cells
+        hidden, cell = run_layers(self.layers, seen, states[:count], states[count:])
+        output = jnp.tensordot(self.readout, hidden[-1], axes=1) + self.readout_bias
+        return ((self.update_scale * output).astype(gradient.dtype), *hidden, *cell)
 
     @property
     def registered_name(self) -> str:

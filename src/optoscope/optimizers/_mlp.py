@@ -95,5 +95,5 @@ class MLPOptimizer(OptimizerModule):
         """The arguments of `create`."""
         scales = {"step_scale": self.step_scale, "exponent_scale": self.exponent_scale}
         size = self.network.hidden_bias.shape[0]
-        # Of the usual size it is described as before there were others: PyTorch has no other.
+        # Of the usual size it is described as before there were others, for older readers.
         return scales if size == 4 else scales | {"hidden_size": size}

@@ -1,5 +1,6 @@
 """RNNProp: the coordinate-wise LSTM optimizer that sees normalized gradients."""
 
+import functools
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -17,8 +18,15 @@ from optoscope.optimizers._base import (
     as_one_vector,
     update_as_one_vector,
 )
-from optoscope.optimizers._lstm import LSTMLayer, draw, draw_layers, log_and_sign, run_layers
-from optoscope.optimizers._placement import zeros_beside
+from optoscope.optimizers._lstm import (
+    LSTMLayer,
+    draw,
+    draw_layers,
+    log_and_sign,
+    run_layers,
+    tensor_by_tensor,
+    zero_states,
+)
 
 _OFFSET = 1e-8
 # What is added with `log_inputs`: the exponent p of the preprocessing, as DeepMind's program.
@@ -114,16 +122,12 @@ class RNNPropOptimizer(OptimizerModule):
 
     def init(self, params: PyTree[Array]) -> RNNPropState:
         """Zero averages and states for every coordinate."""
-        dtype = self.readout.dtype
-
-        def zeros(before: tuple[int, ...]) -> PyTree[Array]:
-            return jax.tree.map(
-                lambda param: zeros_beside(param, dtype, before=before) if param.size else None,
-                params,
-            )
-
-        hidden, cell = (tuple(zeros(self.readout.shape) for _ in self.layers) for _ in range(2))
-        return RNNPropState(zeros(()), zeros(()), hidden, cell, jnp.zeros((), jnp.int32))
+        dtype, size = self.readout.dtype, self.readout.shape
+        first, second = (zero_states(params, dtype, ()) for _ in range(2))
+        hidden, cell = (
+            tuple(zero_states(params, dtype, size) for _ in self.layers) for _ in range(2)
+        )
+        return RNNPropState(first, second, hidden, cell, jnp.zeros((), jnp.int32))
 
     def init_packed(self, params: PyTree[Array]) -> Packed:
         """The same for all coordinates as one vector."""
@@ -139,25 +143,17 @@ class RNNPropOptimizer(OptimizerModule):
         """The updates (in the gradients' types) and the next state."""
         if isinstance(state, Packed):
             return update_as_one_vector(self, grads, state)
-        leaves, structure = jax.tree.flatten(grads)
         step, count = state.step + 1, len(self.layers)
         parts = (state.first, state.second, *state.hidden, *state.cell)
-        before = [structure.flatten_up_to(part) for part in parts]
-        # What has no coordinates is its own update.
-        after = [
-            self._advance(leaf, step, *own) if leaf.size else (leaf, *own)
-            for leaf, *own in zip(leaves, *before, strict=True)
-        ]
-        updates, first, second, *states = (
-            structure.unflatten([one[part] for one in after]) for part in range(len(parts) + 1)
-        )
+        advance = functools.partial(self._advance, step)
+        updates, (first, second, *states) = tensor_by_tensor(advance, grads, parts)
         hidden, cell = tuple(states[:count]), tuple(states[count:])
         return updates, RNNPropState(first, second, hidden, cell, step)
 
     def _advance(
         self,
-        gradient: Float[Array, "*shape"],
         step: Int[Array, ""],
+        gradient: Float[Array, "*shape"],
         first: Float[Array, "*shape"],
         second: Float[Array, "*shape"],
         *states: Float[Array, "hidden ..."],

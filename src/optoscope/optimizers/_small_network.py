@@ -13,10 +13,10 @@ from jax.experimental.layout import Layout, with_layout_constraint
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import InvalidValueError
+from optoscope._core.input_layouts import MOMENTUM_DECAYS, SMALL_FC, InputLayout
 from optoscope._core.keys import as_key
 from optoscope._core.programs import Program
 from optoscope.optimizers._accumulators import (
-    MOMENTUM_DECAYS,
     Accumulators,
     Decays,
     advance,
@@ -25,7 +25,6 @@ from optoscope.optimizers._accumulators import (
 )
 from optoscope.optimizers._base import Packed
 from optoscope.optimizers._blocks import Block, blocks
-from optoscope.optimizers._input_layouts import SMALL_FC, InputLayout
 from optoscope.optimizers._inputs import Inputs, Products, measure, time_features
 from optoscope.optimizers._sums_of_squares import as_array
 

@@ -143,8 +143,8 @@ def as_distribution(task: Task | TaskDistribution) -> TaskDistribution:
     Raises:
         InvalidValueError: an object that is neither; the message says what a task must give.
     """
-    if isinstance(task, TaskDistribution):
-        return task
-    if is_distribution(task):
-        return cast("TaskDistribution", task)  # it has the one method that is asked for
-    return fixed(task)
+    if not isinstance(task, TaskDistribution) and not is_distribution(task):
+        return fixed(task)
+    if not isinstance(task, _Fixed):  # its task was looked at when it was made
+        warn_unused(task)
+    return cast("TaskDistribution", task)  # it has the one method that is asked for

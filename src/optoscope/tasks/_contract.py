@@ -72,17 +72,22 @@ def check_batches(task: Any) -> None:
 def warn_unused(task: Any) -> None:
     """Warns of parameters that the loss does not depend on: their gradient is always zero.
 
-    It is looked for in the traced gradient, where nothing is computed. The library's own tasks
-    have no such parameters; of everybody else's each kind of task is looked at once.
+    It is looked for in the traced gradient, where nothing is computed: once for tasks, or
+    distributions of tasks, of the same class, settings and shapes. A parameter counts as a whole:
+    the weights of pixels that are always dark are used.
     """
-    own = type(task).__module__.startswith("optoscope.") and not hasattr(task, "functions")
-    leaves = jax.tree.leaves(task)
-    if own or any(isinstance(leaf, Tracer) for leaf in leaves):
+    leaves, structure = jax.tree.flatten(task)
+    if any(isinstance(leaf, Tracer) for leaf in leaves):
         return
-    looked_at = getattr(task, "functions", type(task))
-    if looked_at in _LOOKED_AT:
+    shapes = tuple((getattr(leaf, "shape", ()), str(getattr(leaf, "dtype", ""))) for leaf in leaves)
+    # The text of the structure holds the settings, which its hash leaves out.
+    kind = hash((type(task), str(structure), shapes))
+    functions = getattr(task, "functions", None)
+    # Weakly by its functions, whose place in memory another task's may take later.
+    looked_at = _KINDS if functions is None else _LOOKED_AT.setdefault(functions, set())
+    if kind in looked_at:
         return
-    _LOOKED_AT[looked_at] = True
+    looked_at.add(kind)
     try:
         unused = _unused(task)
     except Exception:  # what is wrong is said where the task is used
@@ -108,7 +113,9 @@ def _outside() -> int:
     return level
 
 
-_LOOKED_AT: "weakref.WeakKeyDictionary[Any, bool]" = weakref.WeakKeyDictionary()
+# Hashes, so that no task's settings are kept: where two are equal by chance, a warning is missing.
+_KINDS: set[int] = set()
+_LOOKED_AT: "weakref.WeakKeyDictionary[Any, set[int]]" = weakref.WeakKeyDictionary()
 
 
 def _unused(task: Any) -> list[str]:
@@ -116,13 +123,15 @@ def _unused(task: Any) -> list[str]:
     key = new_key(0)
 
     def gradients(key: Any) -> Any:
-        params, batch = task.init(key), task.sample_batch(key)
-        if not hasattr(task, "loss_with_state"):
-            return jax.grad(task.loss)(params, batch)
-        state = task.init_state(key)
-        return jax.grad(lambda p: task.loss_with_state(p, state, batch, key)[0])(params)
+        one = sample(key)
+        params, batch = one.init(key), one.sample_batch(key)
+        if not hasattr(one, "loss_with_state"):
+            return jax.grad(one.loss)(params, batch)
+        state = one.init_state(key)
+        return jax.grad(lambda p: one.loss_with_state(p, state, batch, key)[0])(params)
 
-    shapes = jax.eval_shape(task.init, key)
+    sample = task.sample if is_distribution(task) else lambda key: task
+    shapes = jax.eval_shape(lambda key: sample(key).init(key), key)
     jaxpr = jax.make_jaxpr(gradients)(key).jaxpr
     made = {variable: equation for equation in jaxpr.eqns for variable in equation.outvars}
 

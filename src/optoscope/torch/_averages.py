@@ -1,23 +1,20 @@
-"""The running averages that the small learned optimizers look at, and the features made of them."""
+"""The running averages that the small learned optimizers look at: their only state."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from optoscope._core.input_layouts import MOMENTUM_DECAYS, StartingDecays
 from optoscope.torch._rule import State
 from optoscope.torch._views import Tile, View, at
 
-_STARTING_DECAYS = (0.9, 0.99, 0.999)
-_SECOND_MOMENT_DECAY = 0.999
 _DECAY_GAIN = 10.0
 _SQUARE_OFFSET = 1e-30
 # A gradient above 1e15 counts as 1e15 in the squares: no sum of them overflows.
 _LARGEST_SQUARE = 1e30
-_SECOND_MOMENT_OFFSET = 1e-6
-_AVERAGE_OFFSET = 1e-8
-_FACTOR_FLOOR = 1e-9
+FACTOR_FLOOR = 1e-9
 
 # What is averaged over the largest axis, and over the second largest.
 _FACTORED = ("rows", "columns")
@@ -35,7 +32,7 @@ def empty_averages(view: View, device: torch.device) -> State:
     def zeros(*shape: int) -> Tensor:
         return torch.zeros(shape, device=device)
 
-    count, shape = len(_STARTING_DECAYS), view.shape
+    count, shape = len(MOMENTUM_DECAYS), view.shape
     state = {"momenta": zeros(count, *shape), "second_moment": zeros(*shape)}
     if view.axes is None:
         return {**state, "rows": zeros(count, *shape)}
@@ -60,15 +57,28 @@ class Averages:
     second_moment_rate: float
 
     @classmethod
-    def from_decays(cls, momentum: Tensor, factored: Tensor, second_moment: Tensor) -> "Averages":
-        """From the meta-parameters φ: 1 − β = (1 − d₀) exp(10 φ), clipped but for the momenta."""
-        start = torch.tensor([1 - decay for decay in _STARTING_DECAYS], dtype=torch.float32)
-        own = (1 - _SECOND_MOMENT_DECAY) * torch.exp(_DECAY_GAIN * second_moment.float())
-        factored_rates = start * torch.exp(_DECAY_GAIN * factored.float())
+    def from_decays(
+        cls, starting: StartingDecays, meta_parameters: Mapping[str, Tensor] | None = None
+    ) -> "Averages":
+        """1 − β = (1 − d₀) exp(10 φ), clipped but for the momenta; fixed decays stay at d₀.
+
+        Args:
+            starting: d₀.
+            meta_parameters: φ under "momentum", "factored" and "second_moment"; None where the
+                decays are fixed.
+        """
+
+        def rates(name: str) -> Tensor:
+            start = 1 - torch.tensor(getattr(starting, name), dtype=torch.float64)
+            start = start.to(torch.float32)
+            if meta_parameters is None:
+                return start
+            return start * torch.exp(_DECAY_GAIN * meta_parameters[name].float())
+
         return cls(
-            tuple((start * torch.exp(_DECAY_GAIN * momentum.float())).tolist()),
-            tuple(factored_rates.clamp(0, 1).tolist()),
-            float(own.clamp(0, 1)),
+            tuple(rates("momentum").tolist()),
+            tuple(rates("factored").clamp(0, 1).tolist()),
+            float(rates("second_moment").clamp(0, 1)),
         )
 
     def advance(self, gradient: Tensor, state: State, view: View, pieces: Sequence[Tile]) -> None:
@@ -105,97 +115,10 @@ def factors(state: State, view: View) -> Factors:
     if view.axes is None:
         return None
     rows = state["rows"]
-    relative = rows / (rows.mean(2 + view.axes[1], keepdim=True) + _FACTOR_FLOOR)
-    return _floored(relative).rsqrt_(), _floored(state["columns"].clone()).rsqrt_()
+    relative = rows / (rows.mean(2 + view.axes[1], keepdim=True) + FACTOR_FLOOR)
+    return floored(relative).rsqrt_(), floored(state["columns"].clone()).rsqrt_()
 
 
-def features(
-    gradient: Tensor, parameter: Tensor, state: State, both: Factors, tile: Tile, out: Tensor
-) -> Tensor:
-    """Writes the features of every coordinate of a tile into `out`, one after the other.
-
-    In this order: g, p, m_k, v, m_k (v+1e-6)^(-1/2), (v+1e-6)^(-1/2), g r_k c_k, m_k r_k c_k;
-    of a vector the last two with factors of its own, and then D_k and (D_k+1e-8)^(-1/2).
-
-    Args:
-        gradient: g of the whole parameters, in any floating type.
-        parameter: p before the update, likewise.
-        state: the averages, which have seen g.
-        both: as `factors` gives them.
-        tile: the part that is wanted.
-        out: of shape (features, parameters, *tile).
-    """
-    out[0].copy_(at(gradient, tile))
-    out[1].copy_(at(parameter, tile))
-    out[5].copy_(at(state["second_moment"], tile))
-    torch.add(out[5], _SECOND_MOMENT_OFFSET, out=out[9]).rsqrt_()
-    momenta = at(state["momenta"], tile)
-    # For a vector the averages themselves, and nothing that they are multiplied by.
-    rows, columns = (at(part, tile) for part in both or (state["rows"], state["rows"]))
-    for k in range(len(_STARTING_DECAYS)):
-        momentum, for_gradient, for_momentum = out[2 + k], out[10 + k], out[13 + k]
-        momentum.copy_(momenta[:, k])
-        torch.mul(momentum, out[9], out=out[6 + k])
-        if both is None:
-            average = out[16 + k].copy_(rows[:, k])
-            _floored(torch.add(average, _FACTOR_FLOOR, out=for_gradient)).rsqrt_()
-            torch.add(average, _SECOND_MOMENT_OFFSET, out=for_momentum).rsqrt_()
-            for_momentum.mul_(momentum)
-            torch.add(average, _AVERAGE_OFFSET, out=out[19 + k]).rsqrt_()
-        else:
-            torch.mul(rows[:, k], columns[:, k], out=for_gradient)
-            torch.mul(momentum, for_gradient, out=for_momentum)
-        for_gradient.mul_(out[0])
-    return out
-
-
-def sums_of_squares(
-    gradient: Tensor, parameter: Tensor, state: State, both: Factors, tile: Tile
-) -> Tensor:
-    """The sum of each feature's squares over a tile, of shape (parameters, features).
-
-    From products of squares, without the features themselves: those need three times as many
-    passes over memory. In the order of `features`.
-    """
-    gradient, parameter = at(gradient, tile).float(), at(parameter, tile).float()
-    second, square = at(state["second_moment"], tile), gradient * gradient
-    inverse = (second + _SECOND_MOMENT_OFFSET).reciprocal_()
-    momenta = at(state["momenta"], tile)
-    rows, columns = (at(part, tile) for part in both or (state["rows"], state["rows"]))
-    squares: dict[int, Tensor] = {
-        0: _dot(gradient, gradient),
-        1: _dot(parameter, parameter),
-        5: _dot(second, second),
-        9: _sum(inverse),
-    }
-    for k in range(len(_STARTING_DECAYS)):
-        momentum = momenta[:, k]
-        moved = momentum * momentum
-        squares[2 + k], squares[6 + k] = _dot(momentum, momentum), _dot(moved, inverse)
-        if both is None:
-            average = rows[:, k]
-            for_gradient = _floored(average + _FACTOR_FLOOR).reciprocal_()
-            for_momentum = (average + _SECOND_MOMENT_OFFSET).reciprocal_()
-            squares[16 + k] = _dot(average, average)
-            squares[19 + k] = _sum((average + _AVERAGE_OFFSET).reciprocal_())
-        else:
-            for_gradient = for_momentum = (rows[:, k] * columns[:, k]).square_()
-        squares[10 + k] = _dot(square, for_gradient)
-        squares[13 + k] = _dot(moved, for_momentum)
-    return torch.stack([squares[feature] for feature in sorted(squares)], dim=1)
-
-
-def _dot(one: Tensor, other: Tensor) -> Tensor:
-    """The sum of the products, for each of the stacked parameters."""
-    if len(one) == 1:
-        return torch.dot(one.reshape(-1), other.reshape(-1))[None]
-    return _sum(one * other)
-
-
-def _sum(values: Tensor) -> Tensor:
-    return values.flatten(1).sum(1)
-
-
-def _floored(values: Tensor) -> Tensor:
+def floored(values: Tensor) -> Tensor:
     """Raises small values to the floor, in place."""
-    return values.clamp_(min=_FACTOR_FLOOR)
+    return values.clamp_(min=FACTOR_FLOOR)

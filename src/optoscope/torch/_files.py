@@ -13,12 +13,16 @@ from optoscope._core.saved_optimizers import (
     find,
     read_description,
 )
+from optoscope.torch._celo import CeloRule
+from optoscope.torch._directed import Celo2Rule, GeneralRule
+from optoscope.torch._mlp import MLPRule
 from optoscope.torch._recurrent import LSTMRule, RNNPropRule, RNNRule
 from optoscope.torch._rule import Rule
-from optoscope.torch._small_network import MLPRule, StarRule
+from optoscope.torch._star import StarRule
 
+_RECURRENT, _SMALL = (LSTMRule, RNNRule, RNNPropRule), (MLPRule, StarRule, CeloRule)
 RULES: dict[str, type[Rule]] = {
-    rule.registered_name: rule for rule in (LSTMRule, RNNRule, RNNPropRule, MLPRule, StarRule)
+    rule.registered_name: rule for rule in (*_RECURRENT, *_SMALL, Celo2Rule, GeneralRule)
 }
 
 

@@ -28,6 +28,7 @@ class _Block:
     params: list[Tensor]
     lr: Any
     weight_decay: float
+    loss: Tensor | None
 
     @property
     def size(self) -> int:
@@ -48,10 +49,13 @@ class LearnedOptimizer(torch.optim.Optimizer):
     it. Weight decay is decoupled (it enters neither the gradient nor the state) and multiplied by
     `lr`, as in `torch.optim.AdamW`.
 
-    A schedule that goes from 1 down to 0 is often worth adding; `OneCycleLR` needs
-    `cycle_momentum=False`. A parameter without a gradient keeps its state and its place. Features
-    of STAR and MLP optimizers are normalized over each whole parameter: parameters that are
-    sharded over machines, of which each process sees a part, are not the same optimizer.
+    A schedule that goes from 1 down to 0 is often worth adding: `CosineAnnealingLR(optimizer, T)`
+    is this library's "cosine" over T steps; `OneCycleLR` needs `cycle_momentum=False`. Celo has a
+    schedule of its own, for the length of training that it was saved with, which sees the loss:
+    `optimizer.step(loss=loss)`. A parameter without a gradient keeps its state and its place.
+    Features of STAR and MLP optimizers and of their relatives (Celo, Celo2, "general") are
+    normalized over each whole parameter: parameters that are sharded over machines, of which each
+    process sees a part, are not the same optimizer.
 
     Args:
         params: parameters or parameter groups, as for every optimizer of PyTorch; a group may
@@ -108,28 +112,45 @@ class LearnedOptimizer(torch.optim.Optimizer):
             raise
 
     @overload
-    def step(self, closure: None = None) -> None: ...
+    def step(self, closure: None = None, *, loss: float | Tensor | None = None) -> None: ...
 
     @overload
     def step(self, closure: Callable[[], float]) -> float: ...
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+    def step(
+        self,
+        closure: Callable[[], float] | None = None,
+        *,
+        loss: float | Tensor | None = None,
+    ) -> float | None:
         """Moves every parameter that has a gradient.
+
+        Celo's schedule sees how the loss goes, which a closure or `loss` tells it; without it the
+        schedule sees the fraction of training alone. Other optimizers do not use it.
 
         Args:
             closure: computes the loss anew, with its gradients, and returns it.
+            loss: in place of a closure, the loss that the gradients were taken of, one number;
+                `scaler.step(optimizer, loss=loss)` with a `GradScaler`, the loss unscaled.
 
         Returns:
             What the closure returned.
 
         Raises:
-            InvalidValueError: a gradient is sparse.
+            InvalidValueError: a gradient is sparse, the loss is more than one number, or there is
+                a closure as well.
         """
-        loss = None
+        returned = None
         if closure is not None:
+            if loss is not None:
+                raise InvalidValueError(
+                    "step got a closure and a loss; the closure returns the loss, so leave out "
+                    "loss=…."
+                )
             with torch.enable_grad():
-                loss = closure()
+                loss = returned = closure()
+        seen = _one_number(loss)
         blocks: list[_Block] = []
         for group in self.param_groups:
             params = [param for param in group["params"] if param.grad is not None]
@@ -142,9 +163,9 @@ class LearnedOptimizer(torch.optim.Optimizer):
                 if not self.state[param] and param.numel() > 0:
                     self._start(param)
             for view, block in self._blocks(params, group["foreach"]):
-                blocks.append(_Block(view, block, group["lr"], group["weight_decay"]))
+                blocks.append(_Block(view, block, group["lr"], group["weight_decay"], seen))
         self._step_all(blocks)
-        return loss
+        return returned
 
     def _step_all(self, blocks: list["_Block"]) -> None:
         on_cores, others = [], []
@@ -204,7 +225,7 @@ class LearnedOptimizer(torch.optim.Optimizer):
             # In the parameter's type before it is added, as everywhere in this library.
             part.add_((lr * update).to(part.dtype))
 
-        self._rule.advance(gradient, parameter, state, view, move)
+        self._rule.advance(gradient, parameter, state, view, move, loss=block.loss)
         if alone:
             return
         new = [one.view(param.shape) for one, param in zip(parameter, params, strict=True)]
@@ -236,6 +257,20 @@ class LearnedOptimizer(torch.optim.Optimizer):
     def __getstate__(self) -> dict[str, Any]:
         """The state for pickling, with the update rule that PyTorch does not save itself."""
         return {**super().__getstate__(), "_rule": self._rule}
+
+
+def _one_number(loss: float | Tensor | None) -> Tensor | None:
+    """The loss as the update rules see it; None where it is not known."""
+    if loss is None:
+        return None
+    if isinstance(loss, Tensor):
+        if loss.numel() != 1:
+            raise InvalidValueError(
+                f"the loss has shape {tuple(loss.shape)}; it must be one number: take its mean, "
+                "loss.mean()."
+            )
+        return loss.detach().float().reshape(())
+    return torch.tensor(float(loss))
 
 
 def _gradient(param: Tensor) -> Tensor:

@@ -7,7 +7,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from optoscope._core.errors import UnknownNameError, check_count
+from optoscope._core.errors import UnknownNameError
+from optoscope.torch._layers import Layers, lstm_layer, read_out, times
 from optoscope.torch._rule import Move, Rule, State
 from optoscope.torch._views import View, at, flat, tile_size, tiles
 
@@ -25,7 +26,14 @@ class _CoordinateWise(Rule):
         return flat(shape)
 
     def advance(
-        self, gradient: Tensor, parameter: Tensor, state: State, view: View, move: Move
+        self,
+        gradient: Tensor,
+        parameter: Tensor,
+        state: State,
+        view: View,
+        move: Move,
+        *,
+        loss: Tensor | None = None,
     ) -> None:
         """Reads the gradient of a tile, brings its states to the next step, reads the update."""
         # An LSTM's gates are the most that is held at once.
@@ -57,31 +65,18 @@ class LSTMRule(_CoordinateWise):
         log_offset: float = 0.0,
     ):
         """Takes the arguments of `LSTMOptimizer.create`."""
-        check_count("hidden_size", hidden_size, minimum=1)
-        check_count("num_layers", num_layers, minimum=1, maximum=64)
-        shapes: dict[str, tuple[int, ...]] = {"readout": (hidden_size,), "readout_bias": ()}
-        for layer in range(num_layers):
-            num_inputs = 2 if layer == 0 else hidden_size
-            shapes[f"layers[{layer}].weights"] = (4 * hidden_size, num_inputs + hidden_size)
-            shapes[f"layers[{layer}].bias"] = (4 * hidden_size,)
-        super().__init__(weights, shapes)
-        self._hidden_size, self._num_layers = hidden_size, num_layers
+        self._layers = Layers(2, hidden_size, num_layers)
+        super().__init__(weights, self._layers.shapes)
         self._update_scale, self._exponent, self._log_offset = update_scale, exponent, log_offset
 
     def start(self, view: View, device: torch.device) -> State:
         """Zero hidden and cell states of every layer."""
-        shape = (self._num_layers, self._hidden_size, *view.shape)
-        return {name: torch.zeros(shape, device=device) for name in ("hidden", "cell")}
+        return self._layers.start(view, device)
 
     def step(self, gradient: Tensor, state: State, weights: Mapping[str, Tensor]) -> Tensor:
-        """Runs the input through the layers, each with its own hidden and cell state."""
-        values = _log_and_sign(gradient, self._exponent, self._log_offset)
-        for layer in range(self._num_layers):
-            hidden, cell = state["hidden"][:, layer], state["cell"][:, layer]
-            matrix, bias = (weights[f"layers[{layer}].{name}"] for name in ("weights", "bias"))
-            values = _lstm_layer(matrix, bias, values, hidden, cell)
-        output = _times(weights["readout"][None], values)[:, 0] + weights["readout_bias"]
-        return self._update_scale * output
+        """Runs the input through the layers."""
+        inputs = _log_and_sign(gradient, self._exponent, self._log_offset)
+        return self._update_scale * self._layers.step(inputs, state, weights)
 
 
 class RNNRule(_CoordinateWise):
@@ -138,23 +133,22 @@ class RNNRule(_CoordinateWise):
         if self._cell == "lstm":
             hidden, memory = kept.split(self._hidden_size, dim=1)
             matrix, bias = weights["cell.layer.weights"], weights["cell.layer.bias"]
-            following = _lstm_layer(matrix, bias, inputs, hidden, memory)
+            following = lstm_layer(matrix, bias, inputs, hidden, memory)
         else:
             following = self._matrix_cell(inputs, kept, weights)
             kept.copy_(following)
-        output = _times(weights["readout"][None], following)[:, 0] + weights["readout_bias"]
-        return self._output_scale * output
+        return self._output_scale * read_out(following, weights)
 
     def _matrix_cell(self, inputs: Tensor, state: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
         recurrent = weights["cell.recurrent_weights"]
         # One input: its weights are a column, and an outer product is no matrix product.
-        driven = weights["cell.bias"][:, None] + _times(weights["cell.input_weights"], inputs)
+        driven = weights["cell.bias"][:, None] + times(weights["cell.input_weights"], inputs)
         if self._cell == "vanilla":
-            return torch.tanh(driven + _times(recurrent, state))
+            return torch.tanh(driven + times(recurrent, state))
         both = 2 * self._hidden_size
-        gates = torch.sigmoid(driven[:, :both] + _times(recurrent[:both], state))
+        gates = torch.sigmoid(driven[:, :both] + times(recurrent[:both], state))
         update, reset = gates.chunk(2, dim=1)
-        candidate = torch.tanh(driven[:, both:] + _times(recurrent[both:], reset * state))
+        candidate = torch.tanh(driven[:, both:] + times(recurrent[both:], reset * state))
         return update * state + (1 - update) * candidate
 
 
@@ -175,27 +169,19 @@ class RNNPropRule(_CoordinateWise):
         bounded: bool = True,
     ):
         """Takes the arguments of `RNNPropOptimizer.create`."""
-        check_count("hidden_size", hidden_size, minimum=1)
-        check_count("num_layers", num_layers, minimum=1, maximum=64)
-        shapes: dict[str, tuple[int, ...]] = {
+        self._layers = Layers(hidden_size, hidden_size, num_layers)
+        projection = {
             "projection": (hidden_size, 4 if log_inputs else 2),
             "projection_bias": (hidden_size,),
-            "readout": (hidden_size,),
-            "readout_bias": (),
         }
-        for layer in range(num_layers):
-            shapes[f"layers[{layer}].weights"] = (4 * hidden_size, 2 * hidden_size)
-            shapes[f"layers[{layer}].bias"] = (4 * hidden_size,)
-        super().__init__(weights, shapes)
-        self._hidden_size, self._num_layers = hidden_size, num_layers
+        super().__init__(weights, self._layers.shapes | projection)
         self._update_scale, self._decay = update_scale, decay
         self._log_inputs, self._bounded = log_inputs, bounded
 
     def start(self, view: View, device: torch.device) -> State:
         """Zero averages, with the weight that they hold so far, and zero states of the layers."""
-        shape = (self._num_layers, self._hidden_size, *view.shape)
         averages = ("first", "second", "weight")
-        return {name: torch.zeros(shape, device=device) for name in ("hidden", "cell")} | {
+        return self._layers.start(view, device) | {
             name: torch.zeros(view.shape, device=device) for name in averages
         }
 
@@ -211,30 +197,9 @@ class RNNPropRule(_CoordinateWise):
         inputs = torch.stack([state["first"] / state["weight"] / scale, gradient / scale], dim=1)
         if self._log_inputs:
             inputs = torch.cat([inputs, _log_and_sign(gradient, _EXPONENT, _LOG_OFFSET)], dim=1)
-        projected = _times(weights["projection"], inputs) + weights["projection_bias"][:, None]
-        values = torch.nn.functional.elu(projected)
-        for layer in range(self._num_layers):
-            hidden, cell = state["hidden"][:, layer], state["cell"][:, layer]
-            matrix, bias = (weights[f"layers[{layer}].{name}"] for name in ("weights", "bias"))
-            values = _lstm_layer(matrix, bias, values, hidden, cell)
-        output = _times(weights["readout"][None], values)[:, 0] + weights["readout_bias"]
+        projected = times(weights["projection"], inputs) + weights["projection_bias"][:, None]
+        output = self._layers.step(torch.nn.functional.elu(projected), state, weights)
         return self._update_scale * (output.tanh() if self._bounded else output)
-
-
-def _times(matrix: Tensor, columns: Tensor) -> Tensor:
-    """A matrix times the columns of each of the stacked tensors."""
-    return torch.bmm(matrix.expand(len(columns), -1, -1), columns)
-
-
-def _lstm_layer(
-    matrix: Tensor, bias: Tensor, inputs: Tensor, hidden: Tensor, cell: Tensor
-) -> Tensor:
-    """The next hidden state; `hidden` and `cell` are brought to the next step in place."""
-    gates = _times(matrix, torch.cat([inputs, hidden], dim=1)) + bias[:, None]
-    input_gate, forget_gate, candidate, output_gate = gates.chunk(4, dim=1)
-    cell.mul_(forget_gate.sigmoid()).add_(input_gate.sigmoid() * candidate.tanh())
-    hidden.copy_(output_gate.sigmoid() * cell.tanh())
-    return hidden
 
 
 def _log_and_sign(gradient: Tensor, exponent: float, log_offset: float) -> Tensor:

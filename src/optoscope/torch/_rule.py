@@ -64,7 +64,14 @@ class Rule(abc.ABC):
 
     @abc.abstractmethod
     def advance(
-        self, gradient: Tensor, parameter: Tensor, state: State, view: View, move: Move
+        self,
+        gradient: Tensor,
+        parameter: Tensor,
+        state: State,
+        view: View,
+        move: Move,
+        *,
+        loss: Tensor | None = None,
     ) -> None:
         """One step of the parameters in `gradient`'s leading axis.
 
@@ -74,4 +81,5 @@ class Rule(abc.ABC):
             state: is brought to the next step in place.
             view: of each of the parameters.
             move: is called once for every tile; the tile has been read for the last time then.
+            loss: at the parameters, on this step's batch, where it is known; few rules use it.
         """

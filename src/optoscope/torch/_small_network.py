@@ -1,45 +1,30 @@
-"""The small perceptrons over running averages: MLP and STAR optimizers."""
+"""The small perceptron over running averages that several optimizers have in common."""
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from optoscope._core.errors import UnknownNameError
-from optoscope.torch._averages import (
-    Averages,
-    empty_averages,
-    factors,
-    features,
-    sums_of_squares,
-)
+from optoscope._core.errors import check_count
+from optoscope._core.input_layouts import SMALL_FC, TIME_SCALES, InputLayout, StartingDecays
+from optoscope.torch._averages import Averages, empty_averages, factors
+from optoscope.torch._features import Features, with_roots
 from optoscope.torch._rule import Move, Rule, State
 from optoscope.torch._views import Tile, View, at, factored, tile_size, tiles
 
-_HIDDEN = 4
-_TIME_SCALES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1e3, 3e3, 1e4, 3e4, 1e5)
-_NUM_NORMALIZED = 28
-_NUM_INPUTS = _NUM_NORMALIZED + len(_TIME_SCALES)
-_NORMALIZER_OFFSET = 1e-5
-# Which of the 39 inputs the features of every coordinate stand for, in the order of
-# `features`; a vector's row averages are its column averages too.
-_WHOLE = (*range(13), 25, 26, 27)
-_ROWS = (13, 14, 15, 19, 20, 21)
-_COLUMNS = (16, 17, 18, 22, 23, 24)
-# Where a rule finds what it needs among the features.
-_GRADIENT, _MOMENTA, _PRECONDITIONER = 0, (2, 3, 4), 9
-# Numbers held for a coordinate: the features, what they are made of, and the hidden units.
-_NUMBERS = 32
-_LOG2_E = 1 / math.log(2)
+# Numbers held for a coordinate beside the hidden units: the features and what they are made of.
+_NUMBERS = 28
+_DECAYS = {"momentum": (3,), "factored": (3,), "second_moment": ()}
+LOG2_E = 1 / math.log(2)
 
 
 class SmallNetworkRule(Rule):
-    """A 39-4-4-H perceptron with ReLU that sees one coordinate at a time.
+    """A perceptron with two hidden layers and ReLU that sees one coordinate at a time.
 
-    Math and sources: see `optoscope.optimizers.MLPOptimizer` and `StarOptimizer`, whose
-    trajectories this follows; the inputs 0 to 27 are normalized over each parameter.
+    Math and sources: see `optoscope.optimizers.MLPOptimizer` and the others that have it, whose
+    trajectories this follows. Its inputs are normalized over each parameter, or over its last two
+    axes.
     """
 
     def __init__(
@@ -47,49 +32,64 @@ class SmallNetworkRule(Rule):
         weights: Mapping[str, Tensor],
         scales: Sequence[float],
         more_shapes: Mapping[str, Sequence[int]] | None = None,
+        *,
+        hidden_size: int = 4,
+        layout: InputLayout = SMALL_FC,
+        fixed_decays: StartingDecays | None = None,
     ):
-        """Takes the factors on the network's outputs, one per head."""
+        """Reads the network.
+
+        Args:
+            weights: by the names that the saved file gives them.
+            scales: the factors on the network's outputs, one per head.
+            more_shapes: of the weights that the rule has beside the network.
+            hidden_size: units of each hidden layer.
+            layout: which inputs it has.
+            fixed_decays: of the averages; where there are none, they are among the weights.
+        """
+        check_count("hidden_size", hidden_size, minimum=1, maximum=1024)
         heads = len(scales)
-        shapes = {
-            "decays.momentum": (3,),
-            "decays.factored": (3,),
-            "decays.second_moment": (),
-            "input_weights": (_NUM_INPUTS, _HIDDEN),
-            "input_bias": (_HIDDEN,),
-            "hidden_weights": (_HIDDEN, _HIDDEN),
-            "hidden_bias": (_HIDDEN,),
-            "output_weights": (_HIDDEN, heads),
+        shapes: dict[str, Sequence[int]] = {
+            "input_weights": (layout.num_inputs, hidden_size),
+            "input_bias": (hidden_size,),
+            "hidden_weights": (hidden_size, hidden_size),
+            "hidden_bias": (hidden_size,),
+            "output_weights": (hidden_size, heads),
             "output_bias": (heads,),
         }
+        if fixed_decays is None:
+            shapes |= {f"decays.{name}": shape for name, shape in _DECAYS.items()}
         shapes = {f"network.{name}": shape for name, shape in shapes.items()}
         super().__init__(weights, {**shapes, **(more_shapes or {})})
-        own = {name: self._weights[f"network.{name}"] for name in ("input_weights", "input_bias")}
-        hidden = [self._weights[f"network.hidden_{name}"] for name in ("weights", "bias")]
-        output = [self._weights[f"network.output_{name}"] for name in ("weights", "bias")]
-        self._averages = Averages.from_decays(
-            *(
-                self._weights[f"network.decays.{name}"]
-                for name in ("momentum", "factored", "second_moment")
-            )
-        )
-        rows, columns = list(_ROWS), list(_COLUMNS)
-        inputs = own["input_weights"].T
-        whole = inputs[:, list(_WHOLE)]
-        factors = torch.tensor(scales, dtype=torch.float32)
+        self._layout, self._hidden_size = layout, hidden_size
+        self._of_matrices, self._of_vectors = Features(layout, False), Features(layout, True)
+        own = {name: self._weights.pop(f"network.{name}") for name in _names(shapes)}
+        decays = {name: own[f"decays.{name}"] for name in _DECAYS} if fixed_decays is None else None
+        self._averages = Averages.from_decays(fixed_decays or StartingDecays(), decays)
         # What is used on a device: transposed, picked and scaled once.
-        self._weights = {
-            "whole": whole,
-            "vector": torch.cat([whole, inputs[:, rows] + inputs[:, columns]], dim=1),
-            "rows": inputs[:, rows],
-            "columns": inputs[:, columns],
-            "time": own["input_weights"][_NUM_NORMALIZED:],
+        self._weights |= self._picked(own, torch.tensor(scales, dtype=torch.float32))
+
+    def _picked(self, own: Mapping[str, Tensor], factors: Tensor) -> dict[str, Tensor]:
+        layout, inputs = self._layout, own["input_weights"].T
+
+        def whole(features: Features) -> Tensor:
+            return torch.stack([inputs[:, list(some)].sum(1) for some in features.places], dim=1)
+
+        picked = {
+            "matrix": whole(self._of_matrices),
+            "vector": whole(self._of_vectors),
+            "rows": inputs[:, list(layout.row_indices)],
+            "columns": inputs[:, list(layout.column_indices)],
             "bias": own["input_bias"],
-            "time_scales": torch.tensor(_TIME_SCALES),
-            "hidden": hidden[0].T[None],
-            "hidden_bias": hidden[1][None, :, None],
-            "output": (output[0] * factors).T[None],
-            "output_bias": (output[1] * factors)[None, :, None],
+            "hidden": own["hidden_weights"].T[None],
+            "hidden_bias": own["hidden_bias"][None, :, None],
+            "output": (own["output_weights"] * factors).T[None],
+            "output_bias": (own["output_bias"] * factors)[None, :, None],
         }
+        if layout.with_time:
+            picked["time"] = own["input_weights"][layout.num_normalized :]
+            picked["time_scales"] = torch.tensor(TIME_SCALES)
+        return picked
 
     def view(self, shape: Sequence[int]) -> View:
         """The view of a parameter by its two largest axes."""
@@ -100,33 +100,65 @@ class SmallNetworkRule(Rule):
         return {"step": torch.zeros((), device=device), **empty_averages(view, device)}
 
     def advance(
-        self, gradient: Tensor, parameter: Tensor, state: State, view: View, move: Move
+        self,
+        gradient: Tensor,
+        parameter: Tensor,
+        state: State,
+        view: View,
+        move: Move,
+        *,
+        loss: Tensor | None = None,
     ) -> None:
         """Advances the averages, measures the inputs' sizes, then moves tile by tile."""
         weights, device = self.weights(gradient.device), gradient.device
-        count, matrix = len(gradient), weights["whole" if view.axes is not None else "vector"]
-        pieces = tiles(view.shape, tile_size(device, _NUMBERS * count))
+        is_vector, count = view.axes is None, len(gradient)
+        features = self._of_vectors if is_vector else self._of_matrices
+        matrix, num_features = weights["vector" if is_vector else "matrix"], len(features.places)
+        pieces = tiles(view.shape, tile_size(device, (_NUMBERS + self._hidden_size) * count))
         self._averages.advance(gradient, state, view, pieces)
-        both = factors(state, view)
+        both, over = factors(state, view), self._over(view)
         # Written out, a large parameter's features would take longer than to make them again.
-        squares = torch.zeros(count, matrix.shape[1], device=device)
+        kept = (*view.shape[: -len(over)], *(1,) * len(over))
+        squares = torch.zeros(count, num_features, *kept, device=device)
         for tile in pieces:
-            squares += sums_of_squares(gradient, parameter, state, both, tile)
-        scaled = matrix * torch.rsqrt(squares / view.size + _NORMALIZER_OFFSET)[:, None]
-        times = torch.tanh(state["step"][:, None] / weights["time_scales"] - 1)
-        state["step"] += 1
-        offsets = _Offsets(weights["bias"] + times @ weights["time"], weights, state, view)
+            sums = features.sums_of_squares(gradient, parameter, state, both, tile, over)
+            at(squares, tile).add_(sums)
+        mean_squares = squares / math.prod(view.shape[axis] for axis in over)
+        scales = torch.rsqrt(mean_squares + self._layout.normalizer_offset)
+        whole = len(over) == len(view.shape)
+        if whole:  # the same for all coordinates: one product for each weight
+            matrix = matrix * scales.view(count, 1, num_features)
+        else:
+            matrix = matrix.expand(count, -1, -1)
+        offsets = self._offsets(state, weights, view, over)
         # One workspace for all tiles: fresh memory costs more than what is written to it.
         most = max(at(gradient, tile).numel() for tile in pieces)
-        workspace = torch.empty(matrix.shape[1] * most, device=device)
+        workspace = torch.empty(num_features * most, device=device)
         for tile in pieces:
-            shape = (matrix.shape[1], *at(gradient, tile).shape)
+            shape = (num_features, *at(gradient, tile).shape)
             out = workspace[: math.prod(shape)].view(shape)
-            inputs = features(gradient, parameter, state, both, tile, out)
-            columns = inputs.flatten(2).transpose(0, 1)
-            hidden = torch.baddbmm(offsets.at(tile), scaled, columns).relu_()
+            inputs = features.write(gradient, parameter, state, both, tile, out)
+            columns = inputs.transpose(0, 1)
+            if not whole:
+                columns = columns * at(scales, tile)
+            hidden = torch.baddbmm(offsets.at(tile), matrix, columns.flatten(2)).relu_()
             outputs = self._outputs(hidden, weights).view(count, -1, *shape[2:])
             move(tile, self.rule(outputs, inputs))
+
+    def _over(self, view: View) -> tuple[int, ...]:
+        """The view's axes, counted from its end, that mean squares are taken over."""
+        num_axes = len(view.shape)
+        return tuple(range(-min(2, num_axes) if self._layout.over_last_two_axes else -num_axes, 0))
+
+    def _offsets(
+        self, state: State, weights: Mapping[str, Tensor], view: View, over: tuple[int, ...]
+    ) -> "_Offsets":
+        bias = weights["bias"].expand(len(state["step"]), -1)
+        if self._layout.with_time:
+            times = torch.tanh(state["step"][:, None] / weights["time_scales"] - 1)
+            bias = bias + times @ weights["time"]
+        state["step"] += 1
+        return _Offsets(bias, weights, state, view, over, self._layout.normalizer_offset)
 
     @staticmethod
     def _outputs(hidden: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
@@ -146,19 +178,25 @@ class SmallNetworkRule(Rule):
 class _Offsets:
     """The input of the hidden units that does not come from the features of single coordinates."""
 
-    def __init__(self, bias: Tensor, weights: Mapping[str, Tensor], state: State, view: View):
+    def __init__(
+        self,
+        bias: Tensor,
+        weights: Mapping[str, Tensor],
+        state: State,
+        view: View,
+        over: tuple[int, ...],
+        normalizer_offset: float,
+    ):
         self._parts = [bias[:, :, None]]
         if view.axes is None:
             return
         self._parts = []
         for name in ("rows", "columns"):
-            average = state[name]
-            features = torch.cat([average, torch.rsqrt(average + 1e-8)], dim=1)
-            spread = features.flatten(2)
+            features = with_roots(state[name])
             # Each value repeats equally often: the mean square needs no spreading.
-            scales = torch.rsqrt(spread.square().mean(2) + _NORMALIZER_OFFSET)
-            part = (weights[name] * scales[:, None]) @ spread
-            self._parts.append(part.view(len(bias), _HIDDEN, *features.shape[2:]))
+            mean_squares = features.square().mean(over, keepdim=True)
+            spread = (features * torch.rsqrt(mean_squares + normalizer_offset)).flatten(2)
+            self._parts.append((weights[name] @ spread).view(*bias.shape, *features.shape[2:]))
         self._parts[0] = self._parts[0] + bias.view(*bias.shape, *(1,) * len(view.shape))
 
     def at(self, tile: Tile) -> Tensor:
@@ -169,92 +207,10 @@ class _Offsets:
         return (rows + columns).flatten(2)
 
 
-def _times_power_of_two(factor: Tensor, exponent: Tensor) -> Tensor:
-    # Where the power is no normal float32, the nearest that is takes its place.
+def times_power_of_two(factor: Tensor, exponent: Tensor) -> Tensor:
+    """The factor times 2^exponent, where the power is no normal float32 times the nearest."""
     return factor * torch.exp2(exponent.clamp(-126, 127))
 
 
-class MLPRule(SmallNetworkRule):
-    """p ← p − s·d·exp(e·a): see `optoscope.optimizers.MLPOptimizer`."""
-
-    registered_name: ClassVar[str] = "mlp"
-
-    def __init__(
-        self,
-        weights: Mapping[str, Tensor],
-        *,
-        step_scale: float = 1e-3,
-        exponent_scale: float = 1e-3,
-    ):
-        """Takes the arguments of `MLPOptimizer.create`."""
-        super().__init__(weights, (-step_scale, exponent_scale * _LOG2_E))
-
-    def rule(self, outputs: Tensor, inputs: Tensor) -> Tensor:
-        """The step times its magnitude."""
-        return _times_power_of_two(outputs[:, 0], outputs[:, 1])
-
-
-class StarRule(SmallNetworkRule):
-    """A nominal term and a black box: see `optoscope.optimizers.StarOptimizer`."""
-
-    registered_name: ClassVar[str] = "star"
-
-    def __init__(
-        self,
-        weights: Mapping[str, Tensor],
-        *,
-        arm: str = "star",
-        nominal: str = "aggmo-adam",
-        preconditioning: bool = True,
-        learned_nominal_scale: bool = False,
-        nominal_scale: float = 1e-3,
-        nominal_exponent_scale: float = 1e-3,
-        blackbox_scale: float = 1e-3,
-        blackbox_exponent_scale: float = 1e-3,
-    ):
-        """Takes the arguments of `StarOptimizer.create`, the arm's defaults spelled out."""
-        if nominal not in _NOMINAL_TERMS:
-            raise UnknownNameError("nominal term", str(nominal), _NOMINAL_TERMS)
-        self._blackbox, self._nominal = arm != "hyperparam", nominal
-        self._preconditioning = preconditioning
-        scales = []
-        if self._blackbox:
-            scales += [blackbox_scale, blackbox_exponent_scale * _LOG2_E]
-        if nominal != "none":
-            scales += [nominal_exponent_scale * _LOG2_E]
-        more = {"log_nominal_scale": ()} if learned_nominal_scale else {}
-        super().__init__(weights, scales, more)
-        self._nominal_scale = nominal_scale
-        if learned_nominal_scale:
-            self._nominal_scale *= math.exp(float(weights["log_nominal_scale"]))
-
-    def rule(self, outputs: Tensor, inputs: Tensor) -> Tensor:
-        """The black box's step and the nominal term's, both against the gradient."""
-        preconditioner = inputs[_PRECONDITIONER]
-        terms = []
-        if self._blackbox:
-            step, magnitude = outputs[:, 0], outputs[:, 1]
-            if self._preconditioning:
-                step = step * preconditioner
-            terms.append(_times_power_of_two(step, magnitude))
-        if self._nominal != "none":
-            directions, preconditioned = _NOMINAL_TERMS[self._nominal]
-            step = inputs[directions[0]]
-            for direction in directions[1:]:
-                step = step + inputs[direction]
-            step = step * (self._nominal_scale / len(directions))
-            if preconditioned:
-                step = step * preconditioner
-            terms.append(_times_power_of_two(step, outputs[:, -1]))
-        return -(terms[0] + terms[1] if len(terms) == 2 else terms[0])
-
-
-# The features whose mean is the direction of the nominal term, and whether it is preconditioned.
-_NOMINAL_TERMS: dict[str, tuple[tuple[int, ...], bool]] = {
-    "none": ((), False),
-    "sgd": ((_GRADIENT,), False),
-    "momentum": (_MOMENTA[:1], False),
-    "aggmo": (_MOMENTA, False),
-    "adam": (_MOMENTA[:1], True),
-    "aggmo-adam": (_MOMENTA, True),
-}
+def _names(shapes: Mapping[str, Sequence[int]]) -> list[str]:
+    return [name.removeprefix("network.") for name in shapes]

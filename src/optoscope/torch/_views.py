@@ -46,21 +46,29 @@ def flat(shape: Sequence[int]) -> View:
     return View((math.prod(shape),))
 
 
-def factored(shape: Sequence[int]) -> View:
+def factored(shape: Sequence[int], *, merged: bool = True) -> View:
     """Five axes of which two are the tensor's largest, for averages over each of them.
 
     What lies before, between and behind these two is one axis each. Among equals the later axis
     counts as larger. A tensor of rank below 2 is one row.
+
+    Args:
+        shape: of the tensor.
+        merged: whether they are merged so; otherwise the view has the tensor's own axes.
 
     Example:
         >>> factored((3, 3, 8, 4))
         View(shape=(9, 8, 1, 4, 1), axes=(1, 3))
         >>> factored((5, 5)).axes, factored((7,)).shape
         ((3, 1), (7,))
+        >>> factored((3, 3, 8, 4), merged=False)
+        View(shape=(3, 3, 8, 4), axes=(2, 3))
     """
     if len(shape) < 2:
         return flat(shape)
     order = sorted(range(len(shape)), key=lambda axis: shape[axis])
+    if not merged:
+        return View(tuple(shape), (order[-1], order[-2]))
     first, last = sorted(order[-2:])
     before, between, behind = shape[:first], shape[first + 1 : last], shape[last + 1 :]
     view = (math.prod(before), shape[first], math.prod(between), shape[last], math.prod(behind))

@@ -1,8 +1,25 @@
-"""Which inputs a small learned optimizer has, in what order, and how they are normalized."""
+"""Which inputs a small learned optimizer has, in what order, and how they are normalized.
+
+JAX's optimizers and PyTorch's both read it here.
+"""
 
 from dataclasses import dataclass
 
 TIME_SCALES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1e3, 3e3, 1e4, 3e4, 1e5)
+MOMENTUM_DECAYS = (0.9, 0.99, 0.999)
+FACTORED_DECAYS = (0.9, 0.99, 0.999)
+SECOND_MOMENT_DECAY = 0.999
+# The least and the greatest that the clipped gradient can be.
+GRADIENT_CLIP = 0.1
+
+
+@dataclass(frozen=True)
+class StartingDecays:
+    """The decays d₀ that the averages start from, or keep if they are fixed."""
+
+    momentum: tuple[float, ...] = MOMENTUM_DECAYS
+    factored: tuple[float, ...] = FACTORED_DECAYS
+    second_moment: float = SECOND_MOMENT_DECAY
 
 
 @dataclass(frozen=True)
@@ -11,7 +28,7 @@ class InputLayout:
 
     The groups of three, one input for each of three decays, are those whose names are plural.
     Names: g gradient, m momentum, v second moment, R and C the factored averages, r and c their
-    inverse roots; see `_accumulators` and `_inputs`.
+    inverse roots; see `optimizers/_accumulators.py` and `optimizers/_inputs.py`.
 
     Args:
         gradient: place of g.
@@ -127,3 +144,10 @@ CELO2 = _celo(
     normalizer_offset=1e-9,
     over_last_two_axes=True,
 )
+CELO2_DECAYS = StartingDecays(second_moment=0.95)
+# The features of `optimizers.GeneralOptimizer` by name, and how fast the averages behind them
+# forget.
+INPUTS: dict[str, tuple[InputLayout, StartingDecays]] = {
+    "celo2": (CELO2, CELO2_DECAYS),
+    "small_fc": (SMALL_FC, StartingDecays()),
+}

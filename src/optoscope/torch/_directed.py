@@ -1,0 +1,210 @@
+"""Optimizers whose network gives the directions of matrices, with Adam for some vectors."""
+
+import abc
+import math
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from optoscope._core.errors import UnknownNameError
+from optoscope._core.input_layouts import INPUTS
+from optoscope.torch._directions import of_unit_size, orthogonalized
+from optoscope.torch._features import GRADIENT, MOMENTA, PRECONDITIONER
+from optoscope.torch._rule import Move, State
+from optoscope.torch._small_network import SmallNetworkRule
+from optoscope.torch._star import NOMINAL_TERMS, nominal_direction
+from optoscope.torch._views import Tile, View, at, factored
+
+_LARGEST_GRADIENT = 1000.0
+_FIRST_DECAY, _SECOND_DECAY, _ADAM_OFFSET = 0.9, 0.999, 1e-8
+# In the authors' recipe Adam's learning rate is so many times that of the network's directions.
+_ADAM_FACTOR = 20.0
+_VECTORS = ("adam", "nominal", "network")
+
+
+class DirectedRule(SmallNetworkRule):
+    """The frame of Celo2 and of the general optimizer: see `optoscope.optimizers.Celo2Optimizer`.
+
+    Directions are orthogonalized, and brought to unit size, as whole tensors: they are written
+    tile by tile and become a step in one piece.
+    """
+
+    def __init__(
+        self,
+        weights: Mapping[str, Tensor],
+        num_heads: int,
+        more_shapes: Mapping[str, Sequence[int]],
+        *,
+        inputs: str,
+        hidden_size: int,
+    ):
+        """Reads the network and the learning rate."""
+        if inputs not in INPUTS:
+            raise UnknownNameError("inputs", str(inputs), INPUTS)
+        layout, decays = INPUTS[inputs]
+        super().__init__(
+            weights,
+            (1.0,) * num_heads,
+            {"log_learning_rate": (), **more_shapes},
+            hidden_size=hidden_size,
+            layout=layout,
+            fixed_decays=decays,
+        )
+        self._rate = math.exp(float(weights["log_learning_rate"]))
+
+    def view(self, shape: Sequence[int]) -> View:
+        """All axes of the tensor: directions need the last two."""
+        return factored(shape, merged=False)
+
+    def start(self, view: View, device: torch.device) -> State:
+        """The averages of the network's inputs, or Adam's moments where Adam updates."""
+        if self._by_network(view):
+            return super().start(view, device)
+        moments = {name: torch.zeros(view.shape, device=device) for name in ("first", "second")}
+        return {"step": torch.zeros((), device=device), **moments}
+
+    def advance(
+        self,
+        gradient: Tensor,
+        parameter: Tensor,
+        state: State,
+        view: View,
+        move: Move,
+        *,
+        loss: Tensor | None = None,
+    ) -> None:
+        """Writes the direction of all coordinates, then moves them in one piece."""
+        gradient = gradient.float().clamp(-_LARGEST_GRADIENT, _LARGEST_GRADIENT)
+        everything = (slice(None),) * len(view.shape)
+        if not self._by_network(view):
+            move(everything, -self._adam_rate * _adam(gradient, state))
+            return
+        direction = torch.empty_like(gradient)
+
+        def keep(tile: Tile, part: Tensor) -> None:
+            at(direction, tile).copy_(part)
+
+        super().advance(gradient, parameter, state, view, keep, loss=loss)
+        move(everything, self._step(direction, view))
+
+    @property
+    @abc.abstractmethod
+    def _adam_rate(self) -> float:
+        """Adam's learning rate where it updates."""
+
+    @abc.abstractmethod
+    def _by_network(self, view: View) -> bool:
+        """Whether the network updates such a tensor; Adam does otherwise."""
+
+    @abc.abstractmethod
+    def _step(self, direction: Tensor, view: View) -> Tensor:
+        """The update that the direction of whole tensors becomes."""
+
+
+def _adam(gradient: Tensor, state: State) -> Tensor:
+    """Adam's direction, with bias correction; its moments are brought to the next step in place."""
+    state["step"] += 1
+    state["first"].lerp_(gradient, 1 - _FIRST_DECAY)
+    state["second"].lerp_(gradient.square(), 1 - _SECOND_DECAY)
+    step = state["step"][:, None]
+    first = state["first"] / (1 - _FIRST_DECAY**step)
+    second = state["second"] / (1 - _SECOND_DECAY**step)
+    return first / (second.sqrt() + _ADAM_OFFSET)
+
+
+class Celo2Rule(DirectedRule):
+    """Directions of unit size: see `optoscope.optimizers.Celo2Optimizer`."""
+
+    registered_name: ClassVar[str] = "celo2"
+
+    def __init__(
+        self,
+        weights: Mapping[str, Tensor],
+        *,
+        orthogonalize: bool = False,
+        hidden_size: int = 8,
+    ):
+        """Takes the arguments of `Celo2Optimizer.create` that are no leaves."""
+        super().__init__(weights, 3, {}, inputs="celo2", hidden_size=hidden_size)
+        self._orthogonalize = orthogonalize
+
+    @property
+    def _adam_rate(self) -> float:
+        return _ADAM_FACTOR * self._rate
+
+    def _by_network(self, view: View) -> bool:
+        return not self._orthogonalize or view.axes is not None
+
+    def rule(self, outputs: Tensor, inputs: Tensor) -> Tensor:
+        """The first output; the others have no effect."""
+        return outputs[:, 0]
+
+    def _step(self, direction: Tensor, view: View) -> Tensor:
+        if self._orthogonalize:
+            direction = orthogonalized(direction)
+        return -self._rate * of_unit_size(direction, min(2, len(view.shape)))
+
+
+class GeneralRule(DirectedRule):
+    """A nominal direction with a correction: see `optoscope.optimizers.GeneralOptimizer`."""
+
+    registered_name: ClassVar[str] = "general"
+
+    def __init__(
+        self,
+        weights: Mapping[str, Tensor],
+        *,
+        inputs: str = "celo2",
+        nominal: str = "mixed",
+        orthogonalize: bool = True,
+        normalize: bool = True,
+        vectors: str = "adam",
+        hidden_size: int = 8,
+    ):
+        """Takes the arguments of `GeneralOptimizer.create` that are no leaves."""
+        if nominal not in (names := (*NOMINAL_TERMS, "mixed", "none")):
+            raise UnknownNameError("nominal term", str(nominal), names)
+        if vectors not in _VECTORS:
+            raise UnknownNameError("way with vectors", str(vectors), _VECTORS)
+        shapes: dict[str, tuple[int, ...]] = {"log_vector_factor": (), "log_gain": ()}
+        if nominal == "mixed":
+            shapes["mixing"] = (1 + len(MOMENTA),)
+        super().__init__(weights, 1, shapes, inputs=inputs, hidden_size=hidden_size)
+        self._vector_rate = self._rate * math.exp(float(weights["log_vector_factor"]))
+        self._gain = math.exp(float(weights["log_gain"]))
+        self._mixing = weights["mixing"].tolist() if nominal == "mixed" else []
+        self._nominal, self._vectors = nominal, vectors
+        self._orthogonalize, self._normalize = orthogonalize, normalize
+
+    @property
+    def _adam_rate(self) -> float:
+        return self._vector_rate
+
+    def _by_network(self, view: View) -> bool:
+        return self._vectors != "adam" or view.axes is not None
+
+    def rule(self, outputs: Tensor, inputs: Tensor) -> Tensor:
+        """The nominal direction and the correction."""
+        correction = self._gain * outputs[:, 0]
+        if self._nominal == "none":
+            return correction
+        if self._nominal == "mixed":
+            places = (GRADIENT, *MOMENTA)
+            parts = [w * inputs[place] for w, place in zip(self._mixing, places, strict=True)]
+            return sum(parts[1:], parts[0]) * inputs[PRECONDITIONER] + correction
+        return nominal_direction(self._nominal, inputs) + correction
+
+    def _step(self, direction: Tensor, view: View) -> Tensor:
+        if view.axes is None:
+            as_it_is = self._vectors == "nominal" or not self._normalize
+            return -self._vector_rate * (direction if as_it_is else of_unit_size(direction, 1))
+        shape = direction.shape
+        if len(view.shape) == 4:  # a kernel is a matrix with a row for every weight of an output
+            direction = direction.reshape(len(direction), -1, shape[-1])
+        if self._orthogonalize:
+            direction = orthogonalized(direction)
+        if self._normalize:
+            direction = of_unit_size(direction, 2)
+        return -self._rate * direction.reshape(shape)

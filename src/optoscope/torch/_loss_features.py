@@ -1,0 +1,66 @@
+"""What a learned schedule sees: how far training is, and how the loss has gone.
+
+Math and source: see `optoscope/optimizers/_loss_features.py`, whose values these are. Here every
+parameter has averages of its own, stacked along the first axis, so that one that gets no gradient
+for a while keeps its place.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from optoscope.torch._rule import State
+
+_NUM_MEANS = 10
+NUM_FEATURES = 18
+_FRACTIONS = (0.03, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0, 1.1)
+_SHORTEST_HALF_LIFE = 10.0
+_NEVER_SEEN = 1e12
+_LEAST_DENOMINATOR = 1e-8
+_MEANS, _MINIMA = "loss_means", "loss_minima"
+
+
+def start(device: torch.device) -> State:
+    """The averages of one parameter before the first loss."""
+    return {
+        _MEANS: torch.zeros(_NUM_MEANS, device=device),
+        _MINIMA: torch.full((_NUM_MEANS,), _NEVER_SEEN, device=device),
+    }
+
+
+def advance(state: State, loss: Tensor, num_steps: int) -> None:
+    """Brings the averages to the next step, in place.
+
+    Args:
+        state: `start`'s parts, and "step", counted from 0.
+        loss: a number.
+        num_steps: T, the length of training.
+    """
+    means, minima = state[_MEANS], state[_MINIMA]
+    decays = _decays(num_steps, means.device)
+    step = state["step"][:, None]
+    correction = 1 - decays ** (step + 1)
+    largest = torch.where(step == 0, loss, (means / correction).amax(1, keepdim=True))
+    bound = 2 * largest.abs()
+    loss = torch.where(torch.isnan(loss), bound, torch.minimum(bound, loss))
+    means.copy_(decays * means + (1 - decays) * loss)
+    torch.minimum(minima, means / correction, out=minima)
+
+
+def features(state: State, num_steps: int) -> Tensor:
+    """For every parameter nine functions of the fraction of training, then nine of the loss."""
+    means, minima, step = state[_MEANS], state[_MINIMA], state["step"][:, None]
+    fractions = torch.tensor(_FRACTIONS, device=means.device)
+    times = torch.tanh(10 * (step / num_steps - fractions))
+    corrected = means / (1 - _decays(num_steps, means.device) ** (step + 1))
+    least = minima[:, :-1]
+    denominator = (corrected[:, 1:] - least).clamp(min=_LEAST_DENOMINATOR)
+    losses = ((corrected[:, :-1] - least) / denominator - 1).clamp(-1, 1)
+    seen_enough = (step >= 2) & (minima[:, :1] < _NEVER_SEEN)
+    return torch.cat([times, torch.where(seen_enough, losses, 0.0)], dim=1)
+
+
+def _decays(num_steps: int, device: torch.device) -> Tensor:
+    ends = math.log10(_SHORTEST_HALF_LIFE), math.log10(num_steps)
+    return torch.exp(-1 / torch.logspace(*ends, _NUM_MEANS, device=device))
