@@ -10,12 +10,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from optoscope import report
+from what_one_sees import PARAGRAPHS, Seen
 
 HERE = Path(__file__).parent
 META_STEPS = 600
-# What is quoted of each page: the panels that say in a sentence what one sees.
-QUOTED = ("update-function", "geometry", "learning-rate", "stability")
 
 
 @dataclass(frozen=True)
@@ -71,10 +69,10 @@ PAIRS = (
     ),
     Pair(
         "star-blackbox",
-        "STAR and two black boxes",
+        "STAR, its black box and its nominal term",
         "star-mnist-mlp,blackbox-mnist-mlp,hyperparam-mnist-mlp",
         "digits-mlp-relu",
-        "A learned optimizer with a nominal term and two without (paper C): which of them lasts?",
+        "The three arms of paper C: which of them lasts on a task that it has not seen?",
     ),
     Pair(
         "schedule-free-cosine",
@@ -84,6 +82,14 @@ PAIRS = (
         "One averages its iterates, the other has a schedule that ends at zero.",
     ),
 )  # fmt: skip
+
+
+INTRODUCTION = """# Gallery
+
+Pairs of optimizers, inspected. Each page is interactive and needs no network. The numbers in the
+paragraphs are read from the arrays behind the pages by `docs/gallery/make_gallery.py`, which makes
+all of this (`make gallery`). Times on the pages are those of a busy machine of two cores.
+"""
 
 
 def made(pair: Pair, runs: Path, steps: int) -> Path | None:
@@ -128,14 +134,12 @@ def command(*words: str) -> None:
 
 
 def text(pair: Pair, run: Path) -> str:
-    """The pair's paragraph: why one looks, and what the page says in its own sentences."""
-    panels = {panel.name: panel for panel in report.read_run(run).panels}
-    said = [s for name in QUOTED if name in panels for s in panels[name].findings.sentences]
+    """The pair's paragraph: why one looks, what one sees, and the command that shows it."""
     names = pair.optimizers.format(runs="runs/gallery")
     return (
-        f"## {pair.title}\n\n{pair.why} [The page]({pair.name}.html), made by "
-        f"`optoscope inspect {names} --task {pair.task}`:\n\n"
-        + "".join(f"- {sentence}\n" for sentence in said)
+        f"## {pair.title}\n\n{pair.why} **[The page]({pair.name}.html)**\n\n"
+        f"{PARAGRAPHS[pair.name](Seen(run))}\n\n"
+        f"```console\n$ optoscope inspect {names} --task {pair.task}\n```\n"
     )
 
 
@@ -145,7 +149,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200)
     given = parser.parse_args()
     given.runs.mkdir(parents=True, exist_ok=True)
-    parts = ["# Gallery\n\nSix inspected pairs. Each page is interactive and needs no network.\n"]
+    parts = [INTRODUCTION]
     for pair in PAIRS:
         run = made(pair, given.runs, given.steps)
         if run is not None:

@@ -92,7 +92,7 @@ def test_without_trials_all_are_taken_as_they_are(tmp_path):
         (["adam", "--task", "quadratic", "--panels", "cost,cost"], "named twice"),
         (["adam", "--task", "quadratic", "--panels", "{own}:fixed"], "must be a Panel"),
         (["adm", "--task", "quadratic"], "adm"),
-        (["adam"], "adam"),
+        (["adam"], "adam was trained on none. Name one: --task digits-mlp-relu"),
     ],
 )
 def test_what_cannot_be_inspected_is_refused(words, message, own, tmp_path, capsys):

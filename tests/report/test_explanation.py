@@ -76,6 +76,10 @@ def test_what_remains_and_the_formula_are_said():
     words = report.in_words(poor)
     assert "40% of its squared updates (10% in the first third" in words
     assert "explains 70% of its squared updates" in words
+    assert "Over 100%" not in words
+    still = dataclasses.replace(poor, remaining={**remaining, "late": 4.7e6})
+    assert "over 100% in the last" in report.in_words(still)
+    assert "Over 100% is where the program moves" in report.in_words(still)
     assert Explanation.from_json(poor.as_json()) == poor
 
 

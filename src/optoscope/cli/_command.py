@@ -18,6 +18,7 @@ from optoscope._core.errors import (
 from optoscope._core.files import read_json, write_json
 from optoscope._core.versions import versions
 from optoscope.cli._directories import CONFIG, claimed
+from optoscope.cli._named_optimizers import is_made_here
 from optoscope.cli._options import Seed, check_values
 from optoscope.cli._user_code import load_object, loaded_sources, made, names_code
 
@@ -247,7 +248,7 @@ def get_task_or_own(
 
     Args:
         name: of the task, or None.
-        place: of the saved optimizer.
+        place: of the optimizer, as it was typed.
         settings: the task's own options, from `--set`.
         options: data options.
 
@@ -258,6 +259,12 @@ def get_task_or_own(
     if name is not None:
         return task_label(name), get_task(name, settings, **options)
     from optoscope import optimizers
+
+    if is_made_here(place):
+        raise InvalidValueError(
+            f"which task? {place} was trained on none. Name one: --task digits-mlp-relu, another "
+            "of `optoscope list tasks`, or your own as FILE.py:NAME."
+        )
 
     task = optimizers.read_description(place)["metadata"].get("task")
     if not isinstance(task, dict) or "name" not in task:

@@ -61,7 +61,7 @@ class Inspect(OptimizerCommand):
     )
     task: str | None = None
     set: tuple[str, ...] = ()
-    trials: CountOrZero = 9
+    trials: CountOrZero = 10
     steps: Count = 200
     runs: Count = 5
     points: Count = 10

@@ -139,8 +139,9 @@ FIGURES: tuple[FigureKind, ...] = (
             "that leaves the finite numbers counts as infinitely bad, and the label beside the "
             "curve says how many did; a line stops at a cross where half of its runs diverged.",
             "Whether a difference is more than chance: bands of single runs overlap even where "
-            "the paired difference is clear. Look at the intervals for that. Nor does it show "
-            "seconds: a step of one optimizer can cost more than a step of another.",
+            "the paired difference is clear. Look at the intervals for that. Nor what a step "
+            "costs, which can differ between optimizers: where steps were timed, the chart "
+            "against time shows that.",
         ),
     ),
     FigureKind(

@@ -77,17 +77,24 @@ def _more_words(explanation: Explanation) -> list[str]:
     if not explanation.sufficient and explanation.remaining:
         rest = dict(explanation.remaining)
         whole = rest.pop("all", math.nan)
-        places = ", ".join(f"{100 * share:.0f}% {_WHERE[n]}" for n, share in rest.items())
+        places = ", ".join(f"{_left(share)} {_WHERE[name]}" for name, share in rest.items())
         words.append(
-            f"What remains, on the optimizer's own runs: {100 * whole:.0f}% of its squared updates "
+            f"What remains, on the optimizer's own runs: {_left(whole)} of its squared updates "
             f"({places})."
         )
+        if not max(explanation.remaining.values()) <= 1:
+            words.append("Over 100% is where the program moves and the optimizer hardly does.")
     if explanation.formula:
         words.append(
             f"A formula of its inputs explains {100 * explanation.explained:.0f}% of its squared "
             "updates on runs that it was not fitted on."
         )
     return words
+
+
+def _left(share: float) -> str:
+    """A share in percent; what is far above all of it, or not finite, has no number to read."""
+    return f"{100 * share:.0f}%" if share <= 1 else "over 100%"
 
 
 def named(explanation: Explanation) -> dict[str, Worth]:

@@ -1,5 +1,6 @@
 """Every panel on optimizers whose answers are known."""
 
+import dataclasses
 import json
 
 import jax
@@ -13,6 +14,7 @@ from optoscope._core.errors import InvalidValueError
 from optoscope._core.findings import Findings
 from optoscope.analysis import inspection
 from optoscope.analysis.inspection import PANELS
+from optoscope.analysis.symmetry import Discovery, _declared_or_found
 
 KEY = jax.random.key(0)
 NUM_STEPS = 24
@@ -128,6 +130,14 @@ def test_learning_rates_and_schedules(recording):
     said = dict(zip(recording.names, found.sentences, strict=True))
     assert "no schedule" in said["sgd"]
     assert "ends at 50%" in said["halving"]
+    filling = inspection.record(
+        _Bowl(), {"momentum": optimizers.momentum(0.1, 0.9)}, 150, key=KEY, num_runs=1, points=1
+    )
+    # 1 − 0.9ⁿ⁺¹ comes to 99% at n = 43, and to all of it by rounding alone.
+    assert (
+        "from 10% at the first step to its full size at step 43"
+        in (inspection.learning_rates(filling).sentences[0])
+    )
 
 
 def test_only_faithful_coordinate_maps_are_given(recording):
@@ -184,7 +194,11 @@ class _Bowl(tasks.Task):
 
 
 def test_curvature_beside_the_edge():
-    members = {"slow": optimizers.sgd(0.2), "fast": optimizers.sgd(0.3)}
+    members = {
+        "slow": optimizers.sgd(0.2),
+        "fast": optimizers.sgd(0.3),
+        "clipped": MEMBERS["clipped"],
+    }
     looked = inspection.Inspection(_Bowl(), members, 6, KEY, num_runs=2, points=2)
     found = inspection.curvature_beside_edge(looked.own, key=KEY)
     np.testing.assert_allclose(found.arrays["curvature"].values, 8, rtol=1e-4)
@@ -192,6 +206,59 @@ def test_curvature_beside_the_edge():
     np.testing.assert_allclose(found.at("edge", optimizer="fast"), 2 / 0.3, rtol=1e-5)
     assert "inside its stable range" in found.sentences[0]
     assert "beyond its stable range" in found.sentences[1]
+    assert (
+        "In its place are the largest curvature along its run, which ends at 8 ("
+        in (found.sentences[2])
+    )
+
+
+def test_what_is_no_map_of_one_coordinate_has_no_stable_edge(recording):
+    """Muon looks at whole matrices, clipping at the global norm."""
+    for name in ("muon", "clipped"):
+        edges = [inspection.stable_edge(recording, name, point) for point in range(4)]
+        assert not any(edge.has_map for edge in edges)
+        assert np.isnan([edge.value for edge in edges]).all()
+    sign = inspection.stable_edge(recording, "sign", 3)
+    assert sign.has_map
+    assert "a sign, perhaps" in sign.reason
+
+
+class _Difference(optimizers.OptimizerModule):
+    """Moves by the difference of two numbers of size 1: it is small, and rounded."""
+
+    def init(self, params):
+        ones = jax.tree.map(jnp.ones_like, params)
+        return {"first": ones, "second": ones}
+
+    def update(self, grads, state, params=None, **extra):
+        first = jax.tree.map(lambda g, s: s * (1 - 3e-7 * jnp.tanh(g)), grads, state["first"])
+        state = {"first": first, "second": state["second"]}
+        return jax.tree.map(jnp.subtract, first, state["second"]), state
+
+
+def test_a_map_is_not_refused_for_what_rounding_does():
+    members = {"small": _Difference()}
+    recording = inspection.record(_Bowl(), members, 1, key=KEY, num_runs=1, points=1)
+    view = inspection.coordinate_view(recording, "small", 0)
+    # Single precision holds numbers near 1 to some 6e-8, and the updates are three times that.
+    assert view.error > 0.02
+
+
+class _Still(optimizers.OptimizerModule):
+    """Moves arrays after its first step alone, and a lone number at once, as SOAP does."""
+
+    def init(self, params):
+        return jnp.zeros((), jnp.int32)
+
+    def update(self, grads, state, params=None, **extra):
+        moves = jax.tree.map(lambda g: jnp.where((state == 0) & (g.ndim > 0), 0.0, -g), grads)
+        return moves, state + 1
+
+
+def test_no_map_is_given_for_a_step_at_which_the_optimizer_stands_still():
+    recording = inspection.record(_Bowl(), {"still": _Still()}, 1, key=KEY, num_runs=1, points=1)
+    with pytest.raises(InvalidValueError, match="moves no parameter at step 0"):
+        inspection.coordinate_view(recording, "still", 0)
 
 
 def test_longer_runs_say_what_lasts():
@@ -209,6 +276,35 @@ def test_symmetry(recording):
     assert found.at("cosine", optimizer="sign").min() > 1e-3
     level = found.arrays["isotropic"].values
     np.testing.assert_allclose(level, 1510**-0.5, rtol=1e-6)
+
+
+def test_symmetries_that_nobody_declared_are_searched_for(looked, monkeypatch):
+    task = looked.task
+    own = tasks.from_functions(
+        lambda key: task.init(key), lambda p, b: task.loss(p, b), lambda k: task.sample_batch(k)
+    )
+    declared = task.symmetries(looked.recording.records[0].params)
+    found = Discovery(
+        23, 1e9, {"dead_inputs": 2, "translation": 21}, 3, np.zeros((0, 1510)), (), "exact", True,
+        "example", 4096, "data", 1510, {"translation": declared["translation"]},
+    )  # fmt: skip
+    monkeypatch.setattr(_declared_or_found, "discover", lambda _: found)
+    undeclared = dataclasses.replace(looked, task=own)
+    # The runs are those of the task that declares its symmetries.
+    undeclared.__dict__["recording"] = looked.recording
+    panel = PANELS["symmetry"].compute(undeclared)
+    assert panel.sentences[0] == (
+        "The task declares no symmetries; these were found from its losses, in directions: "
+        "translation (21). 3 more have no name and are not looked at."
+    )
+    wanted = inspection.symmetry_deviations(looked.recording).at("cosine", symmetry="translation")
+    np.testing.assert_array_equal(panel.at("cosine", symmetry="translation"), wanted)
+    large = tasks.get("digits-mlp-sigmoid", hidden=(80,))
+    unnamed = tasks.from_functions(
+        lambda key: large.init(key), lambda p, b: large.loss(p, b), lambda k: large.sample_batch(k)
+    )
+    with pytest.raises(InvalidValueError, match="has 6,010 parameters"):
+        PANELS["symmetry"].compute(dataclasses.replace(looked, task=unnamed))
 
 
 def test_noise(task):

@@ -97,6 +97,16 @@ def test_a_sign_optimizer_is_flagged_and_runs_into_a_limit_cycle():
     np.testing.assert_allclose(found.runs.final_sizes, 0.01, rtol=0.5)
 
 
+def test_a_sign_optimizer_in_the_middle_of_a_run_is_not_called_stable():
+    """There its sign does not change with small gradients, so no radius is above 1."""
+    found = stable_curvature(
+        optimizers.lion(0.01), state=np.array([0.3]), run_curvatures=[1.0], num_steps=3
+    )
+    assert not found.informative
+    assert found.intervals == ()
+    assert "a sign" in found.caveats[-1]
+
+
 def test_an_instability_that_ends_in_a_limit_cycle_is_seen_beside_the_interval():
     """RMSProp: slope η/√ε at rest, so λ ≤ 2√ε/η; beyond that it circles, it does not diverge."""
     rate, eps = 0.01, 1e-6

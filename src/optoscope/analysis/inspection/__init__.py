@@ -27,6 +27,7 @@ from optoscope.analysis.inspection._panels import (
 from optoscope.analysis.inspection._recording import Recording, record, recorded_steps
 from optoscope.analysis.inspection._registered import REGISTERED
 from optoscope.analysis.inspection._stability import (
+    StableEdge,
     curvature_beside_edge,
     longer_runs,
     stable_edge,
@@ -51,6 +52,7 @@ __all__ = [
     "Measured",
     "Panel",
     "Recording",
+    "StableEdge",
     "conditional_updates",
     "coordinate_dynamics",
     "coordinate_view",

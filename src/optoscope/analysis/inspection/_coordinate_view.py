@@ -17,8 +17,9 @@ from optoscope.analysis.inspection._panels import Inspection, optimizer_axis
 from optoscope.analysis.inspection._recording import Recording
 from optoscope.optimizers import Optimizer
 
-# The largest root mean square by which the map may miss the updates, relative to theirs.
-_FAITHFUL = 0.02
+# The largest root mean square by which the map may miss the updates, relative to theirs, and
+# relative to what rounding the states in the run's precision changes.
+_FAITHFUL, _ROUNDINGS = 0.02, 8
 _NUM_COMPARED = 256
 _MOST_MODES = 6
 _S_CURVE = np.concatenate([-np.geomspace(10, 1e-3, 20), [0.0], np.geomspace(1e-3, 10, 20)])
@@ -35,7 +36,9 @@ class CoordinateView:
         coordinates: the map, with counters at the step.
         states: the states of some coordinates at the step.
         gradients: the gradients that they met.
-        error: by how much the map misses their updates, relative to the updates' size.
+        error: by how much the map misses their updates, relative to the updates' size. It is above
+            2% only where rounding alone changes them as much, at the end of a run that has
+            converged.
     """
 
     coordinates: CoordinateMap
@@ -66,9 +69,9 @@ def coordinate_view(recording: Recording, name: str, point: int) -> CoordinateVi
         states = np.asarray(coordinate_states(optimizer, met.state, met.params), np.float64)
     # An optimizer that needs matrices fails on a lone number in ways of its own.
     except Exception as error:
+        kind = "" if isinstance(error, InvalidValueError) else f" ({type(error).__name__})"
         raise InvalidValueError(
-            f"{name} has no coordinate map: its state is not that of single coordinates "
-            f"({type(error).__name__})."
+            f"{name} has no coordinate map: its state is not that of single coordinates{kind}."
         ) from None
     gradients, updates = (
         np.concatenate([np.ravel(np.asarray(leaf, np.float64)) for leaf in jax.tree.leaves(tree)])
@@ -79,13 +82,35 @@ def coordinate_view(recording: Recording, name: str, point: int) -> CoordinateVi
     scale = np.sqrt(np.mean(np.square(updates[chosen])))
     if not np.isfinite(scale):
         raise InvalidValueError(f"{name} has left the finite numbers, so no map is compared.")
-    error = float(np.sqrt(np.mean(np.square(mapped - updates[chosen]))) / scale) if scale else 0.0
-    if not error <= _FAITHFUL:
+    missed = float(np.sqrt(np.mean(np.square(mapped - updates[chosen]))))
+    error = float(missed / scale) if scale else 0.0
+    allowed = _ROUNDINGS * _rounding(coordinates, states[chosen], gradients[chosen])
+    if scale == 0 and not missed <= allowed:
+        raise InvalidValueError(
+            f"{name} moves no parameter at step {recording.steps[point]}, and a map of one "
+            "coordinate would."
+        )
+    if not (error <= _FAITHFUL or missed <= allowed):
         raise InvalidValueError(
             f"{name} is not a function of one coordinate: a map of one misses its updates at step "
             f"{recording.steps[point]} by {100 * error:.2g}% of their size."
         )
     return CoordinateView(coordinates, states[chosen], gradients[chosen], error)
+
+
+def _rounding(
+    coordinates: CoordinateMap,
+    states: Float[np.ndarray, "compared size"],
+    gradients: Float[np.ndarray, " compared"],
+) -> float:
+    """What single precision alone changes in updates, as a root mean square.
+
+    The update of a learned optimizer can be a small difference of large numbers.
+    """
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], size=states.shape)
+    moved = states * (1 + signs * np.finfo(np.float32).eps)
+    change = coordinates.step(moved, gradients)[1] - coordinates.step(states, gradients)[1]
+    return float(np.sqrt(np.mean(np.square(change))))
 
 
 @double_precision

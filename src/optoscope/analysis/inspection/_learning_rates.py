@@ -146,10 +146,11 @@ def _sentence(name: str, relative: Float[np.ndarray, " steps"]) -> str:
         return f"{name}: under a constant gradient its updates vanish or leave the finite numbers."
     if relative.min() > 0.99:
         return f"{name} has no schedule: under a constant gradient its step stays the same."
-    peak = int(np.argmax(relative))
+    # The largest itself may come late, by rounding, where an average has long been full.
+    peak = int(np.argmax(relative >= 0.99))
     end, begin = 100 * relative[-1], 100 * relative[0]
     rises = f"rises from {begin:.0f}% at the first step" if begin < 99 else "is largest at first"
-    at = f" to its largest at step {peak}" if begin < 99 else ""
+    at = f" to its full size at step {peak}" if begin < 99 else ""
     falls = f" and ends at {end:.0f}%" if end < 99 else ""
     return f"{name}: under a constant gradient the size of its step {rises}{at}{falls}."
 

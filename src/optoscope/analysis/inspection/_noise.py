@@ -107,6 +107,11 @@ def _measured(
 def _sentence(name: str, tail: TailIndex | None) -> str:
     if tail is None:
         return f"{name}: no noise to measure at the last step."
+    if not np.isfinite(tail.alpha):
+        return (
+            f"The noise of {name} at the last step has no tail to measure: it is silent or takes a "
+            "few values, as that of a sign does."
+        )
     return (
         f"The noise of {name} at the last step is {tail.verdict}: α = {tail.alpha:.2f}, and "
         f"{tail.surrogate_alpha:.2f} for Gaussian noise like it."

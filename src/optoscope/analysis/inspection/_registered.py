@@ -64,18 +64,22 @@ REGISTERED: dict[str, Panel] = {
         "Each optimizer on its own runs. The line is the largest curvature of the loss there, by "
         "Lanczos on Hessian-vector products over eight batches; dotted, the largest curvature on "
         "which the optimizer is stable with the state it has at that step. A line above its dotted "
-        "one is unstable to first order. The second chart is a run of ten times the length.",
+        "one is unstable to first order. What is no map of one coordinate (Muon, SOAP, Celo2) has "
+        "no dotted line, and its sentence says so: what is left of the question is the curvature "
+        "that it comes to, and the second chart, a run of ten times the length.",
         "A guarantee: the edge is that of a coordinate with the median state on a quadratic, and a "
-        "preconditioner that shrinks the sharpest direction allows more. Signs and functions of "
-        "many coordinates have no such edge, so no dotted line. Two long runs are no proof.",
+        "preconditioner that shrinks the sharpest direction allows more. Signs have no such edge. "
+        "Two long runs are no proof.",
     ),
     "symmetry": Panel(
         "Symmetries of the network",
         symmetry_panel,
         "Along a symmetry the loss does not change, so a gradient has nothing there. The cosine "
         "says how much of the update lies along it; dotted, what a direction would have that knows "
-        "nothing of it. Below the dotted line it keeps the symmetry, above it seeks it.",
-        "Whether breaking a symmetry helps. A task that declares no symmetry shows nothing here.",
+        "nothing of it. Below the dotted line it keeps the symmetry, above it seeks it. Symmetries "
+        "are those that the task declares; for one that declares none, and has at most 2,000 "
+        "parameters, they are searched for, and the first sentence says what was found.",
+        "Whether breaking a symmetry helps. What has no name, or was not declared, is not here.",
     ),
     "noise": Panel(
         "The noise of the update",

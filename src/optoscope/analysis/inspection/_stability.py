@@ -1,6 +1,7 @@
 """Will it last: the curvature met beside the curvature on which it is stable, and a longer run."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import jax
 import numpy as np
@@ -24,11 +25,26 @@ _MOST_PLACES = 120
 _GIVEN_BACK = 0.01
 
 
-def stable_edge(recording: Recording, name: str, point: int) -> float:
+@dataclass(frozen=True)
+class StableEdge:
+    """The largest curvature on which an optimizer is stable, or why none is named.
+
+    Args:
+        value: the curvature; NaN where there is none.
+        reason: why there is none, in words; "" where there is one.
+        has_map: whether the optimizer is a map of one coordinate there, which an edge needs.
+    """
+
+    value: float
+    reason: str = ""
+    has_map: bool = True
+
+
+def stable_edge(recording: Recording, name: str, point: int) -> StableEdge:
     """The largest curvature on which an optimizer is stable, with the state of a recorded step.
 
     The state is that of the median coordinate, held: for Adam, its preconditioner is. What its
-    linearization does not describe (a sign, or a function of many coordinates) gives NaN.
+    linearization does not describe (a sign) and what is no map of one coordinate (Muon) has none.
 
     Args:
         recording: of the optimizer.
@@ -37,8 +53,11 @@ def stable_edge(recording: Recording, name: str, point: int) -> float:
     """
     try:
         view = coordinate_view(recording, name, point)
-        state = np.median(view.states, axis=0)
-        state = np.where(state == 0, np.mean(np.abs(view.states), axis=0), state)
+    except InvalidValueError as error:
+        return StableEdge(np.nan, str(error), has_map=False)
+    state = np.median(view.states, axis=0)
+    state = np.where(state == 0, np.mean(np.abs(view.states), axis=0), state)
+    try:
         found = stable_curvature(
             recording.optimizers[name],
             curvature_range=(1e-3, 1e6),
@@ -48,12 +67,16 @@ def stable_edge(recording: Recording, name: str, point: int) -> float:
             run_curvatures=[1.0],
             num_steps=8,
         )
-    except InvalidValueError:
-        return np.nan
+    except InvalidValueError as error:
+        return StableEdge(np.nan, f"it cannot be linearized there: {error}")
+    if not found.informative:
+        return StableEdge(np.nan, found.caveats[-1])
     if not found.intervals:
-        return np.nan
+        return StableEdge(np.nan, "it is stable on no curvature between 0.001 and 1e6.")
     edge = found.intervals[0][1]
-    return edge if np.isfinite(edge) else np.nan
+    if not np.isfinite(edge):
+        return StableEdge(np.nan, "it is stable on every curvature up to 1e6.")
+    return StableEdge(edge)
 
 
 def curvature_beside_edge(own: Mapping[str, Recording], *, key: PRNGKeyArray) -> Findings:
@@ -74,8 +97,9 @@ def curvature_beside_edge(own: Mapping[str, Recording], *, key: PRNGKeyArray) ->
         found, errors = curvature_along(recording, key=key)
         values[row], residuals[row] = np.median(found, axis=1), np.median(errors, axis=1)
         # At the very first step averages are empty; the edge is that of the step after it.
-        edges[row] = [stable_edge(recording, name, point) for point in range(shape[1])]
-        said.append(_sentence(name, values[row], residuals[row], edges[row]))
+        along = [stable_edge(recording, name, point) for point in range(shape[1])]
+        edges[row] = [edge.value for edge in along]
+        said.append(_sentence(name, values[row], residuals[row], along[-1]))
     axes = {
         "optimizer": Axis("optimizer", np.array(list(own))),
         "step": Axis("step", np.array(any_recording.steps)),
@@ -102,20 +126,25 @@ def _sentence(
     name: str,
     values: Float[np.ndarray, " steps"],
     residuals: Float[np.ndarray, " steps"],
-    edges: Float[np.ndarray, " steps"],
+    edge: StableEdge,
 ) -> str:
     last = f"{values[-1]:.3g} (Lanczos residual {residuals[-1]:.1g})"
     if not np.isfinite(values[-1]):
         return f"{name}: its run has left the finite numbers."
-    if not np.isfinite(edges[-1]):
+    if not edge.has_map:
         return (
-            f"{name} ends at a largest curvature of {last}; its linearization names no stable edge."
+            f"{edge.reason} An edge of one coordinate would be wrong for it, so none is drawn. In "
+            "its place are the largest curvature along its run, which ends at "
+            f"{last}, and the run of ten times the length."
         )
-    ratio = values[-1] / edges[-1]
+    if edge.reason:
+        return f"{name} ends at a largest curvature of {last}. It has no stable edge: {edge.reason}"
+    ratio = values[-1] / edge.value
     where = "beyond" if ratio > 1 else "inside"
+    part = f"{ratio:,.2f} times the edge" if ratio > 1 else f"{100 * ratio:.0f}% of the edge"
     return (
         f"{name} ends at a largest curvature of {last}, {where} its stable range, whose edge is at "
-        f"{edges[-1]:.3g}: {100 * ratio:.2g}% of the edge."
+        f"{edge.value:.3g}: {part}."
     )
 
 

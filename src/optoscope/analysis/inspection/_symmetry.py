@@ -1,6 +1,7 @@
 """How far the updates of several optimizers break what symmetries put on gradients."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -11,9 +12,13 @@ from optoscope._core.programs import Program
 from optoscope._core.trees import size
 from optoscope.analysis.inspection._panels import Inspection, optimizer_axis, step_axis
 from optoscope.analysis.inspection._recording import Recording
-from optoscope.analysis.symmetry import deviations, isotropic_level
+from optoscope.analysis.symmetry import Discovery, deviations, isotropic_level
+from optoscope.analysis.symmetry._declared_or_found import declared_or_found
 from optoscope.analysis.symmetry._task import task_symmetries
 from optoscope.tasks import Symmetry
+
+# A search takes some fifteen seconds for 1,500 parameters, and minutes for 3,000.
+_MOST_SEARCHED = 2000
 
 
 @Program
@@ -89,5 +94,29 @@ def _sentence(name: str, level: float, cosines: np.ndarray) -> str:
 
 
 def symmetry_panel(inspection: Inspection) -> Findings:
-    """The panel's computation: `symmetry_deviations` of the shared recording."""
-    return symmetry_deviations(inspection.recording)
+    """The panel's computation: `symmetry_deviations` of the shared recording.
+
+    For a task that declares no symmetries, a user's own model perhaps, they are searched for,
+    and a sentence says what was found.
+    """
+    chosen = declared_or_found(inspection.task, most_params=_MOST_SEARCHED)
+    found = symmetry_deviations(inspection.recording, chosen.symmetries)
+    if chosen.discovery is None:
+        return found
+    return replace(found, sentences=(_searched(chosen.discovery), *found.sentences))
+
+
+def _searched(discovery: Discovery) -> str:
+    """What was found, with how many directions belong to each name."""
+    counts = [
+        f"{name} ({discovery.named[name]})"
+        for name in discovery.symmetries
+        if name in discovery.named
+    ]
+    rest = f" {discovery.unnamed} more have no name and are not looked at." if (
+        discovery.unnamed
+    ) else ""  # fmt: skip
+    return (
+        "The task declares no symmetries; these were found from its losses, in directions: "
+        f"{', '.join(counts)}.{rest}"
+    )

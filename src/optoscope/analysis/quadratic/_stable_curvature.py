@@ -246,7 +246,8 @@ def stable_curvature(
     if np.isfinite(jacobian).all() and np.isfinite(inputs).all():
         radius = _radius(jacobian, inputs)
         radii = radius(grid)
-        linear = _linear_up_to(coordinates.scalar_map, rest, jacobian, inputs)
+        if _answers(jacobian, inputs):
+            linear = _linear_up_to(coordinates.scalar_map, rest, jacobian, inputs)
         if linear > 0:
             intervals = _intervals(radius, grid, radii)
     caveats += _caveats(linear, jacobian, inputs)
@@ -283,6 +284,11 @@ def _resting_state(
     return rest, caveats
 
 
+def _answers(jacobian: np.ndarray, inputs: np.ndarray) -> bool:
+    """Whether the update depends on state or gradient to first order; a sign does not."""
+    return bool(jacobian[0, 1:].any() or inputs[0])
+
+
 def _caveats(linear_up_to: float, jacobian: np.ndarray, inputs: np.ndarray) -> tuple[str, ...]:
     if linear_up_to == np.inf:
         return ()
@@ -291,7 +297,7 @@ def _caveats(linear_up_to: float, jacobian: np.ndarray, inputs: np.ndarray) -> t
             "it has no derivative at rest (the root of a second moment of zero, perhaps): the "
             "linearization says nothing. Give a state with a second moment above zero.",
         )
-    if not (jacobian[0, 1:].any() or inputs[0]):
+    if not _answers(jacobian, inputs):
         return (
             "the derivative of its update is zero (a sign, perhaps): ρ is at least 1 whatever "
             "the curvature, and the linearization says nothing. Near the minimum such an "

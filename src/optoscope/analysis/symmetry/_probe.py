@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 
 from optoscope._core.drawings import Drawing, ProbeText
-from optoscope._core.errors import InvalidValueError
+from optoscope.analysis.symmetry._declared_or_found import declared_or_found
 from optoscope.analysis.symmetry._deviations import Deviations, deviations
-from optoscope.analysis.symmetry._discover import discover
 from optoscope.analysis.symmetry._task import declares_symmetries, task_symmetries
 from optoscope.optimizers import Optimizer
 from optoscope.tasks import Symmetry, Task, TaskDistribution
@@ -56,18 +55,7 @@ class SymmetryProbe(Probe):
         """
         if self._chosen() or declares_symmetries(task):
             return self
-        try:
-            found = discover(task)
-        except InvalidValueError as error:
-            raise InvalidValueError(
-                f"the task declares no symmetries, and they cannot be found: {error}"
-            ) from error
-        if not found.symmetries:
-            raise InvalidValueError(
-                f"the task declares no symmetries, and none were found: {found}. Measure something "
-                "else, or give its class a method `symmetries(params)`."
-            )
-        return SymmetryProbe(self.every, found.symmetries)
+        return SymmetryProbe(self.every, declared_or_found(task).symmetries)
 
     def bind(self, task: Task, optimizer: Optimizer) -> "SymmetryProbe":
         """A copy of the probe with the task's symmetries where none were given.

@@ -1,17 +1,31 @@
 """The symmetries of a task or of every task of a distribution."""
 
+from typing import Any
+
 import equinox as eqx
+from jaxtyping import PyTree
 
 from optoscope._core.errors import InvalidValueError, UnknownNameError
 from optoscope._core.keys import new_key
+from optoscope._core.trees import size
 from optoscope.tasks import Symmetry, Task, TaskDistribution, as_distribution
 
 
-def _declared(task: Task | TaskDistribution) -> dict[str, Symmetry]:
-    """The symmetries that the task declares; only shapes are computed."""
+def _shapes(task: Task | TaskDistribution) -> tuple[Any, PyTree]:
+    """A task of the distribution and its parameters, of which only shapes are computed."""
     key = new_key(0)
     sample = eqx.filter_eval_shape(lambda t: t.sample(key), as_distribution(task))
-    params = eqx.filter_eval_shape(lambda t: t.init(key), sample)
+    return sample, eqx.filter_eval_shape(lambda t: t.init(key), sample)
+
+
+def num_params(task: Task | TaskDistribution) -> int:
+    """The number of parameters of the task, or of each of a distribution."""
+    return size(_shapes(task)[1])
+
+
+def _declared(task: Task | TaskDistribution) -> dict[str, Symmetry]:
+    """The symmetries that the task declares."""
+    sample, params = _shapes(task)
     # A task that is no `Task` only needs the methods that a run calls.
     return sample.symmetries(params) if hasattr(sample, "symmetries") else {}
 

@@ -320,7 +320,7 @@
       padding: [10, 14, 0, 0],
       scales: {
         x: { time: false, distr: alongLog ? (fromZero ? 4 : 3) : 1, asinh: 1, range: sides(alongLog) },
-        y: { distr: log ? 3 : 1, range: log ? around : undefined }
+        y: { distr: log ? 3 : 1, range: log ? around : beside }
       },
       axes: [
         axis({ label: label, values: function (u, found) { return ticks(u, found, whole); }, size: 30, space: narrow ? 48 : 60, splits: alongLog ? decades : undefined }),
@@ -330,6 +330,12 @@
       hooks: { setCursor: [function (u) { own.tip(u); }] }
     };
   };
+
+  /* Numbers that are all zero would be drawn on an axis up to 100 otherwise. */
+  function beside(u, low, high) {
+    if (low === null) return [null, null];
+    return low === 0 && high === 0 ? [0, 1] : uPlot.rangeNum(low, high, 0.1, true);
+  }
 
   /* A logarithmic axis with a little room at both ends, also where there is nothing to show. */
   function around(u, low, high) {
