@@ -183,6 +183,7 @@ class Evaluate(OptimizerCommand):
         from optoscope import analysis, bench, training  # noqa: F401
         from optoscope.bench._checks import check_comparison
 
+        self.check_trust()
         given = parse_settings(self.set)
         learned, horizons, first = self._optimizers(given)
         tuned = tuple(

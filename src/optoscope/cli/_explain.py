@@ -82,6 +82,7 @@ class Explain(OptimizerCommand):
         from optoscope.analysis import dynamics
         from optoscope.bench._checks import check_comparison, check_search
 
+        self.check_trust()
         given = parse_settings(self.set)
         learned, is_saved = self._learned(given)
         task_name, task = get_task_or_own(

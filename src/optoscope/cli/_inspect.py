@@ -80,6 +80,7 @@ class Inspect(OptimizerCommand):
             )
         if self.trials == 1:
             raise InvalidValueError("--trials is 1; try at least 2 learning rates, or 0 for none.")
+        self.check_trust()
         panels = self._panels()
         given = parse_settings(self.set)
         labels, found = self._optimizers(given)

@@ -4,7 +4,7 @@ import functools
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from optoscope._core.errors import FileFormatError, InvalidValueError, UnknownNameError
 from optoscope.cli._command import RunCommand
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from optoscope.bench import Contestant
 
 _METHODS = ("init", "update")
-# Not `Self`, as in `RunCommand`.
-_OptimizerCommand = TypeVar("_OptimizerCommand", bound="OptimizerCommand")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,13 +27,10 @@ class OptimizerCommand(RunCommand):
 
     trust: str = ""
 
-    def configured(self: _OptimizerCommand) -> _OptimizerCommand:
-        """The command itself, or the one that `config` describes; its `trust` names classes."""
-        command = super().configured()
-        if command.trust:
-            # What is wrong with it is said whether an optimizer needs it or not.
-            trusted_classes(command.trust)
-        return command
+    def check_trust(self) -> None:
+        """Refuses a wrong `trust` before anything is made, needed or not; see `trusted_classes`."""
+        if self.trust:
+            trusted_classes(self.trust)
 
 
 def trusted_classes(trust: str) -> dict[str, Any]:

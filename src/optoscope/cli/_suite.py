@@ -80,6 +80,7 @@ class Suite(OptimizerCommand):
         from optoscope.bench._entrants import entrants
         from optoscope.bench._suite_tasks import suite_tasks
 
+        self.check_trust()
         given = parse_settings(self.set)
         optimizers = self._optimizers(given)
         if "" in given:

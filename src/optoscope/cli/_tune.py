@@ -64,6 +64,7 @@ class Tune(OptimizerCommand):
         from optoscope.bench._checks import check_search
         from optoscope.bench._contestants import Raced
 
+        self.check_trust()
         given = parse_settings(self.set)
         label = label_of(self.optimizer)
         check_owners(given, [label])
