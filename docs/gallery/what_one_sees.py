@@ -100,8 +100,8 @@ def adam_and_lion(seen: Seen) -> str:
         f"square); Lion's are {number(lion[0])} and {number(lion[-1])}, for a sign has no size. "
         f"Adam ends near the edge of its stable range (curvature {number(curvature)}, edge "
         f"{number(edge)}), and Lion has none: over {seen.long} steps Adam's loss ends at "
-        f"{number(ends['adam'][1])}, and Lion's comes down to {number(ends['lion'][0])} and ends at "
-        f"{number(ends['lion'][1])}. A constant rate that is best for {seen.results.num_steps} "
+        f"{number(ends['adam'][1])}, and Lion's comes down to {number(ends['lion'][0])} and ends "
+        f"at {number(ends['lion'][1])}. A constant rate that is best for {seen.results.num_steps} "
         "steps does not last where the step does not shrink."
     )
 
