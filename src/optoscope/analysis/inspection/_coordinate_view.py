@@ -91,7 +91,7 @@ def coordinate_view(recording: Recording, name: str, point: int) -> CoordinateVi
             "coordinate would."
         )
     if not (error <= _FAITHFUL or missed <= allowed):
-        part = f"{100 * error:.2g}% of" if error < 1 else f"{error:,.2g} times"
+        part = f"{100 * error:.2g}% of" if error < 1 else f"{error:,.0f} times"
         raise InvalidValueError(
             f"{name} is not a function of one coordinate's state and gradient: such a map misses "
             f"its updates at step {recording.steps[point]} by {part} their size. They depend on "
