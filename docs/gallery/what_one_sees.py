@@ -91,17 +91,17 @@ def adam_and_lion(seen: Seen) -> str:
     holds(min(one[0] for one in signs) > 0.99, "both begin as the sign of the gradient")
     holds(adam[-1] < adam[0] / 2 and lion[-1] > 0.9 * lion[0], "Adam's steps shrink, Lion's do not")
     holds(ends["lion"][1] > 10 * ends["adam"][1], "Lion's long run ends far above Adam's")
-    holds(curvature < edge, "Adam ends inside its stable range")
+    holds(edge / 3 < curvature < 3 * edge, "Adam ends near its stable edge")
     return (
         "At the first step the two point the same way: the sign of the gradient explains "
         f"{percent(signs[0][0])} of both. At the last one it explains {percent(signs[0][-1])} of "
         f"Adam's update and {percent(signs[1][-1])} of Lion's. What matters is the size. Adam's "
         f"steps shrink with the gradients, from {number(adam[0])} to {number(adam[-1])} (root mean "
-        f"square); Lion's are {number(lion[0])} and {number(lion[-1])}, for a sign has no size. So "
-        f"Adam ends inside its stable range (curvature {number(curvature)}, edge {number(edge)}), "
-        f"and Lion has none: over {seen.long} steps Adam's loss ends at {number(ends['adam'][1])}, "
-        f"and Lion's comes down to {number(ends['lion'][0])} and ends at "
-        f"{number(ends['lion'][1])}. A constant rate that is best for {seen.results.num_steps} "
+        f"square); Lion's are {number(lion[0])} and {number(lion[-1])}, for a sign has no size. "
+        f"Adam ends near the edge of its stable range (curvature {number(curvature)}, edge "
+        f"{number(edge)}), and Lion has none: over {seen.long} steps Adam's loss ends at "
+        f"{number(ends['adam'][1])}, and Lion's comes down to {number(ends['lion'][0])} and ends "
+        f"at {number(ends['lion'][1])}. A constant rate that is best for {seen.results.num_steps} "
         "steps does not last where the step does not shrink."
     )
 

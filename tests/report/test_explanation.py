@@ -65,6 +65,9 @@ def test_only_what_was_measured_to_matter_is_named():
     assert "95% (95% interval 90% to 100%) of" in report.in_words(
         dataclasses.replace(told, gains=gains)
     )
+    sure = dataclasses.replace(EXPLANATION.gains["distilled"], share=0.998, kept=cost(0.998, 0.001))
+    words = report.in_words(dataclasses.replace(told, gains={**gains, "distilled": sure}))
+    assert "99.8% (95% interval 99.7% to 99.9%) of" in words
 
 
 def test_what_remains_and_the_formula_are_said():

@@ -77,7 +77,10 @@ class Explain(OptimizerCommand):
 
     def _work(self) -> int:
         if self.optimizer is None:
-            raise InvalidValueError("which optimizer? For example: optoscope explain gru-quadratic")
+            raise InvalidValueError(
+                "which optimizer? For example: optoscope explain hyperparam-mnist-mlp "
+                "--task digits-mlp-relu"
+            )
         from optoscope import optimizers
         from optoscope.analysis import dynamics
         from optoscope.bench._checks import check_comparison, check_search

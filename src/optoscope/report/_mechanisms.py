@@ -42,15 +42,21 @@ def in_words(explanation: Explanation) -> str:
     enough = "" if explanation.sufficient else ", which is less than was asked for"
     kept = explanation.gains["distilled"]
     ends = _ends_of_share(explanation, kept)
+    decimals = _decimals(ends)
     interval = "" if ends is None or kept.kept is None else (
-        f" (95% interval {100 * ends[0]:.0f}% to {100 * ends[1]:.0f}%)"
+        f" (95% interval {100 * ends[0]:.{decimals}f}% to {100 * ends[1]:.{decimals}f}%)"
     )  # fmt: skip
     sentence = (
-        f"{listed[0].upper()}{listed[1:]} keep{'' if first else 's'} {100 * kept.share:.0f}%"
-        f"{interval} of what {explanation.optimizer} gains over {explanation.baseline_name} on "
-        f"{explanation.task}{enough}."
+        f"{listed[0].upper()}{listed[1:]} keep{'' if first else 's'} "
+        f"{100 * kept.share:.{decimals}f}%{interval} of what {explanation.optimizer} gains over "
+        f"{explanation.baseline_name} on {explanation.task}{enough}."
     )
     return " ".join([sentence, *_more_words(explanation)])
+
+
+def _decimals(ends: tuple[float, float] | None) -> int:
+    """The decimals in percent that tell the ends of an interval apart: none, or one."""
+    return int(ends is not None and round(100 * ends[0]) == round(100 * ends[1]))
 
 
 def _more_words(explanation: Explanation) -> list[str]:
@@ -140,8 +146,11 @@ def worth_rows(explanation: Explanation) -> list[tuple[str, str, str]]:
     rows = []
     for name, worth in named(explanation).items():
         ends = _ends_of_share(explanation, worth)
-        interval = "" if ends is None else f" [{100 * ends[0]:.0f}, {100 * ends[1]:.0f}]"
-        share = f"{100 * worth.share:.0f}" if math.isfinite(worth.share) else "–"
+        decimals = _decimals(ends)
+        interval = "" if ends is None else (
+            f" [{100 * ends[0]:.{decimals}f}, {100 * ends[1]:.{decimals}f}]"
+        )  # fmt: skip
+        share = f"{100 * worth.share:.{decimals}f}" if math.isfinite(worth.share) else "–"
         rows.append((name, format_number(worth.loss), f"{share}{interval}"))
     return rows
 

@@ -91,9 +91,11 @@ def coordinate_view(recording: Recording, name: str, point: int) -> CoordinateVi
             "coordinate would."
         )
     if not (error <= _FAITHFUL or missed <= allowed):
+        part = f"{100 * error:.2g}% of" if error < 1 else f"{error:,.0f} times"
         raise InvalidValueError(
-            f"{name} is not a function of one coordinate: a map of one misses its updates at step "
-            f"{recording.steps[point]} by {100 * error:.2g}% of their size."
+            f"{name} is not a function of one coordinate's state and gradient: such a map misses "
+            f"its updates at step {recording.steps[point]} by {part} their size. They depend on "
+            "other coordinates, or on the parameter itself."
         )
     return CoordinateView(coordinates, states[chosen], gradients[chosen], error)
 
