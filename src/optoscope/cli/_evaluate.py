@@ -12,13 +12,13 @@ from optoscope._core.files import with_home
 from optoscope.cli._command import get_task_or_own
 from optoscope.cli._console import console, show_table, steps
 from optoscope.cli._named_optimizers import (
-    OptimizerCommand,
     as_shipped,
     contestant,
     is_own_or_optax,
     label_of,
     load_saved,
 )
+from optoscope.cli._optimizer_command import OptimizerCommand
 from optoscope.cli._options import Count, Several
 from optoscope.cli._user_code import check_owners, parse_settings
 

@@ -12,12 +12,12 @@ from optoscope._core.files import write_json, write_text
 from optoscope.cli._command import get_task_or_own
 from optoscope.cli._console import console, show_table, steps
 from optoscope.cli._named_optimizers import (
-    OptimizerCommand,
     as_shipped,
     is_own_or_optax,
     label_of,
     load_saved,
 )
+from optoscope.cli._optimizer_command import OptimizerCommand
 from optoscope.cli._options import Count, Several, Share
 from optoscope.cli._user_code import check_owners, parse_settings
 

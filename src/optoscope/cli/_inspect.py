@@ -12,13 +12,13 @@ from optoscope.cli._command import get_task_or_own
 from optoscope.cli._console import console, show_table, steps
 from optoscope.cli._evaluate import labels_of, split_names, split_places
 from optoscope.cli._named_optimizers import (
-    OptimizerCommand,
     as_shipped,
     is_made_here,
     label_of,
     load_saved,
     tuned_or_as_it_is,
 )
+from optoscope.cli._optimizer_command import OptimizerCommand
 from optoscope.cli._options import Count, CountOrZero
 from optoscope.cli._user_code import check_owners, load_object, names_code, parse_settings
 

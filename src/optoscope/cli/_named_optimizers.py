@@ -3,34 +3,15 @@
 import functools
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from optoscope._core.errors import FileFormatError, InvalidValueError, UnknownNameError
-from optoscope.cli._command import RunCommand
 from optoscope.cli._user_code import load_object, made, names_code
 
 if TYPE_CHECKING:
     from optoscope.bench import Contestant
 
 _METHODS = ("init", "update")
-
-
-@dataclass(frozen=True, kw_only=True)
-class OptimizerCommand(RunCommand):
-    """Base of the commands that take saved optimizers.
-
-    Args:
-        trust: classes of yours that saved optimizers are of, separated by commas: FILE.py:CLASS or
-            MODULE:CLASS. Loading such an optimizer runs that code.
-    """
-
-    trust: str = ""
-
-    def check_trust(self) -> None:
-        """Refuses a wrong `trust` before anything is made, needed or not; see `trusted_classes`."""
-        if self.trust:
-            trusted_classes(self.trust)
 
 
 def trusted_classes(trust: str) -> dict[str, Any]:

@@ -17,12 +17,12 @@ from optoscope.cli._console import command_line, console, show_table, steps
 from optoscope.cli._directories import CONFIG, check_empty
 from optoscope.cli._evaluate import distinct_labels, split_names, split_places
 from optoscope.cli._named_optimizers import (
-    OptimizerCommand,
     as_shipped,
     is_own_or_optax,
     label_of,
     load_saved,
 )
+from optoscope.cli._optimizer_command import OptimizerCommand
 from optoscope.cli._options import Count
 from optoscope.cli._user_code import check_owners, parse_settings
 

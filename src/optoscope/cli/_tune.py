@@ -10,7 +10,8 @@ from optoscope._core.errors import InvalidValueError
 from optoscope._core.files import write_json
 from optoscope.cli._command import get_task, task_label
 from optoscope.cli._console import console, steps
-from optoscope.cli._named_optimizers import OptimizerCommand, contestant, is_own_or_optax, label_of
+from optoscope.cli._named_optimizers import contestant, is_own_or_optax, label_of
+from optoscope.cli._optimizer_command import OptimizerCommand
 from optoscope.cli._options import Count, CountOrZero, Several
 from optoscope.cli._user_code import check_owners, parse_settings
 
