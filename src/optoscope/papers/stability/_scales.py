@@ -114,6 +114,7 @@ SCALES = {
         records=30,
         unseen=("layer-norm-mlp", "autoencoder"),
         unseen_size="smoke",
+        unseen_images="digits",
         unseen_steps=20,
         unseen_runs=1,
         unseen_seeds=1,
