@@ -56,7 +56,7 @@ def in_words(explanation: Explanation) -> str:
 
 def _decimals(ends: tuple[float, float] | None) -> int:
     """The decimals in percent that tell the ends of an interval apart: none, or one."""
-    return int(ends is not None and round(100 * ends[0]) == round(100 * ends[1]))
+    return int(ends is not None and f"{100 * ends[0]:.0f}" == f"{100 * ends[1]:.0f}")
 
 
 def _more_words(explanation: Explanation) -> list[str]:
