@@ -172,13 +172,14 @@ LABELS = [
     (["b/c", "c"], ["lstm", "lstm"], None),
     (["b-c", "b/c", "d/c"], ["lstm"] * 3, None),
     (["given", "x"], ["lstm", "lstm"], ["given", "lstm"]),
+    (["a/x"], ["taken"], ["taken-x"]),
 ]
 
 
 @pytest.mark.parametrize(("places", "kinds", "labels"), LABELS)
 def test_every_optimizer_has_a_label_of_its_own(places, kinds, labels, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    found = distinct_labels(places, [{"class": kind} for kind in kinds], ["given"])
+    found = distinct_labels(places, [{"class": kind} for kind in kinds], ["given"], ["taken"])
     assert len(set(found)) == len(places)
     assert labels is None or found == labels
 

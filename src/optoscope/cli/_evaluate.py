@@ -72,7 +72,10 @@ def _saved_at(place: str) -> Path:
 
 
 def distinct_labels(
-    places: Sequence[str], descriptions: Sequence[Mapping[str, Any]], pretrained: Collection[str]
+    places: Sequence[str],
+    descriptions: Sequence[Mapping[str, Any]],
+    pretrained: Collection[str],
+    taken: Collection[str] = (),
 ) -> list[str]:
     """The names of saved optimizers in reports: their kind, with the folder where it is ambiguous.
 
@@ -80,6 +83,7 @@ def distinct_labels(
         places: of the optimizers, all different.
         descriptions: theirs, in the same order.
         pretrained: the names of those that come with the library.
+        taken: labels of others beside them.
     """
     kinds = [
         # Of a person's own class, MODULE:CLASS, the class.
@@ -90,8 +94,8 @@ def distinct_labels(
     labels = []
     for kind, folder in zip(kinds, folders, strict=True):
         others = [f for k, f in zip(kinds, folders, strict=True) if k == kind and f != folder]
-        length = 0
         # As many of the last folders as tell it from every other one of its kind.
+        length = int(kind in taken)
         while any(_last(other, length) == _last(folder, length) for other in others):
             length += 1
         label = "-".join([kind, *_last(folder, length)])
@@ -263,8 +267,9 @@ def labels_of(
 
     saved = [place for place in places if place not in made]
     descriptions = [optimizers.read_description(place) for place in saved]
-    names = distinct_labels(saved, descriptions, optimizers.pretrained_names())
-    labels = dict(zip(saved, names, strict=True)) | {place: label_of(place) for place in made}
+    own = {place: label_of(place) for place in made}
+    names = distinct_labels(saved, descriptions, optimizers.pretrained_names(), own.values())
+    labels = dict(zip(saved, names, strict=True)) | own
     for index, place in enumerate(places):
         if labels[place] in [labels[earlier] for earlier in places[:index]]:
             raise InvalidValueError(

@@ -159,7 +159,8 @@ class Suite(OptimizerCommand):
                 made[place] = label, as_shipped(place, given.get(label, {}), self.steps)
         saved = [place for place in places if place not in made]
         descriptions = [optimizers.read_description(place) for place in saved]
-        labels = distinct_labels(saved, descriptions, optimizers.pretrained_names())
+        taken = {label for label, _ in made.values()}
+        labels = distinct_labels(saved, descriptions, optimizers.pretrained_names(), taken)
         for place, label in zip(saved, labels, strict=True):
             made[place] = label, load_saved(place, self.trust)
         found: dict[str, Any] = {}
