@@ -34,6 +34,8 @@ def _compile_quickly() -> None:
 
 
 _compile_quickly()
+# As many workers as cores: threads of PyTorch would spin while they wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Two devices, as the command line sets up on two cores, so that sharding is tested everywhere.
 jax.config.update("jax_num_cpu_devices", 2)
 jax.devices()
