@@ -210,12 +210,14 @@ def test_small_tiles_threads_and_single_tensors_change_nothing(optimizer_name, m
     expected = run(whole, grads[:5], LearnedOptimizer(whole, optimizer_name))
     monkeypatch.setattr(_views, "_TILE_NUMBERS", {"cpu": 32 * 60})
     monkeypatch.setattr("optoscope.torch._learned_optimizer._WORTH_THREADS", 0)
-    threads = torch.get_num_threads()
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
     for foreach in (True, False):
         params = parameters(start)
         found = run(params, grads[:5], LearnedOptimizer(params, optimizer_name, foreach=foreach))
         assert_same(found, expected, start, 1e-5)
-    assert torch.get_num_threads() == threads
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(before)
 
 
 @every_class_and_frame
