@@ -28,6 +28,9 @@ from optoscope.optimizers import OptimizerModule
 from optoscope.tasks import LeastSquares, Task, TaskDistribution
 from optoscope.training import run_keys
 
+# Nothing moves there, and a warning says so.
+pytestmark = pytest.mark.filterwarnings("ignore:the loss of Draws")
+
 KEY = jax.random.key(0)
 STD = 1e-3
 CURVATURE, START = 0.7, 1.5

@@ -100,7 +100,7 @@ def test_a_sign_optimizer_is_flagged_and_runs_into_a_limit_cycle():
 def test_a_sign_optimizer_in_the_middle_of_a_run_is_not_called_stable():
     """There its sign does not change with small gradients, so no radius is above 1."""
     found = stable_curvature(
-        optimizers.lion(0.01), state=np.array([0.3]), run_curvatures=[1.0], num_steps=3
+        optimizers.lion(0.01), state=np.array([0.3]), run_curvatures=[1.0], num_steps=8
     )
     assert not found.informative
     assert found.intervals == ()
