@@ -35,6 +35,7 @@ from optoscope.cli._suite import Suite
 from optoscope.cli._symmetries import Symmetries
 from optoscope.cli._train import Train
 from optoscope.cli._tune import Tune
+from optoscope.cli._user_code import forget_sources
 
 COMMANDS = {
     command.name: command
@@ -117,6 +118,7 @@ def _parse_and_run(words: list[str]) -> int:
 
 
 def _run(command: Command, words: Sequence[str]) -> int:
+    forget_sources()
     try:
         command = with_local_paths(command)
         check_options(command)
