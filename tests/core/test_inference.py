@@ -10,7 +10,6 @@ from scipy import stats
 from optoscope._core.criteria import above, below
 from optoscope._core.errors import InvalidValueError
 from optoscope._core.inference import (
-    _paired,
     every,
     geometric_mean,
     interquartile_mean,
@@ -18,7 +17,7 @@ from optoscope._core.inference import (
     middle_mean,
     proportion,
 )
-from optoscope._core.pairs import difference, ratio, relative_decrease, share
+from optoscope._core.pairs import _paired, difference, ratio, relative_decrease, share
 
 SAMPLES = 4000
 DATA = {
