@@ -41,6 +41,7 @@ def test_celo2_is_a_setting_of_it(orthogonalize):
         nominal="none",
         orthogonalize=orthogonalize,
         vectors="adam" if orthogonalize else "network",
+        vector_factor=20.0 if orthogonalize else 1.0,
     )
     network = eqx.tree_at(
         lambda n: (n.output_weights, n.output_bias),
@@ -135,7 +136,10 @@ def test_bad_settings_are_refused(options, error, words):
 @pytest.mark.parametrize("name", ["general", "celo2"])
 def test_a_lone_vector_is_adams(name):
     """Nothing is left for the network then."""
-    options = {"vectors": "adam"} if name == "general" else {"orthogonalize": True}
+    options = {
+        "general": {"vectors": "adam", "vector_factor": 20.0},
+        "celo2": {"orthogonalize": True},
+    }[name]
     optimizer = optimizers.get(name, learning_rate=0.01, **options)
     for one, other in zip(
         trajectory(optimizer, jnp.ones(3)),

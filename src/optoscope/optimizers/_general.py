@@ -18,7 +18,7 @@ from optoscope.optimizers._star import NOMINAL_TERMS
 
 VECTORS = ("adam", "nominal", "network")
 # Steps of vectors are so many times those of matrices, at the start.
-_VECTOR_FACTOR = {"adam": 20.0, "nominal": 5.0, "network": 1.0}
+_VECTOR_FACTOR = {"adam": 5.0, "nominal": 5.0, "network": 1.0}
 _CORRECTION = 0.1
 # The weights of the gradient and of the three momenta: Nesterov's momentum of decay 0.9.
 _NESTEROV = (0.1, 0.9, 0.0, 0.0)
@@ -39,9 +39,9 @@ class GeneralOptimizer(DirectedOptimizer):
     f·η instead of η, with a learned factor f, and by `vectors`: Adam's direction ("adam"), the
     nominal one ("nominal"), or x divided by its root mean square ("network").
 
-    `nominal="none", inputs="celo2", gain 1` is Celo2: `vectors="adam"` with orthogonalization,
-    "network" without. Without `normalize` the update is the sum of a nominal term and a black
-    box, as STAR's is, but for its learned magnitudes.
+    `nominal="none", inputs="celo2", gain 1` is Celo2: `vectors="adam"` and a factor of 20 with
+    orthogonalization, "network" without. Without `normalize` the update is the sum of a nominal
+    term and a black box, as STAR's is, but for its learned magnitudes.
 
     Source: this library's own, from the parts of Celo2, Muon (Jordan et al. 2024) and STAR
     (paper C). It is invariant to the scale of the loss but for the network's inputs; γ, ln η and
@@ -91,7 +91,7 @@ class GeneralOptimizer(DirectedOptimizer):
             orthogonalize: whether the directions of matrices are orthogonalized.
             normalize: whether directions are brought to unit size.
             vectors: what tensors of rank below 2 do: "adam", "nominal" or "network".
-            vector_factor: f at the start; 20 for "adam", 5 for "nominal", 1 for "network" if not
+            vector_factor: f at the start; 5 for "adam" and "nominal", 1 for "network" if not
                 given.
             gain: e^γ at the start; 0.1, or 1 where there is no nominal direction, if not given.
             hidden_size: units of each hidden layer.
