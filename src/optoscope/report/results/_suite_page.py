@@ -53,6 +53,8 @@ class SuitePage:
         for name in ("optimizers", "tasks"):
             if arguments.get(name):
                 words += [f"--{name}", str(arguments[name])]
+        if isinstance(options := arguments.get("set"), list) and options:
+            words += ["--set", *map(str, options)]
         record = self.record
         words += ["--steps", str(record.num_steps), "--runs", str(record.num_runs)]
         words += ["--rates", str(record.num_trials), "--out", "runs/suite"]
