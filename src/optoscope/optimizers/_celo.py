@@ -10,11 +10,11 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 from optoscope._core.errors import check_count
 from optoscope._core.input_layouts import CELO, StartingDecays
 from optoscope._core.keys import as_key
+from optoscope._core.published_numbers import NUM_LOSS_FEATURES
 from optoscope.optimizers._accumulators import Decays
 from optoscope.optimizers._base import OptimizerModule, Packed
 from optoscope.optimizers._exponential import LOG2_E, times_power_of_two
 from optoscope.optimizers._loss_features import (
-    NUM_FEATURES,
     LossAverages,
     advance,
     features,
@@ -54,9 +54,9 @@ class Scheduler(eqx.Module):
         """Draws weights uniform in ±1/sqrt(H); the initial state is zero."""
         (layer,) = draw_layers(key, size, size, 1)
         return cls(
-            draw(key, 2, size, size, NUM_FEATURES),
+            draw(key, 2, size, size, NUM_LOSS_FEATURES),
             draw(key, 3, size, size),
-            draw(key, 4, size, size, NUM_FEATURES),
+            draw(key, 4, size, size, NUM_LOSS_FEATURES),
             draw(key, 5, size, size),
             layer,
             draw(key, 6, size, size),

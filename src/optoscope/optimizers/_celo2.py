@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from optoscope._core.errors import check_count
 from optoscope._core.input_layouts import CELO2, CELO2_DECAYS
+from optoscope._core.published_numbers import CELO2_ADAM_FACTOR
 from optoscope.optimizers._accumulators import Decays
 from optoscope.optimizers._directed import DirectedOptimizer
 from optoscope.optimizers._directions import of_unit_size, orthogonalized
@@ -15,8 +16,6 @@ from optoscope.optimizers._domains import check_hyperparameters
 from optoscope.optimizers._small_network import Coordinates, SmallNetwork
 
 _NUM_HEADS = 3
-# In the authors' recipe Adam's learning rate is so many times that of the network's directions.
-_ADAM_FACTOR = 20.0
 
 
 class Celo2Optimizer(DirectedOptimizer):
@@ -85,7 +84,7 @@ class Celo2Optimizer(DirectedOptimizer):
     @property
     def adam_rate(self) -> Float[Array, ""]:
         """Adam's learning rate, for tensors of rank below 2 where matrices are orthogonalized."""
-        return _ADAM_FACTOR * self.learning_rate
+        return CELO2_ADAM_FACTOR * self.learning_rate
 
     def _by_network(self, rank: int) -> bool:
         return not self.orthogonalize or rank > 1

@@ -9,11 +9,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PyTree
 
+from optoscope._core.published_numbers import LARGEST_GRADIENT
 from optoscope._core.roots import with_safe_roots
 from optoscope.optimizers._base import OptimizerModule, Packed, without_aliases
 from optoscope.optimizers._small_network import Coordinates, SmallNetwork, SmallState
-
-_LARGEST_GRADIENT = 1000.0
 
 
 class DirectedState(NamedTuple):
@@ -77,7 +76,7 @@ class DirectedOptimizer(OptimizerModule):
         dtype, rate = self.network.input_weights.dtype, self.adam_rate
 
         def clipped(gradient: Array) -> Array:
-            return jnp.clip(gradient.astype(dtype), -_LARGEST_GRADIENT, _LARGEST_GRADIENT)
+            return jnp.clip(gradient.astype(dtype), -LARGEST_GRADIENT, LARGEST_GRADIENT)
 
         by_network, by_adam = self._divided(jax.tree.map(clipped, grads))
         parameters, _ = (None, None) if params is None else self._divided(params)

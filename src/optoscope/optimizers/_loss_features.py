@@ -6,12 +6,13 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
-_NUM_MEANS = 10
-NUM_FEATURES = 18
-_FRACTIONS = (0.03, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0, 1.1)
-_SHORTEST_HALF_LIFE = 10.0
-_NEVER_SEEN = 1e12
-_LEAST_DENOMINATOR = 1e-8
+from optoscope._core.published_numbers import (
+    LEAST_DENOMINATOR,
+    NEVER_SEEN,
+    NUM_LOSS_MEANS,
+    SHORTEST_HALF_LIFE,
+    TRAINING_FRACTIONS,
+)
 
 
 class LossAverages(NamedTuple):
@@ -23,7 +24,9 @@ class LossAverages(NamedTuple):
 
 def start(dtype: DTypeLike) -> LossAverages:
     """Before the first loss."""
-    return LossAverages(jnp.zeros(_NUM_MEANS, dtype), jnp.full(_NUM_MEANS, _NEVER_SEEN, dtype))
+    return LossAverages(
+        jnp.zeros(NUM_LOSS_MEANS, dtype), jnp.full(NUM_LOSS_MEANS, NEVER_SEEN, dtype)
+    )
 
 
 def advance(
@@ -68,17 +71,17 @@ def features(
     """
     dtype = averages.means.dtype
     fraction = step.astype(dtype) / num_steps
-    times = jnp.tanh(10 * (fraction - jnp.asarray(_FRACTIONS, dtype)))
+    times = jnp.tanh(10 * (fraction - jnp.asarray(TRAINING_FRACTIONS, dtype)))
     means = averages.means / (1 - _decays(num_steps, dtype) ** (step + 1))
     minima = averages.minima[:-1]
-    denominator = jnp.maximum(_LEAST_DENOMINATOR, means[1:] - minima)
+    denominator = jnp.maximum(LEAST_DENOMINATOR, means[1:] - minima)
     losses = jnp.clip((means[:-1] - minima) / denominator - 1, -1, 1)
-    seen_enough = (step >= 2) & (averages.minima[0] < _NEVER_SEEN)
+    seen_enough = (step >= 2) & (averages.minima[0] < NEVER_SEEN)
     return jnp.concatenate([times, jnp.where(seen_enough, losses, 0)])
 
 
 def _decays(num_steps: int, dtype: DTypeLike) -> Float[Array, " ten"]:
     half_lives = jnp.logspace(
-        jnp.log10(_SHORTEST_HALF_LIFE), jnp.log10(float(num_steps)), _NUM_MEANS, dtype=dtype
+        jnp.log10(SHORTEST_HALF_LIFE), jnp.log10(float(num_steps)), NUM_LOSS_MEANS, dtype=dtype
     )
     return jnp.exp(-1 / half_lives)

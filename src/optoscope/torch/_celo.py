@@ -8,6 +8,7 @@ from torch import Tensor
 
 from optoscope._core.errors import check_count
 from optoscope._core.input_layouts import CELO, StartingDecays
+from optoscope._core.published_numbers import NUM_LOSS_FEATURES
 from optoscope.torch import _loss_features as losses
 from optoscope.torch._layers import lstm_layer, read_out
 from optoscope.torch._rule import Move, State
@@ -42,9 +43,9 @@ class CeloRule(SmallNetworkRule):
         check_count("scheduler_size", scheduler_size, minimum=1, maximum=4096)
         size = scheduler_size
         shapes = {
-            "input_weights": (size, losses.NUM_FEATURES),
+            "input_weights": (size, NUM_LOSS_FEATURES),
             "input_bias": (size,),
-            "mixing_weights": (size, losses.NUM_FEATURES),
+            "mixing_weights": (size, NUM_LOSS_FEATURES),
             "mixing_bias": (size,),
             "layer.weights": (4 * size, 2 * size),
             "layer.bias": (4 * size,),

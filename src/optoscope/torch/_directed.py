@@ -10,6 +10,7 @@ from torch import Tensor
 
 from optoscope._core.errors import UnknownNameError
 from optoscope._core.input_layouts import INPUTS
+from optoscope._core.published_numbers import CELO2_ADAM_FACTOR, LARGEST_GRADIENT
 from optoscope.torch._directions import of_unit_size, orthogonalized
 from optoscope.torch._features import GRADIENT, MOMENTA, PRECONDITIONER
 from optoscope.torch._rule import Move, State
@@ -17,10 +18,7 @@ from optoscope.torch._small_network import SmallNetworkRule
 from optoscope.torch._star import NOMINAL_TERMS, nominal_direction
 from optoscope.torch._views import Tile, View, at, factored
 
-_LARGEST_GRADIENT = 1000.0
 _FIRST_DECAY, _SECOND_DECAY, _ADAM_OFFSET = 0.9, 0.999, 1e-8
-# In the authors' recipe Adam's learning rate is so many times that of the network's directions.
-_ADAM_FACTOR = 20.0
 _VECTORS = ("adam", "nominal", "network")
 
 
@@ -76,7 +74,7 @@ class DirectedRule(SmallNetworkRule):
         loss: Tensor | None = None,
     ) -> None:
         """Writes the direction of all coordinates, then moves them in one piece."""
-        gradient = gradient.float().clamp(-_LARGEST_GRADIENT, _LARGEST_GRADIENT)
+        gradient = gradient.float().clamp(-LARGEST_GRADIENT, LARGEST_GRADIENT)
         everything = (slice(None),) * len(view.shape)
         if not self._by_network(view):
             move(everything, -self._adam_rate * _adam(gradient, state))
@@ -132,7 +130,7 @@ class Celo2Rule(DirectedRule):
 
     @property
     def _adam_rate(self) -> float:
-        return _ADAM_FACTOR * self._rate
+        return CELO2_ADAM_FACTOR * self._rate
 
     def _by_network(self, view: View) -> bool:
         return not self._orthogonalize or view.axes is not None

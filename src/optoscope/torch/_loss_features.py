@@ -10,22 +10,23 @@ import math
 import torch
 from torch import Tensor
 
+from optoscope._core.published_numbers import (
+    LEAST_DENOMINATOR,
+    NEVER_SEEN,
+    NUM_LOSS_MEANS,
+    SHORTEST_HALF_LIFE,
+    TRAINING_FRACTIONS,
+)
 from optoscope.torch._rule import State
 
-_NUM_MEANS = 10
-NUM_FEATURES = 18
-_FRACTIONS = (0.03, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0, 1.1)
-_SHORTEST_HALF_LIFE = 10.0
-_NEVER_SEEN = 1e12
-_LEAST_DENOMINATOR = 1e-8
 _MEANS, _MINIMA = "loss_means", "loss_minima"
 
 
 def start(device: torch.device) -> State:
     """The averages of one parameter before the first loss."""
     return {
-        _MEANS: torch.zeros(_NUM_MEANS, device=device),
-        _MINIMA: torch.full((_NUM_MEANS,), _NEVER_SEEN, device=device),
+        _MEANS: torch.zeros(NUM_LOSS_MEANS, device=device),
+        _MINIMA: torch.full((NUM_LOSS_MEANS,), NEVER_SEEN, device=device),
     }
 
 
@@ -51,16 +52,16 @@ def advance(state: State, loss: Tensor, num_steps: int) -> None:
 def features(state: State, num_steps: int) -> Tensor:
     """For every parameter nine functions of the fraction of training, then nine of the loss."""
     means, minima, step = state[_MEANS], state[_MINIMA], state["step"][:, None]
-    fractions = torch.tensor(_FRACTIONS, device=means.device)
+    fractions = torch.tensor(TRAINING_FRACTIONS, device=means.device)
     times = torch.tanh(10 * (step / num_steps - fractions))
     corrected = means / (1 - _decays(num_steps, means.device) ** (step + 1))
     least = minima[:, :-1]
-    denominator = (corrected[:, 1:] - least).clamp(min=_LEAST_DENOMINATOR)
+    denominator = (corrected[:, 1:] - least).clamp(min=LEAST_DENOMINATOR)
     losses = ((corrected[:, :-1] - least) / denominator - 1).clamp(-1, 1)
-    seen_enough = (step >= 2) & (minima[:, :1] < _NEVER_SEEN)
+    seen_enough = (step >= 2) & (minima[:, :1] < NEVER_SEEN)
     return torch.cat([times, torch.where(seen_enough, losses, 0.0)], dim=1)
 
 
 def _decays(num_steps: int, device: torch.device) -> Tensor:
-    ends = math.log10(_SHORTEST_HALF_LIFE), math.log10(num_steps)
-    return torch.exp(-1 / torch.logspace(*ends, _NUM_MEANS, device=device))
+    ends = math.log10(SHORTEST_HALF_LIFE), math.log10(num_steps)
+    return torch.exp(-1 / torch.logspace(*ends, NUM_LOSS_MEANS, device=device))
