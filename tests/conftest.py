@@ -13,7 +13,7 @@ from jaxtyping import install_import_hook
 import support.checking  # noqa: F401
 
 # Makes loops in XLA's older way: less than half of the time to compile, slower to run.
-_QUICK = "--xla_cpu_use_fusion_emitters=false"
+_QUICK = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 
 
 def _compile_quickly() -> None:

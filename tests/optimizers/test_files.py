@@ -24,7 +24,7 @@ from optoscope._core.errors import (
     UnknownNameError,
 )
 from optoscope._core.trees import digest
-from support.registered import registered
+from support.registered import as_registered
 
 quick = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -65,7 +65,7 @@ def reweigh(folder, change):
 
 @pytest.mark.parametrize("name", optimizers.names())
 def test_round_trip_is_bit_identical(name, tmp_path):
-    optimizer = perturbed(registered(name))
+    optimizer = perturbed(as_registered(name))
     metadata = {"meta_steps": 3, "task": "digits"}
     folder = optimizers.save(tmp_path / "a" / "b", optimizer, metadata)
     loaded = optimizers.load(folder)

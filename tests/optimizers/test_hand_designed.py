@@ -7,7 +7,7 @@ import pytest
 
 from optoscope import optimizers
 from optoscope._core.errors import InvalidValueError
-from support.registered import registered
+from support.registered import as_registered
 
 GRADS = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
 START = jnp.array([1.0, -2.0, 0.5])
@@ -61,10 +61,31 @@ def test_equal_to_optax(ours, theirs):
     np.testing.assert_allclose(run(ours), run(theirs), rtol=1e-5, atol=1e-6)
 
 
+def test_sophia_is_optaxs():
+    """It needs the loss as well, and a step on which it estimates the curvature."""
+
+    def loss(params):
+        return jnp.sum(jnp.array([1.0, 10.0, 0.1]) * params**2)
+
+    ours, theirs = (
+        optimizers.sophia(0.1, weight_decay=0.2),
+        optax.contrib.sophia(0.1, weight_decay=0.2),
+    )
+    states = [ours.init(START), theirs.init(START)]
+    for _ in range(2):
+        found = [
+            one.update(jax.grad(loss)(START), state, START, obj_fn=loss)
+            for one, state in zip((ours, theirs), states, strict=True)
+        ]
+        np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-6)
+        states = [state for _, state in found]
+
+
 def test_every_optax_optimizer_is_compared():
     names = {"sgd", "momentum", "rmsprop", "adam", "nadamw", "lion", "nesterov", "adamw", "lamb"}
     names |= {"adafactor", "adan", "ademamix", "adopt", "muon", "prodigy", "schedule_free_adamw"}
-    made = {name: registered(name) for name in optimizers.names()}
+    names |= {"sophia"}
+    made = {name: as_registered(name) for name in optimizers.names()}
     assert names == {
         name for name, made_ in made.items() if isinstance(made_, optimizers.OptaxOptimizer)
     }

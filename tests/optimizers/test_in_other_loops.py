@@ -10,9 +10,10 @@ import optax
 import pytest
 
 from optoscope import optimizers
+from optoscope._core.errors import InvalidValueError
 from optoscope._core.trees import digest
 from optoscope.optimizers import as_optax, scale_by_learned
-from support.registered import registered
+from support.registered import NEED_THE_LOSS, quadratic, registered
 
 PARAMS = {
     "dense": {"kernel": jnp.linspace(-1.0, 1.0, 48).reshape(16, 3), "bias": jnp.ones(3)},
@@ -207,7 +208,12 @@ def test_accumulated_over_several_batches(make):
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in optimizers.names() if not optimizers.REGISTRY[name].learned]
+    "name",
+    [
+        name
+        for name in optimizers.names()
+        if not optimizers.REGISTRY[name].learned and name not in NEED_THE_LOSS
+    ],
 )
 def test_hyperparameters_are_injected_and_changed_without_a_second_program(name):
     wrapped = optax.inject_hyperparams(optimizers.REGISTRY[name].create)(learning_rate=0.1)
@@ -310,6 +316,18 @@ def test_the_state_is_written_and_read_by_orbax(make, tmp_path):
         checkpointer.wait_until_finished()
         found = checkpointer.restore(tmp_path / "state", jax.jit(optimizer.init)(PARAMS))
     assert digest(found) == digest(state)
+
+
+def test_what_needs_the_loss_says_so_and_gets_it_through_optax():
+    sophia = optimizers.get("sophia", learning_rate=0.1)
+    grads = jax.grad(quadratic)(PARAMS)
+    for bare in (sophia, optax.chain(sophia, optax.identity())):
+        with pytest.raises(InvalidValueError, match=r"obj_fn=loss.*as_optax"):
+            bare.update(grads, bare.init(PARAMS), PARAMS)
+    alone, _ = sophia.update(grads, sophia.init(PARAMS), PARAMS, obj_fn=quadratic)
+    chain = optax.chain(as_optax(sophia), optax.identity())
+    chained, _ = chain.update(grads, chain.init(PARAMS), PARAMS, obj_fn=quadratic)
+    close(chained, alone)
 
 
 def test_an_optimizer_equals_itself_alone_and_so_do_its_methods():

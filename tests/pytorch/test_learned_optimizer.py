@@ -145,6 +145,7 @@ CONFIGURATIONS = {
     "general": [
         {"nominal": "none", "vectors": "network"},
         {"nominal": "aggmo-adam", "orthogonalize": False, "inputs": "small_fc"},
+        {"nominal": "mixed", "vectors": "network", "learned_schedule": True},
         {"nominal": "sgd", "vectors": "nominal", "normalize": False},
     ],
 }

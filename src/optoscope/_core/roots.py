@@ -80,11 +80,23 @@ def with_safe_roots(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
         if _PLAIN.get() or not any(isinstance(leaf, Tracer) for leaf in leaves):
             return function(*args)
         jaxpr, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
+        if not _has_roots(jaxpr):
+            return function(*args)
         return jax.tree.unflatten(
             jax.tree.structure(shapes), _evaluated(jaxpr, jax.tree.leaves(args))
         )
 
     return safe
+
+
+def _has_roots(part: Any) -> bool:
+    """Whether a traced function, or what stands among an equation's parameters, takes roots."""
+    if isinstance(part, ClosedJaxpr):
+        return any(
+            equation.primitive.name == "sqrt" or _has_roots(tuple(equation.params.values()))
+            for equation in part.jaxpr.eqns
+        )
+    return isinstance(part, tuple) and any(map(_has_roots, part))
 
 
 def _evaluated(closed: ClosedJaxpr, arguments: Sequence[Any]) -> list[Any]:
@@ -116,7 +128,7 @@ def _evaluated(closed: ClosedJaxpr, arguments: Sequence[Any]) -> list[Any]:
 
 
 def _safe_parameter(entry: Any) -> Any:
-    if isinstance(entry, tuple):
+    if type(entry) is tuple:  # branches; a named tuple is something else, as a kind of key is
         return tuple(map(_safe_parameter, entry))
     if not isinstance(entry, ClosedJaxpr):
         return entry

@@ -42,6 +42,7 @@ from optoscope.optimizers._optax_optimizers import (
     nesterov,
     prodigy,
     schedule_free_adamw,
+    sophia,
 )
 from optoscope.optimizers._published import PUBLISHED, load_published
 from optoscope.optimizers._registry import REGISTRY, OptimizerEntry, entry, get, names
@@ -105,6 +106,7 @@ __all__ = [
     "schedule_free_adamw",
     "scheduled",
     "sgd",
+    "sophia",
     "state_bytes",
     "step_time",
 ]

@@ -96,7 +96,9 @@ class CeloOptimizer(OptimizerModule):
 
     It needs the length of training when it is made, and the loss of every step, which Optax hands
     on as `value`: `update(grads, state, params, value=loss)`. Without `value` the schedule sees
-    the fraction of training alone, as in its first two steps. Load trained weights with
+    the fraction of training alone, as in its first two steps: inside `optax.chain` and the like,
+    which hand it on to Optax's own types alone, put `optimizers.as_optax(celo)`. Load trained
+    weights with
     `optimizers.load_published("celo", path, num_steps=…)`.
 
     Math: p ← p − s·1e-3·d·exp(1e-3·a)·sqrt(mean p² + 1e-9), with the network's outputs d and a,

@@ -16,6 +16,7 @@ DOMAINS: dict[str, tuple[float, float]] = {
     "learning_rate": _NOT_NEGATIVE,
     "initial_rate": _NOT_NEGATIVE,
     "eps": _NOT_NEGATIVE,
+    "gamma": _NOT_NEGATIVE,
     "weight_decay": _NOT_NEGATIVE,
     "alpha": _NOT_NEGATIVE,
     "decay_rate": _SHARE,

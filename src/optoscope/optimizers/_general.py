@@ -4,15 +4,18 @@ import math
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import InvalidValueError, UnknownNameError, check_count
-from optoscope._core.input_layouts import INPUTS
+from optoscope._core.input_layouts import INPUTS, TIME_SCALES
 from optoscope.optimizers._accumulators import Decays
-from optoscope.optimizers._directed import DirectedOptimizer
+from optoscope.optimizers._base import Packed
+from optoscope.optimizers._directed import DirectedOptimizer, DirectedState
 from optoscope.optimizers._directions import of_unit_size, orthogonalized
 from optoscope.optimizers._domains import check_hyperparameters
+from optoscope.optimizers._inputs import time_features
 from optoscope.optimizers._small_network import Coordinates, SmallNetwork
 from optoscope.optimizers._star import NOMINAL_TERMS
 
@@ -39,6 +42,10 @@ class GeneralOptimizer(DirectedOptimizer):
     f·η instead of η, with a learned factor f, and by `vectors`: Adam's direction ("adam"), the
     nominal one ("nominal"), or x divided by its root mean square ("network").
 
+    With a learned schedule, the updates of matrices and those of vectors are multiplied by
+    exp(s·(φ(t) − φ(0))), with t the steps taken before, φ(t) = tanh(t/τ − 1) for eleven time
+    scales τ from 1 to 10⁵ steps, and a learned vector s for each of the two.
+
     `nominal="none", inputs="celo2", gain 1` is Celo2: `vectors="adam"` and a factor of 20 with
     orthogonalization, "network" without. Without `normalize` the update is the sum of a nominal
     term and a black box, as STAR's is, but for its learned magnitudes.
@@ -59,6 +66,7 @@ class GeneralOptimizer(DirectedOptimizer):
     log_vector_factor: Float[Array, ""]
     log_gain: Float[Array, ""]
     mixing: Float[Array, " momenta"] | None
+    schedule: Float[Array, "2 times"] | None
     inputs: str = eqx.field(static=True)
     nominal: str = eqx.field(static=True)
     orthogonalize: bool = eqx.field(static=True)
@@ -78,6 +86,7 @@ class GeneralOptimizer(DirectedOptimizer):
         vectors: str = "adam",
         vector_factor: float | int | None = None,
         gain: float | int | None = None,
+        learned_schedule: bool = False,
         hidden_size: int = 8,
     ) -> "GeneralOptimizer":
         """Draws an untrained optimizer.
@@ -94,6 +103,8 @@ class GeneralOptimizer(DirectedOptimizer):
             vector_factor: f at the start; 5 for "adam" and "nominal", 1 for "network" if not
                 given.
             gain: e^γ at the start; 0.1, or 1 where there is no nominal direction, if not given.
+            learned_schedule: whether updates are multiplied by a learned function of the step, 1
+                at the start.
             hidden_size: units of each hidden layer.
 
         Raises:
@@ -130,12 +141,38 @@ class GeneralOptimizer(DirectedOptimizer):
             jnp.asarray(math.log(factor), jnp.float32),
             jnp.asarray(math.log(gain), jnp.float32),
             mixing,
+            jnp.zeros((2, len(TIME_SCALES))) if learned_schedule else None,
             inputs,
             nominal,
             bool(orthogonalize),
             bool(normalize),
             vectors,
         )
+
+    def update(
+        self,
+        grads: PyTree[Array],
+        state: DirectedState,
+        params: PyTree[Array] | None = None,
+        **extra,
+    ) -> tuple[PyTree[Array], DirectedState]:
+        """The updates (in the gradients' types) and the next state; `params` is needed."""
+        updates, after = super().update(grads, state, params, **extra)
+        if self.schedule is None:
+            return updates, after
+        network = state.network.state if isinstance(state.network, Packed) else state.network
+        factors = self.schedule_factors(network.step)
+        of_rank = {False: factors[0], True: factors[1]}
+        return jax.tree.map(
+            lambda update: (of_rank[update.ndim < 2] * update).astype(update.dtype), updates
+        ), after
+
+    def schedule_factors(self, step: Int[Array, ""]) -> Float[Array, "2"]:
+        """What the updates of matrices and of vectors are multiplied by after so many steps."""
+        if self.schedule is None:
+            return jnp.ones(2)
+        now, start = (time_features(at, self.schedule.dtype) for at in (step, jnp.zeros_like(step)))
+        return jnp.exp(self.schedule @ (now - start))
 
     @property
     def vector_rate(self) -> Float[Array, ""]:
@@ -186,5 +223,6 @@ class GeneralOptimizer(DirectedOptimizer):
             "orthogonalize": self.orthogonalize,
             "normalize": self.normalize,
             "vectors": self.vectors,
+            "learned_schedule": self.schedule is not None,
             "hidden_size": self.network.hidden_bias.shape[0],
         }

@@ -8,7 +8,9 @@ import optax
 from jaxtyping import Array, PyTree
 from optax import contrib
 
+from optoscope._core.errors import InvalidValueError
 from optoscope._core.trees import select
+from optoscope.optimizers._base import cast_like
 from optoscope.optimizers._hand_designed import OptaxOptimizer, Scalar, from_optax
 
 
@@ -188,6 +190,61 @@ def _prodigy(b1: Any, b2: Any, initial_rate: Any, **others: Any) -> optax.Gradie
         return select(silent, optax.tree.zeros_like(updates), updates), select(silent, state, after)
 
     return optax.GradientTransformationExtraArgs(prodigy.init, update)
+
+
+def sophia(
+    learning_rate: Scalar = 0.001,
+    b1: Scalar = 0.965,
+    b2: Scalar = 0.99,
+    eps: Scalar = 1e-8,
+    gamma: Scalar = 0.01,
+    weight_decay: Scalar = 1e-4,
+) -> OptaxOptimizer:
+    """Sophia (Liu et al. 2023): momentum over a running diagonal of the Hessian, clipped to ±1.
+
+    Every tenth step estimates the diagonal by a product with a random vector of signs
+    (Hutchinson). For that it needs the loss as a function of the parameters, which this library's
+    loops hand on; in a loop of your own: `update(grads, state, params, obj_fn=loss)`.
+
+    Raises:
+        InvalidValueError: by `update`, without `obj_fn`.
+    """
+    return from_optax(
+        _sophia,
+        "sophia",
+        learning_rate=learning_rate,
+        b1=b1,
+        b2=b2,
+        eps=eps,
+        gamma=gamma,
+        weight_decay=weight_decay,
+    )
+
+
+def _sophia(**hyperparameters: Any) -> optax.GradientTransformation:
+    # Optax's branch without a new estimate would have another type than the one with it.
+    in_float32: dict[str, Any] = {
+        name: jnp.asarray(value, jnp.float32) for name, value in hyperparameters.items()
+    }
+    transformation = _in_float32(contrib.sophia(**in_float32))
+
+    def update(
+        updates: Any, state: Any, params: Any = None, obj_fn: Any = None, **extra: Any
+    ) -> tuple[Any, Any]:
+        if params is None or obj_fn is None:
+            raise InvalidValueError(
+                "sophia estimates the curvature of the loss, which it was not given; write "
+                "update(grads, state, params, obj_fn=loss), with the loss on this step's batch as "
+                "a function of the parameters. Inside optax.chain and the like, put "
+                "optimizers.as_optax(optimizer): Optax hands nothing on to what is not its own."
+            )
+
+        def loss(point: PyTree[Array]) -> Array:
+            return obj_fn(cast_like(point, params))
+
+        return transformation.update(updates, state, params, obj_fn=loss, **extra)
+
+    return optax.GradientTransformationExtraArgs(transformation.init, update)
 
 
 def schedule_free_adamw(

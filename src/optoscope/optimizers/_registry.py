@@ -78,6 +78,7 @@ for _family, _create, _range, _description in (
     (_ADAM, more.ademamix, _PLAIN, "AdEMAMix, Adam with a second, slow momentum"),
     (_ADAM, more.adopt, _PLAIN, "ADOPT, Adam with earlier second moments"),
     (_OTHER, more.muon, _PLAIN, "Muon, orthogonalized momentum"),
+    (_OTHER, more.sophia, _PLAIN, "Sophia, by the diagonal of the Hessian"),
     (_ADAM, more.prodigy, (1e-2, 1e2), "Prodigy, Adam that estimates its own rate"),
 ):
     REGISTRY.register(
@@ -100,13 +101,13 @@ REGISTRY.register(
 )
 REGISTRY.register(
     "rnn",
-    OptimizerEntry(RNNOptimizer.create, "component-wise GRU with a linear readout (paper B)", True),
+    OptimizerEntry(RNNOptimizer.create, "component-wise GRU (paper B)", True),
 )
 REGISTRY.register(
     "mlp",
     OptimizerEntry(
         MLPOptimizer.create,
-        "197-parameter perceptron over running averages (Metz et al. 2022)",
+        "perceptron over averages (Metz et al. 2022)",
         True,
     ),
 )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from optoscope._core.errors import UnknownNameError
-from optoscope._core.input_layouts import INPUTS
+from optoscope._core.input_layouts import INPUTS, TIME_SCALES
 from optoscope._core.published_numbers import CELO2_ADAM_FACTOR, LARGEST_GRADIENT
 from optoscope.torch._directions import of_unit_size, orthogonalized
 from optoscope.torch._features import GRADIENT, MOMENTA, PRECONDITIONER
@@ -159,6 +159,7 @@ class GeneralRule(DirectedRule):
         orthogonalize: bool = True,
         normalize: bool = True,
         vectors: str = "adam",
+        learned_schedule: bool = False,
         hidden_size: int = 8,
     ):
         """Takes the arguments of `GeneralOptimizer.create` that are no leaves."""
@@ -169,12 +170,43 @@ class GeneralRule(DirectedRule):
         shapes: dict[str, tuple[int, ...]] = {"log_vector_factor": (), "log_gain": ()}
         if nominal == "mixed":
             shapes["mixing"] = (1 + len(MOMENTA),)
+        if learned_schedule:
+            shapes["schedule"] = (2, len(TIME_SCALES))
         super().__init__(weights, 1, shapes, inputs=inputs, hidden_size=hidden_size)
         self._vector_rate = self._rate * math.exp(float(weights["log_vector_factor"]))
         self._gain = math.exp(float(weights["log_gain"]))
         self._mixing = weights["mixing"].tolist() if nominal == "mixed" else []
         self._nominal, self._vectors = nominal, vectors
         self._orthogonalize, self._normalize = orthogonalize, normalize
+        self._scheduled = learned_schedule
+
+    def advance(
+        self,
+        gradient: Tensor,
+        parameter: Tensor,
+        state: State,
+        view: View,
+        move: Move,
+        *,
+        loss: Tensor | None = None,
+    ) -> None:
+        """Moves by the step times the schedule's factor, where there is a schedule."""
+        if not self._scheduled:
+            super().advance(gradient, parameter, state, view, move, loss=loss)
+            return
+        factors = self._factors(state["step"], view.axes is None)
+        factors = factors.view(-1, *(1,) * len(view.shape))
+
+        def scheduled(tile: Tile, part: Tensor) -> None:
+            move(tile, factors * part)
+
+        super().advance(gradient, parameter, state, view, scheduled, loss=loss)
+
+    def _factors(self, steps: Tensor, is_vector: bool) -> Tensor:
+        schedule = self.weights(steps.device)["schedule"][int(is_vector)]
+        scales = torch.tensor(TIME_SCALES, device=steps.device)
+        now = torch.tanh(steps[:, None] / scales - 1)
+        return torch.exp((now - math.tanh(-1)) @ schedule)
 
     @property
     def _adam_rate(self) -> float:
