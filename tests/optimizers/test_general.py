@@ -55,7 +55,7 @@ def test_celo2_is_a_setting_of_it(orthogonalize):
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_a_learned_schedule_multiplies_matrices_and_vectors_by_functions_of_the_step(packed):
+def test_a_learned_schedule_multiplies_updates_by_a_function_of_step_and_shape(packed):
     plain = GeneralOptimizer.create(KEY, learning_rate=0.01)
     started = GeneralOptimizer.create(KEY, learning_rate=0.01, learned_schedule=True)
     learned = eqx.tree_at(
@@ -63,10 +63,9 @@ def test_a_learned_schedule_multiplies_matrices_and_vectors_by_functions_of_the_
     )
     made = [one.init_packed(PARAMS) if packed else one.init(PARAMS) for one in (plain, learned)]
     times = np.array([1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1e3, 3e3, 1e4, 3e4, 1e5])
+    sides = {"w": (4, 3), "b": (3, 1), "kernel": (2 * 2 * 3, 5)}
     update = eqx.filter_jit(lambda optimizer, *state: optimizer.update(*state))
     for step in range(2):
-        weights = np.asarray(learned.schedule, np.float64)
-        factors = np.exp(weights @ (np.tanh(step / times - 1) - np.tanh(-1)))
         outcomes = [
             update(one, gradients(step), state, PARAMS)
             for one, state in zip((plain, learned), made, strict=True)
@@ -74,7 +73,9 @@ def test_a_learned_schedule_multiplies_matrices_and_vectors_by_functions_of_the_
         (bare, _), (scheduled, _) = outcomes
         made = [state for _, state in outcomes]
         for name, leaf in bare.items():
-            factor = factors[int(leaf.ndim < 2)]
+            weights = np.asarray(learned.schedule[int(leaf.ndim < 2)], np.float64)
+            seen = [1.0, *(np.tanh(step / times - 1) - np.tanh(-1))]
+            factor = np.exp(np.array([1.0, *np.log(sides[name]) / 10]) @ weights @ seen)
             np.testing.assert_allclose(scheduled[name], factor * leaf, rtol=1e-5)
 
 

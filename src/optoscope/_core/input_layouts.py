@@ -3,6 +3,8 @@
 JAX's optimizers and PyTorch's both read it here.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 TIME_SCALES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1e3, 3e3, 1e4, 3e4, 1e5)
@@ -151,3 +153,19 @@ INPUTS: dict[str, tuple[InputLayout, StartingDecays]] = {
     "celo2": (CELO2, CELO2_DECAYS),
     "small_fc": (SMALL_FC, StartingDecays()),
 }
+
+
+def log_sides(shape: Sequence[int]) -> tuple[float, float, float]:
+    """1, and a tenth of the logarithms of the rows and columns of a tensor's matrices.
+
+    A kernel of rank 4 has a row for every weight of an output; a vector is one column.
+
+    Example:
+        >>> log_sides((3, 1)) == log_sides((3,)) == (1.0, math.log(3) / 10, 0.0)
+        True
+    """
+    rows, columns = math.prod(shape), 1
+    if len(shape) > 1:
+        rows = math.prod(shape[:-1]) if len(shape) == 4 else shape[-2]
+        columns = shape[-1]
+    return 1.0, math.log(max(rows, 1)) / 10, math.log(max(columns, 1)) / 10

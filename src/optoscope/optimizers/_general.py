@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import InvalidValueError, UnknownNameError, check_count
-from optoscope._core.input_layouts import INPUTS, TIME_SCALES
+from optoscope._core.input_layouts import INPUTS, TIME_SCALES, log_sides
 from optoscope.optimizers._accumulators import Decays
 from optoscope.optimizers._base import Packed
 from optoscope.optimizers._directed import DirectedOptimizer, DirectedState
@@ -42,9 +42,10 @@ class GeneralOptimizer(DirectedOptimizer):
     f·η instead of η, with a learned factor f, and by `vectors`: Adam's direction ("adam"), the
     nominal one ("nominal"), or x divided by its root mean square ("network").
 
-    With a learned schedule, the updates of matrices and those of vectors are multiplied by
-    exp(s·(φ(t) − φ(0))), with t the steps taken before, φ(t) = tanh(t/τ − 1) for eleven time
-    scales τ from 1 to 10⁵ steps, and a learned vector s for each of the two.
+    With a learned schedule, an update is multiplied by exp(aᵀ S b): a = (1, ln(rows)/10,
+    ln(columns)/10) of the tensor's matrices, b = (1, φ(t) − φ(0)) with t the steps taken before and
+    φ(t) = tanh(t/τ − 1) for eleven time scales τ from 1 to 10⁵ steps, and a learned S for matrices
+    and another for vectors. So sizes of steps can depend on time and on the tensor's shape.
 
     `nominal="none", inputs="celo2", gain 1` is Celo2: `vectors="adam"` and a factor of 20 with
     orthogonalization, "network" without. Without `normalize` the update is the sum of a nominal
@@ -66,7 +67,7 @@ class GeneralOptimizer(DirectedOptimizer):
     log_vector_factor: Float[Array, ""]
     log_gain: Float[Array, ""]
     mixing: Float[Array, " momenta"] | None
-    schedule: Float[Array, "2 times"] | None
+    schedule: Float[Array, "2 3 times"] | None
     inputs: str = eqx.field(static=True)
     nominal: str = eqx.field(static=True)
     orthogonalize: bool = eqx.field(static=True)
@@ -103,8 +104,8 @@ class GeneralOptimizer(DirectedOptimizer):
             vector_factor: f at the start; 5 for "adam" and "nominal", 1 for "network" if not
                 given.
             gain: e^γ at the start; 0.1, or 1 where there is no nominal direction, if not given.
-            learned_schedule: whether updates are multiplied by a learned function of the step, 1
-                at the start.
+            learned_schedule: whether updates are multiplied by a learned function of the step
+                and of the tensor's shape, which is 1 everywhere at first.
             hidden_size: units of each hidden layer.
 
         Raises:
@@ -141,7 +142,7 @@ class GeneralOptimizer(DirectedOptimizer):
             jnp.asarray(math.log(factor), jnp.float32),
             jnp.asarray(math.log(gain), jnp.float32),
             mixing,
-            jnp.zeros((2, len(TIME_SCALES))) if learned_schedule else None,
+            jnp.zeros((2, 3, 1 + len(TIME_SCALES))) if learned_schedule else None,
             inputs,
             nominal,
             bool(orthogonalize),
@@ -161,18 +162,21 @@ class GeneralOptimizer(DirectedOptimizer):
         if self.schedule is None:
             return updates, after
         network = state.network.state if isinstance(state.network, Packed) else state.network
-        factors = self.schedule_factors(network.step)
-        of_rank = {False: factors[0], True: factors[1]}
-        return jax.tree.map(
-            lambda update: (of_rank[update.ndim < 2] * update).astype(update.dtype), updates
-        ), after
 
-    def schedule_factors(self, step: Int[Array, ""]) -> Float[Array, "2"]:
-        """What the updates of matrices and of vectors are multiplied by after so many steps."""
+        def scheduled(update: Array) -> Array:
+            factor = self.schedule_factor(network.step, update.shape)
+            return (factor * update).astype(update.dtype)
+
+        return jax.tree.map(scheduled, updates), after
+
+    def schedule_factor(self, step: Int[Array, ""], shape: tuple[int, ...]) -> Float[Array, ""]:
+        """What the update of a tensor of this shape is multiplied by after so many steps."""
         if self.schedule is None:
-            return jnp.ones(2)
+            return jnp.ones(())
         now, start = (time_features(at, self.schedule.dtype) for at in (step, jnp.zeros_like(step)))
-        return jnp.exp(self.schedule @ (now - start))
+        seen = jnp.concatenate([jnp.ones(1), now - start])
+        sizes = jnp.asarray(log_sides(shape))
+        return jnp.exp(sizes @ self.schedule[int(len(shape) < 2)] @ seen)
 
     @property
     def vector_rate(self) -> Float[Array, ""]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from optoscope._core.errors import UnknownNameError
-from optoscope._core.input_layouts import INPUTS, TIME_SCALES
+from optoscope._core.input_layouts import INPUTS, TIME_SCALES, log_sides
 from optoscope._core.published_numbers import CELO2_ADAM_FACTOR, LARGEST_GRADIENT
 from optoscope.torch._directions import of_unit_size, orthogonalized
 from optoscope.torch._features import GRADIENT, MOMENTA, PRECONDITIONER
@@ -171,7 +171,7 @@ class GeneralRule(DirectedRule):
         if nominal == "mixed":
             shapes["mixing"] = (1 + len(MOMENTA),)
         if learned_schedule:
-            shapes["schedule"] = (2, len(TIME_SCALES))
+            shapes["schedule"] = (2, 3, 1 + len(TIME_SCALES))
         super().__init__(weights, 1, shapes, inputs=inputs, hidden_size=hidden_size)
         self._vector_rate = self._rate * math.exp(float(weights["log_vector_factor"]))
         self._gain = math.exp(float(weights["log_gain"]))
@@ -194,19 +194,20 @@ class GeneralRule(DirectedRule):
         if not self._scheduled:
             super().advance(gradient, parameter, state, view, move, loss=loss)
             return
-        factors = self._factors(state["step"], view.axes is None)
-        factors = factors.view(-1, *(1,) * len(view.shape))
+        factors = self._factors(state["step"], view.shape)
 
         def scheduled(tile: Tile, part: Tensor) -> None:
             move(tile, factors * part)
 
         super().advance(gradient, parameter, state, view, scheduled, loss=loss)
 
-    def _factors(self, steps: Tensor, is_vector: bool) -> Tensor:
-        schedule = self.weights(steps.device)["schedule"][int(is_vector)]
+    def _factors(self, steps: Tensor, shape: Sequence[int]) -> Tensor:
+        schedule = self.weights(steps.device)["schedule"][int(len(shape) < 2)]
         scales = torch.tensor(TIME_SCALES, device=steps.device)
-        now = torch.tanh(steps[:, None] / scales - 1)
-        return torch.exp((now - math.tanh(-1)) @ schedule)
+        functions = torch.tanh(steps[:, None] / scales - 1) - math.tanh(-1)
+        seen = torch.cat([torch.ones_like(steps)[:, None], functions], dim=1)
+        sizes = torch.tensor(log_sides(shape), device=steps.device)
+        return torch.exp(seen @ (sizes @ schedule)).view(-1, *(1,) * len(shape))
 
     @property
     def _adam_rate(self) -> float:
