@@ -155,6 +155,16 @@ def test_time_is_measured_and_quadratics_have_no_accuracy(found):
         assert one.test_accuracy is None
 
 
+def test_the_interval_of_an_accuracy_ends_at_one():
+    accuracies = np.array([0.9, 1.0, 1.0])
+    one = OptimizerEvaluation(
+        np.ones((3, 2), np.float32), accuracies, 0.0, validation={"accuracy": accuracies}
+    )
+    found = Evaluation({"adam": one}, 2, 3).as_json()["adam"]
+    for estimate in (found["test_accuracy"], found["validation"]["accuracy"]):
+        assert estimate["low"] < estimate["value"] < estimate["high"] == 1.0
+
+
 def test_accuracy_is_that_of_the_final_parameters():
     task = tasks.get("digits-mlp-relu", batch_size=32, hidden=(4,))
     got = evaluate(task, {"adam": optimizers.adam(0.02)}, 20, key=KEY, num_runs=2)

@@ -128,6 +128,19 @@ def test_intervals_are_over_runs():
     assert not single.final_ratio.has_ends
 
 
+def test_intervals_hold_nothing_that_cannot_be():
+    """One run in three is the fastest, the others never arrive: a mean share of a third."""
+    slow = np.array([[9.0, 9.0, 9.0]] * 3)
+    fast = np.array([[9.0, 1.0, 1.0], [9.0, 9.0, 9.0], [9.0, 9.0, 9.0]])
+    found = bench.score(
+        {"slow": {"bowl": slow}, "fast": {"bowl": fast}}, "slow", targets={"bowl": 2.0}, decay=0.0
+    )["fast"]
+    assert found.profile.low == 0.0
+    assert found.profile.value == pytest.approx(1 / 3)
+    assert found.profile.high == 1.0
+    assert found.final_ratio.low >= 0.0
+
+
 def test_smoothing_by_hand():
     np.testing.assert_allclose(
         bench.smoothed(np.array([[10.0, 0.0, 0.0]])), [[10.0, 9.0, 8.1]], rtol=1e-12

@@ -93,6 +93,21 @@ def with_interval(value: float, low: float, high: float, count: int, method: str
     return Estimate(value, math.nan, math.nan, count, f"{method}: no interval within float64")
 
 
+def within(estimate: Estimate, least: float, most: float = math.inf) -> Estimate:
+    """The estimate of a number that lies between two bounds, its interval cut off there.
+
+    The interval covers as often as before: what is cut off, the number cannot be.
+
+    >>> within(Estimate(0.9, 0.7, 1.1, 3, ""), 0.0, 1.0).high
+    1.0
+    """
+    if not estimate.has_ends:
+        return estimate
+    return dataclasses.replace(
+        estimate, low=max(estimate.low, least), high=min(estimate.high, most)
+    )
+
+
 def nothing(count: int, reason: str) -> Estimate:
     """The estimate without a value, for a reason."""
     return Estimate(math.nan, math.nan, math.nan, count, reason)

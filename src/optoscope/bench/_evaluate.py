@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from optoscope._core.chunks import side_by_side
 from optoscope._core.errors import InvalidValueError, check_count
-from optoscope._core.estimates import Estimate, turned
+from optoscope._core.estimates import Estimate, turned, within
 from optoscope._core.inference import mean
 from optoscope._core.pairs import difference, relative_decrease
 from optoscope._core.programs import Program
@@ -93,7 +93,13 @@ class OptimizerEvaluation:
         with np.errstate(invalid="ignore", divide="ignore"):
             share = (last - least) / (first - least)
         kept = np.isfinite(self.losses).all(axis=1) & (first > least) & (share < 1)
-        return mean(np.where(kept, share, 1.0))
+        return within(mean(np.where(kept, share, 1.0)), 0.0, 1.0)
+
+
+def _summary(metric: str, values: Float[np.ndarray, " runs"]) -> Estimate:
+    """The mean of a metric by its name; an accuracy, which tasks call so, is a share."""
+    is_share = metric == "accuracy" and ((values >= 0) & (values <= 1)).all()
+    return within(mean(values), 0.0, 1.0) if is_share else mean(values)
 
 
 def _over_steps(losses: Float[np.ndarray, "runs steps"]) -> Float[np.ndarray, " runs"]:
@@ -157,8 +163,8 @@ class Evaluation:
                 "final_loss": one.final_loss().as_json(),
                 "test_accuracy": None
                 if one.test_accuracy is None
-                else mean(one.test_accuracy).as_json(),
-                "validation": {k: mean(v).as_json() for k, v in one.validation.items()},
+                else _summary("accuracy", one.test_accuracy).as_json(),
+                "validation": {k: _summary(k, v).as_json() for k, v in one.validation.items()},
                 "seconds_per_step": one.seconds_per_step,
                 "diverged": one.diverged,
                 "diverged_at": one.diverged_at,
