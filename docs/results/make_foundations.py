@@ -73,9 +73,9 @@ def main(demo: Path, short: Path, long: Path, training: Path) -> None:
             demo,
             "make demo",
             ("early_losses", "loss_curves", "search"),
-            "The learned optimizer was meta-trained on the training loss, and wins there, at the end "
-            "of 200 steps as in the first hundred. It says nothing of new digits: its validation loss "
-            "is several times that of Adam, and its test accuracy a point lower.",
+            "The learned optimizer was meta-trained on the training loss, and wins there, at the "
+            "end of 200 steps as in the first hundred. It says nothing of new digits: its "
+            "validation loss is several times that of Adam, and its test accuracy a point lower.",
         ),
         "## MNIST training\n\n```console\n$ optoscope train lstm --task mnist-mlp-sigmoid "
         "--meta-steps 3500 --num-tasks 2 \\\n    --objective mean --meta-learning-rate 4e-3 "

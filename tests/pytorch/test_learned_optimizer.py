@@ -111,7 +111,7 @@ def test_a_shipped_optimizer_goes_where_jax_goes(name, lr, weight_decay):
     trajectory = run(params, grads, LearnedOptimizer(params, name, lr, weight_decay))
     loaded = optimizers.load(name)
     expected = in_jax(loaded, start, grads, jnp.float32(lr), jnp.float32(weight_decay))
-    # Orthogonalizing enlarges what was rounded by the slope of its polynomials, here 3.4 five times.
+    # Orthogonalizing enlarges what was rounded by the slope of its polynomials, 3.4 five times.
     tolerance = 2e-5 if loaded.registered_name == "general" else 1e-5
     assert_same(trajectory, expected, start, tolerance)
 
