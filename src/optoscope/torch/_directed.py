@@ -76,8 +76,9 @@ class DirectedRule(SmallNetworkRule):
         """Writes the direction of all coordinates, then moves them in one piece."""
         gradient = gradient.float().clamp(-LARGEST_GRADIENT, LARGEST_GRADIENT)
         everything = (slice(None),) * len(view.shape)
+        factors = self._factors(state["step"], view)
         if not self._by_network(view):
-            move(everything, -self._adam_rate * _adam(gradient, state))
+            move(everything, -self._adam_rate * factors * _adam(gradient, state))
             return
         direction = torch.empty_like(gradient)
 
@@ -85,7 +86,11 @@ class DirectedRule(SmallNetworkRule):
             at(direction, tile).copy_(part)
 
         super().advance(gradient, parameter, state, view, keep, loss=loss)
-        move(everything, self._step(direction, view))
+        move(everything, factors * self._step(direction, view))
+
+    def _factors(self, steps: Tensor, view: View) -> Tensor | float:
+        """What each stacked tensor's step is multiplied by after so many steps."""
+        return 1.0
 
     @property
     @abc.abstractmethod
@@ -180,28 +185,10 @@ class GeneralRule(DirectedRule):
         self._orthogonalize, self._normalize = orthogonalize, normalize
         self._scheduled = learned_schedule
 
-    def advance(
-        self,
-        gradient: Tensor,
-        parameter: Tensor,
-        state: State,
-        view: View,
-        move: Move,
-        *,
-        loss: Tensor | None = None,
-    ) -> None:
-        """Moves by the step times the schedule's factor, where there is a schedule."""
+    def _factors(self, steps: Tensor, view: View) -> Tensor | float:
         if not self._scheduled:
-            super().advance(gradient, parameter, state, view, move, loss=loss)
-            return
-        factors = self._factors(state["step"], view.shape)
-
-        def scheduled(tile: Tile, part: Tensor) -> None:
-            move(tile, factors * part)
-
-        super().advance(gradient, parameter, state, view, scheduled, loss=loss)
-
-    def _factors(self, steps: Tensor, shape: Sequence[int]) -> Tensor:
+            return 1.0
+        shape = view.shape
         schedule = self.weights(steps.device)["schedule"][int(len(shape) < 2)]
         scales = torch.tensor(TIME_SCALES, device=steps.device)
         functions = torch.tanh(steps[:, None] / scales - 1) - math.tanh(-1)
