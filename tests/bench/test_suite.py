@@ -65,6 +65,15 @@ def test_an_optimizer_without_a_rate_of_its_own_is_tuned_by_it():
     np.testing.assert_allclose(0.01 * own.trials["multiplier"], [1e-4, 1e-3, 1e-2, 1e-1], rtol=1e-5)
 
 
+def test_an_optimizer_with_a_schedule_of_its_own_is_tuned_by_factors_around_it():
+    told = optimizers.get("general", num_steps=12)
+    own = given("general", told, 4)
+    assert own.trials["multiplier"][own.shipped] == 1
+    np.testing.assert_allclose(own.trials["multiplier"], [1e-2, 1e-1, 1, 10], rtol=1e-5)
+    assert set(own.trials["schedule"]) == {SCHEDULES.index("constant")}
+    assert given("general", told, 10, tuned=False).num_trials == 1
+
+
 def test_a_run_has_no_part_in_the_choice_of_its_trial():
     final = np.array([[1.0, 5.0, 5.0], [2.0, 2.0, 9.0], [4.0, 4.0, 4.0]])
     # Means over the others: (5, 7, 4.5), (5.5, 5.5, 2), (4, 4, 4) without run 0, 1 and 2.

@@ -15,8 +15,9 @@ from optoscope.cli._command import get_task_or_own
 from optoscope.report import read_claims
 from support.printed_verdicts import check_verdicts
 
-TINY_TRAIN = ["--task", "quadratic", "--meta-steps", "12", "--num-tasks", "2", "--horizon", "20"]
-TINY_TRAIN += ["--truncation", "5", "--evaluate-every", "10", "--checkpoint-every", "10"]
+TINY_TRAIN = ["--task", "quadratic", "--set", "columns=6", "--meta-steps", "12", "--num-tasks", "2"]
+TINY_TRAIN += ["--horizon", "20", "--truncation", "5"]
+TINY_TRAIN += ["--evaluate-every", "10", "--checkpoint-every", "10"]
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +43,8 @@ def test_train_leaves_a_complete_run_directory(trained: Path):
     provenance = optimizers.read_description(trained)["metadata"]
     assert provenance["meta_training"]["meta_steps"] == 12
     assert provenance["task"]["name"] == "quadratic"
+    assert provenance["task"]["options"] == {"columns": 6}
+    assert get_task_or_own(None, str(trained))[1].metadata["num_params"] == 6
 
 
 def test_an_optimizer_that_knows_the_length_of_training_is_made_for_the_horizon(tmp_path: Path):

@@ -55,9 +55,17 @@ def test_celo2_is_a_setting_of_it(orthogonalize):
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_a_learned_schedule_multiplies_updates_by_a_function_of_step_and_shape(packed):
+@pytest.mark.parametrize(
+    ("options", "num_steps"),
+    [
+        ({"learned_schedule": True}, None),
+        ({"learned_schedule": True}, 3),
+        ({"learned_sizes": True}, 3),
+    ],
+)
+def test_updates_are_multiplied_by_learned_functions_of_step_and_shape(packed, options, num_steps):
     plain = GeneralOptimizer.create(KEY, learning_rate=0.01)
-    started = GeneralOptimizer.create(KEY, learning_rate=0.01, learned_schedule=True)
+    started = GeneralOptimizer.create(KEY, learning_rate=0.01, num_steps=num_steps, **options)
     learned = eqx.tree_at(
         lambda o: o.schedule, started, jax.random.normal(jax.random.key(1), started.schedule.shape)
     )
@@ -74,9 +82,31 @@ def test_a_learned_schedule_multiplies_updates_by_a_function_of_step_and_shape(p
         made = [state for _, state in outcomes]
         for name, leaf in bare.items():
             weights = np.asarray(learned.schedule[int(leaf.ndim < 2)], np.float64)
-            seen = [1.0, *(np.tanh(step / times - 1) - np.tanh(-1))]
+            time = step if num_steps is None else step * 1000 / num_steps
+            seen = [1.0, *(np.tanh(time / times - 1) - np.tanh(-1))][: weights.shape[1]]
             factor = np.exp(np.array([1.0, *np.log(sides[name]) / 10]) @ weights @ seen)
+            factor *= 1 if num_steps is None else (1 + np.cos(np.pi * step / num_steps)) / 2
             np.testing.assert_allclose(scheduled[name], factor * leaf, rtol=1e-5)
+
+
+def test_functions_of_time_count_in_thousandths_of_a_known_length(tmp_path):
+    options = {"inputs": "small_fc", "vectors": "network", "num_steps": 3000}
+    told = GeneralOptimizer.create(KEY, learning_rate=0.01, **options)
+    saved = optimizers.save(tmp_path, told)
+    a_third, as_saved = optimizers.load(saved, num_steps=1000), optimizers.load(saved)
+    state = told.init(PARAMS)
+    update = eqx.filter_jit(lambda optimizer, state: optimizer.update(gradients(0), state, PARAMS))
+
+    def at(optimizer, step):
+        network = state.network._replace(step=jnp.asarray(step))
+        return update(optimizer, state._replace(network=network))[0]
+
+    late, sooner, same = at(told, 1500), at(a_third, 500), at(as_saved, 1500)
+    for name in PARAMS:
+        np.testing.assert_allclose(late[name], sooner[name], rtol=1e-5, atol=1e-9)
+        np.testing.assert_array_equal(late[name], same[name])
+        assert np.max(np.abs(at(a_third, 1500)[name])) == 0
+        assert np.max(np.abs(late[name] - at(a_third, 400)[name])) > 1e-5
 
 
 def newton_schulz(matrix):

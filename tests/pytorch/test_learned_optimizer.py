@@ -148,6 +148,7 @@ CONFIGURATIONS = {
         {"nominal": "aggmo-adam", "orthogonalize": False, "inputs": "small_fc"},
         {"nominal": "mixed", "vectors": "network", "learned_schedule": True},
         {"nominal": "sgd", "vectors": "nominal", "normalize": False},
+        {"vectors": "network", "inputs": "small_fc", "learned_sizes": True, "num_steps": 8},
     ],
 }
 NONE_SHIPPED = ("celo", "celo2", "general")

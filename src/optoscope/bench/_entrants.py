@@ -129,8 +129,9 @@ def given(label: str, optimizer: Optimizer, num_rates: int, tuned: bool = True) 
 
     It has as many trials as a baseline has learning rates: half of them with a factor of its
     updates, the other half with the same factors and a cosine. One of them is the optimizer as it
-    is. An optimizer that leaves the learning rate to its user (Celo2) is tuned like a baseline,
-    by its learning rate with a cosine.
+    is. An optimizer that is made for the length of training has a schedule of its own, and all of
+    its trials are factors, as far apart as a baseline's learning rates. One that leaves the
+    learning rate to its user (Celo2) is tuned like a baseline, by its learning rate with a cosine.
 
     Args:
         label: what pages call it.
@@ -140,7 +141,13 @@ def given(label: str, optimizer: Optimizer, num_rates: int, tuned: bool = True) 
     """
     constant, cosine = SCHEDULES.index("constant"), SCHEDULES.index("cosine")
     rate = getattr(optimizer, "learning_rate", None)
-    if rate is not None and tuned:
+    if getattr(optimizer, "num_steps", None) is not None:
+        trials = num_rates if tuned else 1
+        shipped = trials // 2
+        decades = math.log10(_OPEN_RATES[1] / _OPEN_RATES[0]) / max(1, num_rates - 1)
+        factors = 10.0 ** (decades * (np.arange(trials) - shipped))
+        schedule = np.full(trials, constant)
+    elif rate is not None and tuned:
         factors = np.geomspace(*_OPEN_RATES, num_rates) / float(rate)
         schedule, shipped = np.full(num_rates, cosine), None
     else:

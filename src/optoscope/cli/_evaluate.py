@@ -191,7 +191,7 @@ class Evaluate(OptimizerCommand):
         given = parse_settings(self.set)
         learned, horizons, first = self._optimizers(given)
         tuned = tuple(
-            contestant(name, given.get(label_of(name), {}), self.trust)
+            contestant(name, given.get(label_of(name), {}), self.steps, self.trust)
             for name in split_names(self.against)
         )
         check_owners(given, [*learned, *(one.label for one in tuned)])
@@ -242,7 +242,9 @@ class Evaluate(OptimizerCommand):
         }
         labels, horizons = labels_of(places, made)
         learned = {
-            labels[place]: made[place] if place in made else load_saved(place, self.trust)
+            labels[place]: made[place]
+            if place in made
+            else load_saved(place, self.trust, self.steps)
             for place in places
         }
         return learned, horizons, places[0]

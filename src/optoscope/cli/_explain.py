@@ -120,7 +120,7 @@ class Explain(OptimizerCommand):
                 f"--set {label}.…: a saved optimizer is as it is; only those that a function makes "
                 "have settings."
             )
-        return load_saved(place, self.trust), True
+        return load_saved(place, self.trust, self.steps), True
 
     def _distill(
         self, directory: Path, learned: Any, task: Any, task_name: str, label: str, recurrent: bool

@@ -174,7 +174,9 @@ class Inspect(OptimizerCommand):
         }
         labels, _ = labels_of(places, made)
         return {place: labels[place] for place in places}, {
-            labels[place]: made[place] if place in made else load_saved(place, self.trust)
+            labels[place]: made[place]
+            if place in made
+            else load_saved(place, self.trust, self.steps)
             for place in places
         }
 

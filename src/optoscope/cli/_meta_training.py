@@ -1,7 +1,7 @@
 """How the command line meta-trains: settings, the trainer that they describe, and its progress."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -332,15 +332,33 @@ def export(
     name: str,
     settings: MetaTraining,
     seed: int,
+    task_settings: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes the best optimizer and its provenance to `optimizer/`."""
+    """Writes the best optimizer and its provenance to `optimizer/`.
+
+    Args:
+        directory: of the run.
+        result: of meta-training.
+        problems: tasks or distributions that it was meta-trained on.
+        name: of the optimizer.
+        settings: of meta-training.
+        seed: of everything random.
+        task_settings: the tasks' own options, from `--set`.
+    """
     from optoscope import optimizers
     from optoscope.optimizers._scheduled import Scheduled
 
+    # Where data lie, and whether they are checked, belongs to a machine and not to a task.
+    options = {
+        name: value
+        for name, value in (task_settings or {}).items()
+        if name not in ("data_dir", "verify")
+    }
+    tasks = [{**one.metadata, "options": options} for one in problems]
     provenance = {
         "optimizer": name,
-        "task": problems[0].metadata,
-        "tasks": [one.metadata for one in problems],
+        "task": tasks[0],
+        "tasks": tasks,
         "meta_training": {
             f.name: getattr(settings, f.name) for f in dataclasses.fields(MetaTraining)
         },

@@ -42,12 +42,13 @@ def trusted_classes(trust: str) -> dict[str, Any]:
     return classes
 
 
-def load_saved(place: str, trust: str) -> Any:
+def load_saved(place: str, trust: str, num_steps: int) -> Any:
     """A saved optimizer; one of a person's own class if they have typed where that class is.
 
     Args:
         place: a folder or a name, as `optimizers.load` takes it.
         trust: what `--trust` says.
+        num_steps: the length of the run, for optimizers that are made for one.
 
     Raises:
         UnknownNameError: neither a folder nor a name.
@@ -57,10 +58,10 @@ def load_saved(place: str, trust: str) -> Any:
 
     module, is_own, name = optimizers.read_description(place)["class"].partition(":")
     if not is_own:
-        return optimizers.load(place)
+        return optimizers.load(place, num_steps=num_steps)
     trusted = trusted_classes(trust).get(name)
     if trusted is not None:
-        return optimizers.load(place, trust=trusted)
+        return optimizers.load(place, trust=trusted, num_steps=num_steps)
     # A file that was run by its path, or as a program, is no module that could be imported.
     is_file = module == "__main__" or module.startswith("optoscope_user_")
     where = "" if is_file else f"--trust {module}:{name}, or "
@@ -85,7 +86,9 @@ def label_of(text: str) -> str:
     return text.rpartition(":")[2] if names_code(text) else text
 
 
-def contestant(text: str, settings: Mapping[str, Any], trust: str = "") -> "Contestant":
+def contestant(
+    text: str, settings: Mapping[str, Any], num_steps: int, trust: str = ""
+) -> "Contestant":
     """What is tuned under a name of `--against`.
 
     A registered optimizer is tuned over its own search space; a function, of Optax or a file,
@@ -95,6 +98,7 @@ def contestant(text: str, settings: Mapping[str, Any], trust: str = "") -> "Cont
     Args:
         text: a registered name, a saved optimizer, optax.NAME, FILE.py:NAME or MODULE:NAME.
         settings: keyword arguments for a function, from `--set`.
+        num_steps: the length of the run, for saved optimizers that are made for one.
         trust: what `--trust` says.
 
     Raises:
@@ -117,7 +121,7 @@ def contestant(text: str, settings: Mapping[str, Any], trust: str = "") -> "Cont
     if _is_registered(text):
         return named(text)
     try:
-        return given(text, load_saved(text, trust))
+        return given(text, load_saved(text, trust, num_steps))
     except UnknownNameError:
         raise UnknownNameError("optimizer", text, optimizers.names()) from None
 
@@ -163,8 +167,12 @@ def tuned_or_as_it_is(text: str, settings: Mapping[str, Any], num_steps: int) ->
 
     if _is_registered(text):
         searched = optimizers.entry(text).search and not settings
-        return contestant(text, settings) if searched else as_shipped(text, settings, num_steps)
-    found = contestant(text, settings)
+        return (
+            contestant(text, settings, num_steps)
+            if searched
+            else as_shipped(text, settings, num_steps)
+        )
+    found = contestant(text, settings, num_steps)
     return found if "learning_rate" in found.search else as_shipped(text, settings, num_steps)
 
 

@@ -162,7 +162,7 @@ class Suite(OptimizerCommand):
         taken = {label for label, _ in made.values()}
         labels = distinct_labels(saved, descriptions, optimizers.pretrained_names(), taken)
         for place, label in zip(saved, labels, strict=True):
-            made[place] = label, load_saved(place, self.trust)
+            made[place] = label, load_saved(place, self.trust, self.steps)
         found: dict[str, Any] = {}
         for place in places:
             label, optimizer = made[place]

@@ -194,7 +194,8 @@ class Train(RunCommand, MetaTraining, Processes):
         from optoscope import report
 
         assert self.optimizer is not None
-        export(directory, result, scheme.problems, self.optimizer, self, self.seed)
+        own = parse_settings(self.set).get("", {})
+        export(directory, result, scheme.problems, self.optimizer, self, self.seed, own)
         page = report.render(directory)
         # `train` always evaluates: without a best loss there was none that was finite.
         best = "infinite every time" if result.best_loss is None else f"{result.best_loss:.4f}"

@@ -74,7 +74,7 @@ class Tune(OptimizerCommand):
                 f"{self.optimizer!r} has no hyper-parameters to search; meta-train it with "
                 f"`optoscope train {self.optimizer}`."
             )
-        one = contestant(self.optimizer, given.get(label, {}), self.trust)
+        one = contestant(self.optimizer, given.get(label, {}), self.steps, self.trust)
         create = Raced(one.create, self.steps, one.takes_num_steps)
         ranges = parse_ranges(self.search) or dict(one.search)
         example: dict[str, Any] = {name: low for name, (low, _) in ranges.items()}

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 from optoscope._core.published_numbers import LARGEST_GRADIENT
 from optoscope._core.roots import with_safe_roots
@@ -27,7 +27,7 @@ class DirectedOptimizer(OptimizerModule):
 
     Math: gradients are clipped to ±1000; where the network updates, p ← p + s(d) with the
     subclass's direction d and step s; elsewhere p ← p − η_A a with Adam's direction a (decays 0.9
-    and 0.999, ε = 1e-8).
+    and 0.999, ε = 1e-8). Either is multiplied by the subclass's `multiplier`, where it has one.
     """
 
     network: SmallNetwork
@@ -54,6 +54,16 @@ class DirectedOptimizer(OptimizerModule):
     @abstractmethod
     def _step(self, direction: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         """The update that a whole tensor's direction becomes; the tensor is not empty."""
+
+    @property
+    def time_unit(self) -> float:
+        """How many steps the functions of time take for one."""
+        return 1.0
+
+    def multiplier(self, step: Int[Array, ""], shape: tuple[int, ...]) -> Float[Array, ""] | None:
+        """What the update of a tensor of this shape is multiplied by after so many steps."""
+        del step, shape
+        return None
 
     def init(self, params: PyTree[Array]) -> DirectedState:
         """The state before the first step, with averages of zero."""
@@ -82,15 +92,20 @@ class DirectedOptimizer(OptimizerModule):
         parameters, _ = (None, None) if params is None else self._divided(params)
         scales = (1.0,) * self.network.output_bias.shape[0]
         directions, network = self.network.update(
-            by_network, state.network, parameters, self._direction, scales
+            by_network, state.network, parameters, self._direction, scales, self.time_unit
         )
         moments, adam = with_safe_roots(_adam().update)(by_adam, state.adam)
         updates = eqx.combine(
             jax.tree.map(lambda leaf: self._step(leaf) if leaf.size else leaf, directions),
             jax.tree.map(lambda moment: -rate * moment, moments),
         )
-        updates = jax.tree.map(lambda update, leaf: update.astype(leaf.dtype), updates, grads)
-        return updates, DirectedState(network, adam)
+        before = state.network.state if isinstance(state.network, Packed) else state.network
+
+        def multiplied(update: Array, like: Array) -> Array:
+            factor = self.multiplier(before.step, update.shape)
+            return (update if factor is None else factor * update).astype(like.dtype)
+
+        return jax.tree.map(multiplied, updates, grads), DirectedState(network, adam)
 
     def _divided(self, tree: PyTree[Array]) -> tuple[PyTree[Array], PyTree[Array]]:
         """What the network and what Adam updates, with None for what the other one does."""

@@ -3,6 +3,7 @@
 A person's own class is the one exception, and only where the call says that it is trusted.
 """
 
+import dataclasses
 import inspect
 import json
 import textwrap
@@ -15,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optoscope._core.errors import FileFormatError
+from optoscope._core.errors import FileFormatError, check_count
 from optoscope._core.files import read_bytes, replacing, write_text
 from optoscope._core.kinds import check_kind
 from optoscope._core.saved_optimizers import (
@@ -29,7 +30,7 @@ from optoscope._core.saved_optimizers import (
 )
 from optoscope._core.tensors import from_safetensors, to_safetensors
 from optoscope._core.trees import size
-from optoscope.optimizers._base import OptimizerModule, named_leaves
+from optoscope.optimizers._base import Optimizer, OptimizerModule, named_leaves
 from optoscope.optimizers._own_classes import (
     Trust,
     configuration_of,
@@ -89,7 +90,9 @@ def save(
     return folder
 
 
-def load(path_or_name: str | Path, *, trust: Trust = None) -> OptimizerModule:
+def load(
+    path_or_name: str | Path, *, trust: Trust = None, num_steps: int | None = None
+) -> OptimizerModule:
     """Loads an optimizer saved by `save`, a run's exported one, or one that comes with the library.
 
     Args:
@@ -98,8 +101,11 @@ def load(path_or_name: str | Path, *, trust: Trust = None) -> OptimizerModule:
         trust: for an optimizer of a class of your own that is not registered: the class, or its
             MODULE:NAME, which is then imported. No file makes this library run code that the
             call does not name.
+        num_steps: the length of training, for an optimizer that is made for one; that which it
+            was saved with, if not given. Other optimizers are the same for every length.
 
     Raises:
+        InvalidValueError: `num_steps` below 1.
         UnknownNameError: neither a folder nor a name; the message suggests the nearest names.
         FileFormatError: unknown class, one that is not trusted, newer version, missing weights
             or wrong shapes.
@@ -124,10 +130,23 @@ def load(path_or_name: str | Path, *, trust: Trust = None) -> OptimizerModule:
         raise FileFormatError(f"{path}: {error}.") from None
     # What a file holds does not depend on the reader's flag: float64 stays float64.
     with jax.enable_x64(True):
-        return jax.tree_util.tree_map_with_path(
+        loaded = jax.tree_util.tree_map_with_path(
             lambda where, leaf: jnp.asarray(weights[_place(where)]) if _is_weight(leaf) else leaf,
             skeleton,
         )
+    return loaded if num_steps is None else for_num_steps(loaded, num_steps)
+
+
+def for_num_steps(optimizer: Optimizer, num_steps: int) -> Any:
+    """An optimizer made for another length of training, where it knows one; else as it is.
+
+    Raises:
+        InvalidValueError: a length below 1.
+    """
+    check_count("num_steps", num_steps, minimum=1)
+    if not isinstance(getattr(optimizer, "num_steps", None), int):
+        return optimizer
+    return dataclasses.replace(optimizer, num_steps=num_steps)  # type: ignore[type-var]
 
 
 def _is_weight(leaf: Any) -> bool:

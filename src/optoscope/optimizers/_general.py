@@ -4,18 +4,17 @@ import math
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from optoscope._core.errors import InvalidValueError, UnknownNameError, check_count
 from optoscope._core.input_layouts import INPUTS, TIME_SCALES, log_sides
 from optoscope.optimizers._accumulators import Decays
-from optoscope.optimizers._base import Packed
-from optoscope.optimizers._directed import DirectedOptimizer, DirectedState
+from optoscope.optimizers._directed import DirectedOptimizer
 from optoscope.optimizers._directions import of_unit_size, orthogonalized
 from optoscope.optimizers._domains import check_hyperparameters
 from optoscope.optimizers._inputs import time_features
+from optoscope.optimizers._scheduled import SCHEDULES, schedule_factor
 from optoscope.optimizers._small_network import Coordinates, SmallNetwork
 from optoscope.optimizers._star import NOMINAL_TERMS
 
@@ -45,7 +44,10 @@ class GeneralOptimizer(DirectedOptimizer):
     With a learned schedule, an update is multiplied by exp(aᵀ S b): a = (1, ln(rows)/10,
     ln(columns)/10) of the tensor's matrices, b = (1, φ(t) − φ(0)) with t the steps taken before and
     φ(t) = tanh(t/τ − 1) for eleven time scales τ from 1 to 10⁵ steps, and a learned S for matrices
-    and another for vectors. So sizes of steps can depend on time and on the tensor's shape.
+    and another for vectors. So sizes of steps can depend on time and on the tensor's shape. With
+    learned sizes b is 1 alone: they depend on the shape and not on time. An optimizer that is told
+    the length T of training multiplies its updates by ½ (1 + cos(π t/T)) as well, and t in φ, here
+    and in the network's inputs, is 1000 t/T: it need not be told a schedule.
 
     `nominal="none", inputs="celo2", gain 1` is Celo2: `vectors="adam"` and a factor of 20 with
     orthogonalization, "network" without. Without `normalize` the update is the sum of a nominal
@@ -73,6 +75,7 @@ class GeneralOptimizer(DirectedOptimizer):
     orthogonalize: bool = eqx.field(static=True)
     normalize: bool = eqx.field(static=True)
     vectors: str = eqx.field(static=True)
+    num_steps: int | None = eqx.field(static=True)
 
     @classmethod
     def create(
@@ -88,6 +91,8 @@ class GeneralOptimizer(DirectedOptimizer):
         vector_factor: float | int | None = None,
         gain: float | int | None = None,
         learned_schedule: bool = False,
+        learned_sizes: bool = False,
+        num_steps: int | None = None,
         hidden_size: int = 8,
     ) -> "GeneralOptimizer":
         """Draws an untrained optimizer.
@@ -106,6 +111,10 @@ class GeneralOptimizer(DirectedOptimizer):
             gain: e^γ at the start; 0.1, or 1 where there is no nominal direction, if not given.
             learned_schedule: whether updates are multiplied by a learned function of the step
                 and of the tensor's shape, which is 1 everywhere at first.
+            learned_sizes: whether they are multiplied by a learned function of the shape alone;
+                a learned schedule has this as a part.
+            num_steps: T, the length of training; then updates are multiplied by a cosine down to
+                zero, and functions of time count in thousandths of it.
             hidden_size: units of each hidden layer.
 
         Raises:
@@ -125,6 +134,8 @@ class GeneralOptimizer(DirectedOptimizer):
             )
         check_hyperparameters("general", {"learning_rate": learning_rate})
         check_count("hidden_size", hidden_size, minimum=1, maximum=1024)
+        if num_steps is not None:
+            check_count("num_steps", num_steps, minimum=1)
         factor = _VECTOR_FACTOR[vectors] if vector_factor is None else vector_factor
         gain = (1.0 if nominal == "none" else _CORRECTION) if gain is None else gain
         for name, value in (("vector_factor", factor), ("gain", gain)):
@@ -135,6 +146,7 @@ class GeneralOptimizer(DirectedOptimizer):
             key, 1, hidden_size=hidden_size, layout=layout, decays=Decays.fixed(decays)
         )
         rate = jnp.log(jnp.asarray(learning_rate, jnp.float32))
+        num_times = 1 + len(TIME_SCALES) if learned_schedule else int(learned_sizes)
         mixing = jnp.asarray(_NESTEROV, jnp.float32) if nominal == "mixed" else None
         return cls(
             network,
@@ -142,41 +154,38 @@ class GeneralOptimizer(DirectedOptimizer):
             jnp.asarray(math.log(factor), jnp.float32),
             jnp.asarray(math.log(gain), jnp.float32),
             mixing,
-            jnp.zeros((2, 3, 1 + len(TIME_SCALES))) if learned_schedule else None,
+            jnp.zeros((2, 3, num_times)) if num_times else None,
             inputs,
             nominal,
             bool(orthogonalize),
             bool(normalize),
             vectors,
+            num_steps,
         )
 
-    def update(
-        self,
-        grads: PyTree[Array],
-        state: DirectedState,
-        params: PyTree[Array] | None = None,
-        **extra,
-    ) -> tuple[PyTree[Array], DirectedState]:
-        """The updates (in the gradients' types) and the next state; `params` is needed."""
-        updates, after = super().update(grads, state, params, **extra)
-        if self.schedule is None:
-            return updates, after
-        network = state.network.state if isinstance(state.network, Packed) else state.network
+    @property
+    def time_unit(self) -> float:
+        """One step, or a thousandth of the run where its length is known."""
+        return 1.0 if self.num_steps is None else self.num_steps / 1000
 
-        def scheduled(update: Array) -> Array:
-            factor = self.schedule_factor(network.step, update.shape)
-            return (factor * update).astype(update.dtype)
-
-        return jax.tree.map(scheduled, updates), after
-
-    def schedule_factor(self, step: Int[Array, ""], shape: tuple[int, ...]) -> Float[Array, ""]:
+    def multiplier(self, step: Int[Array, ""], shape: tuple[int, ...]) -> Float[Array, ""] | None:
         """What the update of a tensor of this shape is multiplied by after so many steps."""
-        if self.schedule is None:
-            return jnp.ones(())
-        now, start = (time_features(at, self.schedule.dtype) for at in (step, jnp.zeros_like(step)))
-        seen = jnp.concatenate([jnp.ones(1), now - start])
-        sizes = jnp.asarray(log_sides(shape))
-        return jnp.exp(sizes @ self.schedule[int(len(shape) < 2)] @ seen)
+        learned = None if self.schedule is None else self._learned(self.schedule, step, shape)
+        if self.num_steps is None:
+            return learned
+        cosine = jnp.asarray(SCHEDULES.index("cosine"))
+        cosine = schedule_factor(cosine, step, jnp.asarray(self.num_steps))
+        return cosine if learned is None else cosine * learned
+
+    def _learned(
+        self, schedule: Float[Array, "2 3 times"], step: Int[Array, ""], shape: tuple[int, ...]
+    ) -> Float[Array, ""]:
+        seen = jnp.ones(1)
+        if schedule.shape[-1] > 1:
+            times = step, jnp.zeros_like(step)
+            now, start = (time_features(time, unit=self.time_unit) for time in times)
+            seen = jnp.concatenate([seen, now - start])
+        return jnp.exp(jnp.asarray(log_sides(shape)) @ schedule[int(len(shape) < 2)] @ seen)
 
     @property
     def vector_rate(self) -> Float[Array, ""]:
@@ -227,6 +236,8 @@ class GeneralOptimizer(DirectedOptimizer):
             "orthogonalize": self.orthogonalize,
             "normalize": self.normalize,
             "vectors": self.vectors,
-            "learned_schedule": self.schedule is not None,
+            "learned_schedule": self.schedule is not None and self.schedule.shape[-1] > 1,
+            "learned_sizes": self.schedule is not None and self.schedule.shape[-1] == 1,
+            "num_steps": self.num_steps,
             "hidden_size": self.network.hidden_bias.shape[0],
         }

@@ -65,14 +65,19 @@ class Inputs(eqx.Module):
     preconditioner: Float[Array, "*shape"]
 
 
-def time_features(step: Int[Array, ""], dtype: DTypeLike = jnp.float32) -> Float[Array, " times"]:
-    """The last inputs: tanh(t/τ − 1) for eleven time scales τ, t counted from 0.
+def time_features(
+    step: Int[Array, ""], dtype: DTypeLike = jnp.float32, unit: float = 1.0
+) -> Float[Array, " times"]:
+    """The last inputs: tanh(t/τ − 1) for eleven time scales τ, t counted from 0 in `unit` steps.
 
     Example:
         >>> float(time_features(jnp.asarray(10))[2])
         0.0
+        >>> float(time_features(jnp.asarray(20), unit=2.0)[2])
+        0.0
     """
-    return jnp.tanh(step.astype(dtype) / jnp.asarray(TIME_SCALES, dtype) - 1.0)
+    scales = jnp.asarray([unit * scale for scale in TIME_SCALES], dtype)
+    return jnp.tanh(step.astype(dtype) / scales - 1.0)
 
 
 def measure(

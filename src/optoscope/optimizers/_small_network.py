@@ -157,6 +157,7 @@ class SmallNetwork(eqx.Module):
         params: PyTree[Array] | None,
         rule: Callable[[Coordinates], Float[Array, "*shape"]],
         scales: Sequence[float],
+        time_unit: float = 1.0,
     ) -> tuple[PyTree[Array], SmallState | Packed]:
         """The updates that `rule` makes of every coordinate's outputs, and the next state.
 
@@ -166,6 +167,7 @@ class SmallNetwork(eqx.Module):
             params: the parameters before the update; they are an input.
             rule: element-wise; from a tensor's coordinates to what is added to them.
             scales: what each head's output is multiplied by before the rule sees it.
+            time_unit: how many steps the functions of time take for one.
 
         Raises:
             InvalidValueError: no parameters were given.
@@ -181,7 +183,7 @@ class SmallNetwork(eqx.Module):
         # Tied to the step, the weights cannot be moved out of a loop over steps: spread over a
         # tensor's shape there, each would be read from memory.
         network, step = jax.lax.optimization_barrier((self._scaled(scales), before.step))
-        bias = network._first_bias(step)
+        bias = network._first_bias(step, time_unit)
         if isinstance(before, SmallBlocks):
             updates, averages = network._update_blocks(leaves, parameters, before, bias, rule)
             after = Packed(SmallBlocks(averages, before.step + 1))
@@ -192,12 +194,12 @@ class SmallNetwork(eqx.Module):
         updates = [update.astype(leaf.dtype) for update, leaf in zip(updates, leaves, strict=True)]
         return jax.tree.unflatten(structure, updates), after
 
-    def _first_bias(self, step: Int[Array, ""]) -> Float[Array, " hidden"]:
+    def _first_bias(self, step: Int[Array, ""], time_unit: float) -> Float[Array, " hidden"]:
         """The first layer's bias with what the functions of time add to it."""
         if not self.layout.with_time:
             return self.input_bias
         return self.input_bias + jnp.matmul(
-            time_features(step, self.input_bias.dtype),
+            time_features(step, self.input_bias.dtype, unit=time_unit),
             self.input_weights[self.layout.num_normalized :],
             precision=jax.lax.Precision.HIGHEST,
         )

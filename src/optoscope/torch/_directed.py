@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from optoscope._core.errors import UnknownNameError
+from optoscope._core.errors import UnknownNameError, check_count
 from optoscope._core.input_layouts import INPUTS, TIME_SCALES, log_sides
 from optoscope._core.published_numbers import CELO2_ADAM_FACTOR, LARGEST_GRADIENT
 from optoscope.torch._directions import of_unit_size, orthogonalized
@@ -37,6 +37,7 @@ class DirectedRule(SmallNetworkRule):
         *,
         inputs: str,
         hidden_size: int,
+        time_unit: float = 1.0,
     ):
         """Reads the network and the learning rate."""
         if inputs not in INPUTS:
@@ -49,6 +50,7 @@ class DirectedRule(SmallNetworkRule):
             hidden_size=hidden_size,
             layout=layout,
             fixed_decays=decays,
+            time_unit=time_unit,
         )
         self._rate = math.exp(float(weights["log_learning_rate"]))
 
@@ -165,6 +167,8 @@ class GeneralRule(DirectedRule):
         normalize: bool = True,
         vectors: str = "adam",
         learned_schedule: bool = False,
+        learned_sizes: bool = False,
+        num_steps: int | None = None,
         hidden_size: int = 8,
     ):
         """Takes the arguments of `GeneralOptimizer.create` that are no leaves."""
@@ -175,26 +179,35 @@ class GeneralRule(DirectedRule):
         shapes: dict[str, tuple[int, ...]] = {"log_vector_factor": (), "log_gain": ()}
         if nominal == "mixed":
             shapes["mixing"] = (1 + len(MOMENTA),)
-        if learned_schedule:
-            shapes["schedule"] = (2, 3, 1 + len(TIME_SCALES))
-        super().__init__(weights, 1, shapes, inputs=inputs, hidden_size=hidden_size)
+        num_times = 1 + len(TIME_SCALES) if learned_schedule else int(learned_sizes)
+        if num_times:
+            shapes["schedule"] = (2, 3, num_times)
+        if num_steps is not None:
+            check_count("num_steps", num_steps, minimum=1)
+        unit = 1.0 if num_steps is None else num_steps / 1000
+        super().__init__(weights, 1, shapes, inputs=inputs, hidden_size=hidden_size, time_unit=unit)
         self._vector_rate = self._rate * math.exp(float(weights["log_vector_factor"]))
         self._gain = math.exp(float(weights["log_gain"]))
         self._mixing = weights["mixing"].tolist() if nominal == "mixed" else []
         self._nominal, self._vectors = nominal, vectors
         self._orthogonalize, self._normalize = orthogonalize, normalize
-        self._scheduled = learned_schedule
+        self._num_times, self._num_steps = num_times, num_steps
 
     def _factors(self, steps: Tensor, view: View) -> Tensor | float:
-        if not self._scheduled:
-            return 1.0
-        shape = view.shape
+        factor = torch.ones_like(steps)
+        if self._num_steps is not None:
+            progress = (steps / self._num_steps).clamp(max=1)
+            factor = 0.5 * (1 + torch.cos(math.pi * progress))
+        if self._num_times:
+            factor = factor * self._learned(steps, view.shape)
+        return factor.view(-1, *(1,) * len(view.shape))
+
+    def _learned(self, steps: Tensor, shape: Sequence[int]) -> Tensor:
         schedule = self.weights(steps.device)["schedule"][int(len(shape) < 2)]
-        scales = torch.tensor(TIME_SCALES, device=steps.device)
+        scales = self._time_unit * torch.tensor(TIME_SCALES, device=steps.device)
         functions = torch.tanh(steps[:, None] / scales - 1) - math.tanh(-1)
-        seen = torch.cat([torch.ones_like(steps)[:, None], functions], dim=1)
-        sizes = torch.tensor(log_sides(shape), device=steps.device)
-        return torch.exp(seen @ (sizes @ schedule)).view(-1, *(1,) * len(shape))
+        seen = torch.cat([torch.ones_like(steps)[:, None], functions], dim=1)[:, : self._num_times]
+        return torch.exp(seen @ (torch.tensor(log_sides(shape), device=steps.device) @ schedule))
 
     @property
     def _adam_rate(self) -> float:

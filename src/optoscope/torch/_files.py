@@ -26,8 +26,13 @@ RULES: dict[str, type[Rule]] = {
 }
 
 
-def load_rule(path_or_name: str | Path) -> tuple[Rule, str]:
+def load_rule(path_or_name: str | Path, num_steps: int | None = None) -> tuple[Rule, str]:
     """A saved optimizer, and a text that identifies it.
+
+    Args:
+        path_or_name: a folder, or a name of an optimizer that comes with the library.
+        num_steps: the length of training, for one that is made for a length; that which it was
+            saved with, if not given.
 
     Raises:
         UnknownNameError: neither a folder nor a name of an optimizer that comes with the library.
@@ -50,10 +55,13 @@ def load_rule(path_or_name: str | Path) -> tuple[Rule, str]:
         raise
     except Exception as error:  # whatever a reader trips over, the file is at fault
         raise FileFormatError(f"{path} cannot be read as safetensors: {error}.") from None
+    configuration = dict(description["configuration"])
+    if num_steps is not None and configuration.get("num_steps") is not None:
+        configuration["num_steps"] = num_steps
     try:
-        rule = RULES[name](weights, **description["configuration"])
+        rule = RULES[name](weights, **configuration)
     except Exception as error:  # the same for its description
         reason = textwrap.shorten(str(error), 300, placeholder=" ...")
         raise FileFormatError(f"{folder}: {reason}") from None
-    described = repr((name, sorted(description["configuration"].items()))).encode()
+    described = repr((name, sorted(configuration.items()))).encode()
     return rule, f"{name} {hashlib.sha256(described + content).hexdigest()[:16]}"

@@ -50,10 +50,10 @@ class LearnedOptimizer(torch.optim.Optimizer):
     `lr`, as in `torch.optim.AdamW`.
 
     A schedule that goes from 1 down to 0 is often worth adding: `CosineAnnealingLR(optimizer, T)`
-    is this library's "cosine" over T steps; `OneCycleLR` needs `cycle_momentum=False`. Celo has a
-    schedule of its own, for the length of training that it was saved with, which sees the loss:
-    `optimizer.step(loss=loss)`. A parameter without a gradient keeps its state and its place.
-    Features of STAR and MLP optimizers and of their relatives (Celo, Celo2, "general") are
+    is this library's "cosine" over T steps; `OneCycleLR` needs `cycle_momentum=False`. Optimizers
+    that are made for a length of training, `num_steps`, have a schedule of their own; Celo's sees
+    the loss: `optimizer.step(loss=loss)`. A parameter without a gradient keeps its state and its
+    place. Features of STAR and MLP optimizers and of their relatives (Celo, Celo2, "general") are
     normalized over each whole parameter: parameters that are sharded over machines, of which each
     process sees a part, are not the same optimizer.
 
@@ -65,6 +65,8 @@ class LearnedOptimizer(torch.optim.Optimizer):
         lr: factor on the update; at least 0.
         weight_decay: at least 0.
         foreach: whether small parameters of one shape are taken together.
+        num_steps: the length of training, for an optimizer that is made for one ("celo", and
+            "general" with a length); that which it was saved with, if not given.
 
     Raises:
         UnknownNameError: no such optimizer; the message suggests the nearest names.
@@ -88,9 +90,10 @@ class LearnedOptimizer(torch.optim.Optimizer):
         weight_decay: float = 0.0,
         *,
         foreach: bool = True,
+        num_steps: int | None = None,
     ):
         """Checks the options and reads the weights; the class describes the arguments."""
-        self._rule, kind = load_rule(optimizer)
+        self._rule, kind = load_rule(optimizer, num_steps)
         defaults = {"lr": lr, "weight_decay": weight_decay, "foreach": foreach, _KIND: kind}
         super().__init__(params, defaults)
 

@@ -36,6 +36,7 @@ class SmallNetworkRule(Rule):
         hidden_size: int = 4,
         layout: InputLayout = SMALL_FC,
         fixed_decays: StartingDecays | None = None,
+        time_unit: float = 1.0,
     ):
         """Reads the network.
 
@@ -46,6 +47,7 @@ class SmallNetworkRule(Rule):
             hidden_size: units of each hidden layer.
             layout: which inputs it has.
             fixed_decays: of the averages; where there are none, they are among the weights.
+            time_unit: how many steps the functions of time take for one.
         """
         check_count("hidden_size", hidden_size, minimum=1, maximum=1024)
         heads = len(scales)
@@ -61,7 +63,7 @@ class SmallNetworkRule(Rule):
             shapes |= {f"decays.{name}": shape for name, shape in _DECAYS.items()}
         shapes = {f"network.{name}": shape for name, shape in shapes.items()}
         super().__init__(weights, {**shapes, **(more_shapes or {})})
-        self._layout, self._hidden_size = layout, hidden_size
+        self._layout, self._hidden_size, self._time_unit = layout, hidden_size, time_unit
         self._of_matrices, self._of_vectors = Features(layout, False), Features(layout, True)
         own = {name: self._weights.pop(f"network.{name}") for name in _names(shapes)}
         decays = {name: own[f"decays.{name}"] for name in _DECAYS} if fixed_decays is None else None
@@ -88,7 +90,7 @@ class SmallNetworkRule(Rule):
         }
         if layout.with_time:
             picked["time"] = own["input_weights"][layout.num_normalized :]
-            picked["time_scales"] = torch.tensor(TIME_SCALES)
+            picked["time_scales"] = self._time_unit * torch.tensor(TIME_SCALES)
         return picked
 
     def view(self, shape: Sequence[int]) -> View:
