@@ -202,3 +202,70 @@ def test_a_lone_vector_is_adams(name):
         strict=True,
     ):
         np.testing.assert_allclose(one, other, rtol=1e-4)
+
+
+SOAP = {"refresh_every": 2, "orthogonalize": False, "hidden_size": 0}
+
+
+def test_in_eigenbases_it_is_soap_of_unit_size():
+    """Written out in double precision, with the momentum kept in the tensor's own axes."""
+    optimizer = GeneralOptimizer.create(KEY, learning_rate=0.01, **SOAP)
+    left, right, q, p = np.zeros((4, 4)), np.zeros((3, 3)), np.eye(4), np.eye(3)
+    momentum = second = 0
+    for step, updates in enumerate(trajectory(optimizer)):
+        gradient = np.asarray(gradients(step)["w"], np.float64)
+        left = 0.95 * left + 0.05 * gradient @ gradient.T
+        right = 0.95 * right + 0.05 * gradient.T @ gradient
+        if step % 2 == 0:
+            q, p = np.linalg.qr(left @ q)[0], np.linalg.qr(right @ p)[0]
+        seen = q.T @ gradient @ p
+        seen[np.abs(seen) < 1e-5 * np.sqrt(np.mean(seen**2))] = 0
+        momentum = 0.9 * momentum + 0.1 * q @ seen @ p.T
+        second = 0.95 * second + 0.05 * seen**2
+        direction = (0.1 * seen + 0.9 * q.T @ momentum @ p) / np.sqrt(second + 1e-16)
+        direction = q @ direction @ p.T
+        expected = -0.01 * direction / np.sqrt(np.mean(direction**2))
+        np.testing.assert_allclose(updates["w"], expected, rtol=2e-3, atol=1e-5)
+
+
+def test_in_eigenbases_a_kernel_is_a_matrix_and_a_stack_is_its_matrices():
+    optimizer = GeneralOptimizer.create(KEY, learning_rate=0.01, **SOAP)
+    tensors = {"kernel": PARAMS["kernel"], "stack": jnp.ones((2, 4, 3))}
+    whole = trajectory(optimizer, tensors, 3)
+
+    def parts(tree):
+        stack = tree["stack"]
+        return {"kernel": tree["kernel"].reshape(12, 5), "first": stack[0], "second": stack[1]}
+
+    params, state = parts(tensors), optimizer.init(parts(tensors))
+    for step, expected in enumerate(whole):
+        updates, state = optimizer.update(parts(gradients(step, tensors)), state, params)
+        params = jax.tree.map(jnp.add, params, updates)
+        for name, leaf in parts(expected).items():
+            np.testing.assert_allclose(updates[name], leaf, rtol=1e-3, atol=1e-6)
+
+
+def test_a_long_side_keeps_its_own_axes(monkeypatch):
+    monkeypatch.setattr("optoscope.optimizers._eigenbases.LONGEST_SIDE", 4)
+    optimizer = GeneralOptimizer.create(KEY, refresh_every=1, orthogonalize=False, hidden_size=0)
+    state = optimizer.init(PARAMS)
+    assert state.bases["w"].rows is not None
+    assert state.bases["b"] is None
+    assert state.bases["kernel"] == (None, None)
+
+    @jax.jit
+    @jax.vmap
+    def run(key):
+        draw = lambda leaf: jax.random.normal(key, leaf.shape)  # noqa: E731
+        update, _ = optimizer.update(jax.tree.map(draw, PARAMS), state, PARAMS)
+        return update
+
+    sizes = jax.tree.map(
+        lambda leaf: float(jnp.sqrt(jnp.mean(leaf**2))), run(jax.random.split(KEY))
+    )
+    np.testing.assert_allclose([sizes["w"], sizes["kernel"]], 1e-3, rtol=1e-4)
+
+
+def test_without_a_direction_of_any_kind_there_is_none():
+    with pytest.raises(InvalidValueError, match="neither a nominal direction nor a network"):
+        GeneralOptimizer.create(KEY, nominal="none", hidden_size=0)

@@ -7,6 +7,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+# Of the covariances whose eigenbases matrices are seen in, as of the second moment there.
+EIGENBASES_DECAY = 0.95
+# A longer side keeps its own axes: its covariance would hold more numbers than many networks.
+LONGEST_SIDE = 2048
+# A part of a gradient in these bases that is below this share of its root mean square is what
+# rounding left of nothing: divided by its own size it would be as large as any.
+SMALLEST_SHARE = 1e-5
+# Of the second moment in these bases: ε, where gradients are zero in many directions.
+EIGENBASES_OFFSET = 1e-16
 TIME_SCALES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1e3, 3e3, 1e4, 3e4, 1e5)
 MOMENTUM_DECAYS = (0.9, 0.99, 0.999)
 FACTORED_DECAYS = (0.9, 0.99, 0.999)
@@ -169,3 +178,17 @@ def log_sides(shape: Sequence[int]) -> tuple[float, float, float]:
         rows = math.prod(shape[:-1]) if len(shape) == 4 else shape[-2]
         columns = shape[-1]
     return 1.0, math.log(max(rows, 1)) / 10, math.log(max(columns, 1)) / 10
+
+
+def matrices_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Number, rows and columns of the matrices that a tensor of rank 2 or more is made of.
+
+    A kernel of rank 4 is one matrix with a row for every weight of an output.
+
+    Example:
+        >>> matrices_shape((5, 3)), matrices_shape((7, 5, 3)), matrices_shape((3, 3, 2, 8))
+        ((1, 5, 3), (7, 5, 3), (1, 18, 8))
+    """
+    if len(shape) == 4:
+        return 1, math.prod(shape[:3]), shape[3]
+    return math.prod(shape[:-2]), shape[-2], shape[-1]

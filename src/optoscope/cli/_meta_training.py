@@ -1,6 +1,7 @@
 """How the command line meta-trains: settings, the trainer that they describe, and its progress."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -332,7 +333,7 @@ def export(
     name: str,
     settings: MetaTraining,
     seed: int,
-    task_settings: Mapping[str, Any] | None = None,
+    task_settings: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Writes the best optimizer and its provenance to `optimizer/`.
 
@@ -343,18 +344,15 @@ def export(
         name: of the optimizer.
         settings: of meta-training.
         seed: of everything random.
-        task_settings: the tasks' own options, from `--set`.
+        task_settings: the options of each task, from `--set`.
     """
     from optoscope import optimizers
     from optoscope.optimizers._scheduled import Scheduled
 
-    # Where data lie, and whether they are checked, belongs to a machine and not to a task.
-    options = {
-        name: value
-        for name, value in (task_settings or {}).items()
-        if name not in ("data_dir", "verify")
-    }
-    tasks = [{**one.metadata, "options": options} for one in problems]
+    tasks = [
+        {**one.metadata, "options": _lasting(own)}
+        for one, own in zip(problems, task_settings or itertools.repeat({}), strict=False)
+    ]
     provenance = {
         "optimizer": name,
         "task": tasks[0],
@@ -372,3 +370,8 @@ def export(
     # A schedule belongs to the lengths that were trained on; what is learned goes without it.
     best = best.optimizer if isinstance(best, Scheduled) else best
     optimizers.save(directory / "optimizer", best, provenance)
+
+
+def _lasting(options: Mapping[str, Any]) -> dict[str, Any]:
+    """A task's options but where data lie and whether they are checked, which a machine decides."""
+    return {name: value for name, value in options.items() if name not in ("data_dir", "verify")}

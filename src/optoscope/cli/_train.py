@@ -40,7 +40,8 @@ class Train(RunCommand, MetaTraining, Processes):
         task: what to meta-train on, as `optoscope list tasks` shows it, or your own, FILE.py:NAME
             or MODULE:NAME: a task, a distribution of tasks, or a function that makes one. Several,
             with commas between, are a mixture: each meta-step takes problems of all of them.
-        set: options of the tasks, --set hidden=64, and of the optimizer, --set rnnprop.decay=0.9
+        set: options of all tasks, --set hidden=64, of one, --set digits-cnn.batch_size=64, and of
+            the optimizer, --set rnnprop.decay=0.9
         recipe: settings that are known to work, as `optoscope list recipes` shows them, or a file
             of your own like them. What is typed beside it counts.
         resume: go on with the run in this directory.
@@ -140,7 +141,7 @@ class Train(RunCommand, MetaTraining, Processes):
 
         assert self.optimizer is not None
         settings = parse_settings(self.set)
-        check_owners(settings, (self.optimizer,))
+        check_owners(settings, (self.optimizer, *map(task_label, self._tasks)))
         key = stream(self.seed, "untrained weights")
         own = settings.get(self.optimizer, {})
         # One that knows the length of training is made for that of its own runs.
@@ -151,15 +152,25 @@ class Train(RunCommand, MetaTraining, Processes):
             key = stream(self.seed, f"untrained weights {number}")
             starts.append(optimizers.get(self.optimizer, key=key, **own))
         options = self.task_options()
-        problems = [get_task(t, settings.get("", {}), **options) for t in self.task.split(",")]
+        problems = [get_task(t, self._of_task(t), **options) for t in self._tasks]
         judges = [get_task(t, **options) for t in self.validate_on]
         return Scheme(self, problems, judges, starts, self.seed)
+
+    @property
+    def _tasks(self) -> list[str]:
+        """The tasks, as they were typed."""
+        return self.task.split(",")
+
+    def _of_task(self, task: str) -> dict[str, Any]:
+        """A task's own options: those of all tasks, and those that name it."""
+        settings = parse_settings(self.set)
+        return {**settings.get("", {}), **settings.get(task_label(task), {})}
 
     @contextmanager
     def _directory(self) -> Iterator[Path]:
         """The run's own directory, held by the first process while the block runs."""
         if self.resume is None:
-            name = f"train-{self.optimizer}-{task_label(self.task.split(',')[0])}"
+            name = f"train-{self.optimizer}-{task_label(self._tasks[0])}"
             with self.shared_directory(self, name) as directory:
                 yield directory
             return
@@ -194,7 +205,7 @@ class Train(RunCommand, MetaTraining, Processes):
         from optoscope import report
 
         assert self.optimizer is not None
-        own = parse_settings(self.set).get("", {})
+        own = [self._of_task(task) for task in self._tasks]
         export(directory, result, scheme.problems, self.optimizer, self, self.seed, own)
         page = report.render(directory)
         # `train` always evaluates: without a best loss there was none that was finite.
@@ -212,7 +223,7 @@ class Train(RunCommand, MetaTraining, Processes):
             )
         console.print(f"Optimizer: {directory / 'optimizer'}")
         console.print(f"Page:      {page}")
-        again = command_line("evaluate", directory, "--task", self.task.split(",")[0])
+        again = command_line("evaluate", directory, "--task", self._tasks[0])
         console.print(f"Compare it: {again}")
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
+from optoscope._core.batching import anywhere
 from optoscope._core.errors import InvalidValueError, check_count
 from optoscope._core.keys import from_data
 from optoscope._core.trees import select
@@ -46,20 +47,6 @@ def draw_horizon(key: PRNGKeyArray, horizon: Horizon) -> Int[Array, ""]:
         return jnp.asarray(shortest, jnp.int32)
     exponent = jax.random.uniform(key, minval=math.log(shortest), maxval=math.log(longest + 1))
     return jnp.clip(jnp.floor(jnp.exp(exponent)), shortest, longest).astype(jnp.int32)
-
-
-@jax.custom_batching.custom_vmap
-def _anywhere(flag: Bool[Array, ""]) -> Bool[Array, ""]:
-    """Whether the flag is true for any item of the surrounding `vmap`; one answer for all."""
-    return flag
-
-
-@_anywhere.def_vmap
-def _any_of_the_batch(
-    axis_size: int, in_batched: list[bool], flags: Bool[Array, " items"]
-) -> tuple[Bool[Array, ""], bool]:
-    del axis_size, in_batched
-    return _anywhere(jnp.any(flags)), False
 
 
 class Episode(eqx.Module):
@@ -171,7 +158,7 @@ class PerturbedRuns:
             )
 
         # Starting an episode costs more than a step, so it is done only where one is over.
-        return jax.lax.cond(_anywhere(over), renew, lambda episode: episode, episode)
+        return jax.lax.cond(anywhere(over), renew, lambda episode: episode, episode)
 
     def _step(
         self, episode: Episode, shared: PyTree, draw: PyTree[Array]

@@ -7,19 +7,35 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from optoscope._core.published_numbers import LARGEST_GRADIENT
 from optoscope._core.roots import with_safe_roots
 from optoscope.optimizers._base import OptimizerModule, Packed, without_aliases
+from optoscope.optimizers._eigenbases import (
+    advanced,
+    as_matrices,
+    start,
+    turned,
+    turned_back,
+    turned_gradient,
+)
 from optoscope.optimizers._small_network import Coordinates, SmallNetwork, SmallState
 
 
 class DirectedState(NamedTuple):
-    """The averages behind the network's inputs, and Adam's moments where Adam has a part."""
+    """What is kept between steps.
+
+    Args:
+        network: the averages behind the network's inputs.
+        adam: Adam's moments where Adam has a part.
+        bases: for each tensor that the network updates the eigenbases of its matrices, where
+            they are seen in these; else None.
+    """
 
     network: SmallState | Packed
     adam: PyTree[Array]
+    bases: PyTree = None
 
 
 class DirectedOptimizer(OptimizerModule):
@@ -60,6 +76,11 @@ class DirectedOptimizer(OptimizerModule):
         """How many steps the functions of time take for one."""
         return 1.0
 
+    @property
+    def steps_between_bases(self) -> int | None:
+        """Steps between refreshes of the eigenbases of matrices; None: they have none."""
+        return None
+
     def multiplier(self, step: Int[Array, ""], shape: tuple[int, ...]) -> Float[Array, ""] | None:
         """What the update of a tensor of this shape is multiplied by after so many steps."""
         del step, shape
@@ -68,12 +89,17 @@ class DirectedOptimizer(OptimizerModule):
     def init(self, params: PyTree[Array]) -> DirectedState:
         """The state before the first step, with averages of zero."""
         by_network, by_adam = self._divided(params)
-        return self._start(self.network.init(by_network), by_adam)
+        if self.steps_between_bases is None:
+            return self._start(self.network.init(by_network), by_adam)
+        return self._start_in_bases(by_network, by_adam)
 
     def init_packed(self, params: PyTree[Array]) -> DirectedState:
         """The same with small tensors side by side."""
         by_network, by_adam = self._divided(params)
-        return self._start(self.network.init_packed(by_network), by_adam)
+        if self.steps_between_bases is None:
+            return self._start(self.network.init_packed(by_network), by_adam)
+        # Every tensor turns on its own.
+        return self._start_in_bases(by_network, by_adam)
 
     def update(
         self,
@@ -90,32 +116,81 @@ class DirectedOptimizer(OptimizerModule):
 
         by_network, by_adam = self._divided(jax.tree.map(clipped, grads))
         parameters, _ = (None, None) if params is None else self._divided(params)
-        scales = (1.0,) * self.network.output_bias.shape[0]
-        directions, network = self.network.update(
-            by_network, state.network, parameters, self._direction, scales, self.time_unit
-        )
+        directions, network, bases = self._directions(by_network, state, parameters)
         moments, adam = with_safe_roots(_adam().update)(by_adam, state.adam)
         updates = eqx.combine(
             jax.tree.map(lambda leaf: self._step(leaf) if leaf.size else leaf, directions),
             jax.tree.map(lambda moment: -rate * moment, moments),
         )
-        before = state.network.state if isinstance(state.network, Packed) else state.network
+        step = _steps(state)
 
         def multiplied(update: Array, like: Array) -> Array:
-            factor = self.multiplier(before.step, update.shape)
+            factor = self.multiplier(step, update.shape)
             return (update if factor is None else factor * update).astype(like.dtype)
 
-        return jax.tree.map(multiplied, updates, grads), DirectedState(network, adam)
+        return jax.tree.map(multiplied, updates, grads), DirectedState(network, adam, bases)
+
+    def _directions(
+        self, gradients: PyTree[Array], state: DirectedState, parameters: PyTree[Array] | None
+    ) -> tuple[PyTree[Array], SmallState | Packed, PyTree]:
+        """The directions of all tensors, and what is kept of this step."""
+        every, averages, bases = self.steps_between_bases, state.network, state.bases
+        scales = (1.0,) * self.network.output_bias.shape[0]
+        if every is None:
+            directions, averages = self.network.update(
+                gradients, averages, parameters, self._direction, scales, self.time_unit
+            )
+            return directions, averages, bases
+        assert isinstance(averages, SmallState)
+        bases, averages = _follow(gradients, averages, bases, averages.step % every == 0)
+        in_bases = jax.tree.map(turned_gradient, gradients, bases)
+        if parameters is not None:
+            parameters = jax.tree.map(turned, parameters, bases)
+        directions, averages = self.network.update(
+            in_bases, averages, parameters, self._direction, scales, self.time_unit
+        )
+        directions = jax.tree.map(
+            lambda like, direction, own: turned_back(direction, own, like.shape),
+            gradients,
+            directions,
+            bases,
+        )
+        return directions, averages, bases
 
     def _divided(self, tree: PyTree[Array]) -> tuple[PyTree[Array], PyTree[Array]]:
         """What the network and what Adam updates, with None for what the other one does."""
         own = jax.tree.map(lambda leaf: self._by_network(jnp.ndim(leaf)), tree)
         return eqx.partition(tree, own)
 
+    def _start_in_bases(self, by_network: PyTree[Array], by_adam: PyTree[Array]) -> DirectedState:
+        dtype = self.network.input_weights.dtype
+        started = self._start(self.network.init(jax.tree.map(as_matrices, by_network)), by_adam)
+        return started._replace(bases=jax.tree.map(lambda leaf: start(leaf, dtype), by_network))
+
     def _start(self, network: SmallState | Packed, by_adam: PyTree[Array]) -> DirectedState:
         dtype = self.network.input_weights.dtype
         adam = _adam().init(jax.tree.map(lambda leaf: jnp.zeros_like(leaf, dtype), by_adam))
         return DirectedState(network, without_aliases(adam))
+
+
+def _follow(
+    gradients: PyTree[Array], averages: SmallState, bases: PyTree, refresh: Bool[Array, ""]
+) -> tuple[PyTree, SmallState]:
+    """The eigenbases of all tensors after one more gradient, and the momenta in them."""
+    leaves, structure = jax.tree.flatten(gradients)
+    momenta = zip(*map(structure.flatten_up_to, averages.momenta), strict=True)
+    after = [
+        (own, part) if own is None else advanced(own, as_matrices(leaf), part, refresh)
+        for leaf, own, part in zip(leaves, structure.flatten_up_to(bases), momenta, strict=True)
+    ]
+    bases = structure.unflatten([own for own, _ in after])
+    parts = zip(*(part for _, part in after), strict=True)
+    return bases, averages._replace(momenta=tuple(map(structure.unflatten, parts)))
+
+
+def _steps(state: DirectedState) -> Int[Array, ""]:
+    """How many steps were taken."""
+    return state.network.state.step if isinstance(state.network, Packed) else state.network.step
 
 
 def _adam() -> optax.GradientTransformation:

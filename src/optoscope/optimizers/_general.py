@@ -1,5 +1,6 @@
 """A family of learned optimizers whose parts are settings, among them Celo2 and STAR."""
 
+import dataclasses
 import math
 from typing import Any
 
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from optoscope._core.errors import InvalidValueError, UnknownNameError, check_count
-from optoscope._core.input_layouts import INPUTS, TIME_SCALES, log_sides
+from optoscope._core.input_layouts import EIGENBASES_OFFSET, INPUTS, TIME_SCALES, log_sides
 from optoscope.optimizers._accumulators import Decays
 from optoscope.optimizers._directed import DirectedOptimizer
 from optoscope.optimizers._directions import of_unit_size, orthogonalized
@@ -49,13 +50,17 @@ class GeneralOptimizer(DirectedOptimizer):
     the length T of training multiplies its updates by ½ (1 + cos(π t/T)) as well, and t in φ, here
     and in the network's inputs, is 1000 t/T: it need not be told a schedule.
 
+    With `refresh_every`, matrices are seen in the eigenbases of their gradients' covariances, as
+    SOAP's are (see `_eigenbases`): x is made of G' = Q_rowsᵀ G Q_columns and of the averages of
+    that, and Q_rows x Q_columnsᵀ is the direction that is brought to unit size.
+
     `nominal="none", inputs="celo2", gain 1` is Celo2: `vectors="adam"` and a factor of 20 with
     orthogonalization, "network" without. Without `normalize` the update is the sum of a nominal
     term and a black box, as STAR's is, but for its learned magnitudes.
 
-    Source: this library's own, from the parts of Celo2, Muon (Jordan et al. 2024) and STAR
-    (paper C). It is invariant to the scale of the loss but for the network's inputs; γ, ln η and
-    ln f are meta-parameters beside the network's.
+    Source: this library's own, from the parts of Celo2, Muon (Jordan et al. 2024), SOAP (Vyas et
+    al. 2024) and STAR (paper C). It is invariant to the scale of the loss but for the network's
+    inputs; γ, ln η and ln f are meta-parameters beside the network's.
 
     Example:
         >>> import jax
@@ -76,6 +81,7 @@ class GeneralOptimizer(DirectedOptimizer):
     normalize: bool = eqx.field(static=True)
     vectors: str = eqx.field(static=True)
     num_steps: int | None = eqx.field(static=True)
+    refresh_every: int | None = eqx.field(static=True)
 
     @classmethod
     def create(
@@ -93,6 +99,7 @@ class GeneralOptimizer(DirectedOptimizer):
         learned_schedule: bool = False,
         learned_sizes: bool = False,
         num_steps: int | None = None,
+        refresh_every: int | None = None,
         hidden_size: int = 8,
     ) -> "GeneralOptimizer":
         """Draws an untrained optimizer.
@@ -115,7 +122,9 @@ class GeneralOptimizer(DirectedOptimizer):
                 a learned schedule has this as a part.
             num_steps: T, the length of training; then updates are multiplied by a cosine down to
                 zero, and functions of time count in thousandths of it.
-            hidden_size: units of each hidden layer.
+            refresh_every: steps between refreshes of the eigenbases that matrices are seen in;
+                None: they are seen as they are.
+            hidden_size: units of each hidden layer; 0: there is no correction.
 
         Raises:
             UnknownNameError: no such inputs, nominal direction or way with vectors.
@@ -133,15 +142,23 @@ class GeneralOptimizer(DirectedOptimizer):
                 'vectors is "nominal", but there is no nominal direction; take "adam" or "network".'
             )
         check_hyperparameters("general", {"learning_rate": learning_rate})
-        check_count("hidden_size", hidden_size, minimum=1, maximum=1024)
-        if num_steps is not None:
-            check_count("num_steps", num_steps, minimum=1)
+        check_count("hidden_size", hidden_size, minimum=0, maximum=1024)
+        for name, count in (("num_steps", num_steps), ("refresh_every", refresh_every)):
+            if count is not None:
+                check_count(name, count, minimum=1)
+        if nominal == "none" and hidden_size == 0:
+            raise InvalidValueError(
+                "there is neither a nominal direction nor a network; name a nominal direction or "
+                "give the network hidden units."
+            )
         factor = _VECTOR_FACTOR[vectors] if vector_factor is None else vector_factor
         gain = (1.0 if nominal == "none" else _CORRECTION) if gain is None else gain
         for name, value in (("vector_factor", factor), ("gain", gain)):
             if not (math.isfinite(value) and value > 0):
                 raise InvalidValueError(f"{name} is {value!r}; it must be positive.")
         layout, decays = INPUTS[inputs]
+        if refresh_every is not None:
+            layout = dataclasses.replace(layout, second_moment_offset=EIGENBASES_OFFSET)
         network = SmallNetwork.create(
             key, 1, hidden_size=hidden_size, layout=layout, decays=Decays.fixed(decays)
         )
@@ -161,7 +178,13 @@ class GeneralOptimizer(DirectedOptimizer):
             bool(normalize),
             vectors,
             num_steps,
+            refresh_every,
         )
+
+    @property
+    def steps_between_bases(self) -> int | None:
+        """Steps between refreshes of the eigenbases of matrices; None: they have none."""
+        return self.refresh_every
 
     @property
     def time_unit(self) -> float:
@@ -239,5 +262,6 @@ class GeneralOptimizer(DirectedOptimizer):
             "learned_schedule": self.schedule is not None and self.schedule.shape[-1] > 1,
             "learned_sizes": self.schedule is not None and self.schedule.shape[-1] == 1,
             "num_steps": self.num_steps,
+            "refresh_every": self.refresh_every,
             "hidden_size": self.network.hidden_bias.shape[0],
         }

@@ -39,8 +39,8 @@ class RNNOptimizer(OptimizerModule):
     readout starts at zero: an untrained optimizer does nothing.
 
     Math: h⁺ = F(h, x(g)), update = output_scale · (w·h⁺ + c), where F is one of `CELLS` and the
-    input x is g ("raw"), input_scale·g ("scaled") or (log(1 + |g|), sign g) ("log"). The
-    last has a jump at g = 0, and the derivative that JAX gives it there is 0.
+    input x is g ("raw"), s g ("scaled") or (log(1 + s |g|), sign g) ("log"), with s the
+    input scale. The last has a jump at g = 0, and the derivative that JAX gives it there is 0.
 
     Source: paper B, equations 1 and 2, appendix D.2 (a GRU of 32 or 64 units; the paper does not
     say how its input was scaled).
@@ -84,12 +84,12 @@ class RNNOptimizer(OptimizerModule):
             hidden_size: units H.
             output_scale: factor on the readout.
             input_scaling: what the network sees: "raw", "scaled" or "log".
-            input_scale: the factor on the gradient for "scaled".
+            input_scale: the factor s on the gradient, for "scaled" and "log".
 
         Raises:
             UnknownNameError: an unknown cell or input scaling.
             InvalidValueError: a size below 1, a scale that is not positive, or an input scale
-                without `input_scaling="scaled"`.
+                with `input_scaling="raw"`.
         """
         if cell not in CELLS:
             raise UnknownNameError("cell", cell, CELLS)
@@ -98,10 +98,10 @@ class RNNOptimizer(OptimizerModule):
         check_count("hidden_size", hidden_size, minimum=1)
         check_number("output_scale", output_scale, minimum=0, exclusive_minimum=True)
         check_number("input_scale", input_scale, minimum=0, exclusive_minimum=True)
-        if input_scale != 1 and input_scaling != "scaled":
+        if input_scale != 1 and input_scaling == "raw":
             raise InvalidValueError(
                 f"input_scale is {input_scale!r}, but input_scaling={input_scaling!r} does not "
-                'use it; write input_scaling="scaled".'
+                'use it; write input_scaling="scaled" or "log".'
             )
         made = CELLS[cell].create(key, _NUM_INPUTS[input_scaling], hidden_size)
         return cls(
@@ -171,9 +171,10 @@ class RNNOptimizer(OptimizerModule):
         return jnp.concatenate([self.readout, jnp.zeros(memory, self.readout.dtype)])
 
     def _inputs(self, grads: Float[Array, "*coordinates"]) -> Float[Array, "*coordinates inputs"]:
+        scaled = self.input_scale * grads
         if self.input_scaling == "log":
-            return jnp.stack([jnp.log1p(jnp.abs(grads)), jnp.sign(grads)], axis=-1)
-        return self.input_scale * grads[..., None]
+            return jnp.stack([jnp.log1p(jnp.abs(scaled)), jnp.sign(grads)], axis=-1)
+        return scaled[..., None]
 
     def _output(self, state: Float[Array, "*coordinates state"]) -> Float[Array, "*coordinates"]:
         hidden = state[..., : self.cell.hidden_size]

@@ -107,7 +107,7 @@ class SmallNetwork(eqx.Module):
         Args:
             key: PRNG key.
             num_heads: outputs H.
-            hidden_size: units of each hidden layer.
+            hidden_size: units of each hidden layer; without any it gives its output bias alone.
             layout: which inputs it has.
             decays: of the averages; meta-parameters at their usual start if not given.
         """
@@ -303,7 +303,10 @@ class SmallNetwork(eqx.Module):
         inputs = measure(
             gradient, parameter, after, real, layout=self.layout, over=over, whole=whole
         )
-        outputs = self._outputs(inputs, bias)
+        if self.hidden_bias.size:
+            outputs = self._outputs(inputs, bias)
+        else:
+            outputs = tuple(jnp.broadcast_to(one, gradient.shape) for one in self.output_bias)
         update = rule(Coordinates(outputs, gradient, after.momenta, inputs.preconditioner))
         return update, after
 
@@ -419,7 +422,7 @@ def _untrained_weights(
     """A truncated normal matrix of each shape, times 1/sqrt(fan_in)."""
     keys = [jax.random.fold_in(key, index) for index in range(len(shapes))]
     return [
-        jax.random.truncated_normal(key, -2.0, 2.0, shape) * shape[0] ** -0.5
+        jax.random.truncated_normal(key, -2.0, 2.0, shape) * max(1, shape[0]) ** -0.5
         for key, shape in zip(keys, shapes, strict=True)
     ]
 

@@ -1,6 +1,7 @@
 """Optimizers whose network gives the directions of matrices, with Adam for some vectors."""
 
 import abc
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
@@ -9,8 +10,9 @@ import torch
 from torch import Tensor
 
 from optoscope._core.errors import UnknownNameError, check_count
-from optoscope._core.input_layouts import INPUTS, TIME_SCALES, log_sides
+from optoscope._core.input_layouts import EIGENBASES_OFFSET, INPUTS, TIME_SCALES, log_sides
 from optoscope._core.published_numbers import CELO2_ADAM_FACTOR, LARGEST_GRADIENT
+from optoscope.torch import _eigenbases
 from optoscope.torch._directions import of_unit_size, orthogonalized
 from optoscope.torch._features import GRADIENT, MOMENTA, PRECONDITIONER
 from optoscope.torch._rule import Move, State
@@ -38,11 +40,14 @@ class DirectedRule(SmallNetworkRule):
         inputs: str,
         hidden_size: int,
         time_unit: float = 1.0,
+        second_moment_offset: float | None = None,
     ):
         """Reads the network and the learning rate."""
         if inputs not in INPUTS:
             raise UnknownNameError("inputs", str(inputs), INPUTS)
         layout, decays = INPUTS[inputs]
+        if second_moment_offset is not None:
+            layout = dataclasses.replace(layout, second_moment_offset=second_moment_offset)
         super().__init__(
             weights,
             (1.0,) * num_heads,
@@ -87,8 +92,19 @@ class DirectedRule(SmallNetworkRule):
         def keep(tile: Tile, part: Tensor) -> None:
             at(direction, tile).copy_(part)
 
+        gradient, parameter = self._seen(gradient, parameter, state, view)
         super().advance(gradient, parameter, state, view, keep, loss=loss)
-        move(everything, factors * self._step(direction, view))
+        move(everything, factors * self._step(self._turned_back(direction, state, view), view))
+
+    def _seen(
+        self, gradient: Tensor, parameter: Tensor, state: State, view: View
+    ) -> tuple[Tensor, Tensor]:
+        """The gradient and the parameter in the axes that the network sees."""
+        return gradient, parameter
+
+    def _turned_back(self, direction: Tensor, state: State, view: View) -> Tensor:
+        """The direction in the parameter's own axes."""
+        return direction
 
     def _factors(self, steps: Tensor, view: View) -> Tensor | float:
         """What each stacked tensor's step is multiplied by after so many steps."""
@@ -169,6 +185,7 @@ class GeneralRule(DirectedRule):
         learned_schedule: bool = False,
         learned_sizes: bool = False,
         num_steps: int | None = None,
+        refresh_every: int | None = None,
         hidden_size: int = 8,
     ):
         """Takes the arguments of `GeneralOptimizer.create` that are no leaves."""
@@ -182,16 +199,54 @@ class GeneralRule(DirectedRule):
         num_times = 1 + len(TIME_SCALES) if learned_schedule else int(learned_sizes)
         if num_times:
             shapes["schedule"] = (2, 3, num_times)
-        if num_steps is not None:
-            check_count("num_steps", num_steps, minimum=1)
+        for name, count in (("num_steps", num_steps), ("refresh_every", refresh_every)):
+            if count is not None:
+                check_count(name, count, minimum=1)
         unit = 1.0 if num_steps is None else num_steps / 1000
-        super().__init__(weights, 1, shapes, inputs=inputs, hidden_size=hidden_size, time_unit=unit)
+        super().__init__(
+            weights,
+            1,
+            shapes,
+            inputs=inputs,
+            hidden_size=hidden_size,
+            time_unit=unit,
+            second_moment_offset=None if refresh_every is None else EIGENBASES_OFFSET,
+        )
+        self._refresh_every = refresh_every
         self._vector_rate = self._rate * math.exp(float(weights["log_vector_factor"]))
         self._gain = math.exp(float(weights["log_gain"]))
         self._mixing = weights["mixing"].tolist() if nominal == "mixed" else []
         self._nominal, self._vectors = nominal, vectors
         self._orthogonalize, self._normalize = orthogonalize, normalize
         self._num_times, self._num_steps = num_times, num_steps
+
+    def view(self, shape: Sequence[int]) -> View:
+        """The tensor's own axes, or those of its matrices where they have bases of their own."""
+        if self._refresh_every is None or len(shape) < 2:
+            return super().view(shape)
+        return _eigenbases.matrices_view(tuple(shape))
+
+    def start(self, view: View, device: torch.device) -> State:
+        """The averages, and the bases of matrices where they have their own."""
+        state = super().start(view, device)
+        if self._in_bases(view):
+            state |= _eigenbases.start(view, device)
+        return state
+
+    def _in_bases(self, view: View) -> bool:
+        return self._refresh_every is not None and view.axes is not None
+
+    def _seen(
+        self, gradient: Tensor, parameter: Tensor, state: State, view: View
+    ) -> tuple[Tensor, Tensor]:
+        if self._refresh_every is None or view.axes is None:
+            return gradient, parameter
+        _eigenbases.advance(gradient, state, self._refresh_every)
+        seen = _eigenbases.turned_gradient(gradient, state)
+        return seen, _eigenbases.turned(parameter.float(), state)
+
+    def _turned_back(self, direction: Tensor, state: State, view: View) -> Tensor:
+        return _eigenbases.turned_back(direction, state) if self._in_bases(view) else direction
 
     def _factors(self, steps: Tensor, view: View) -> Tensor | float:
         factor = torch.ones_like(steps)

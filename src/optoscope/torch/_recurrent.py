@@ -125,10 +125,11 @@ class RNNRule(_CoordinateWise):
 
     def step(self, gradient: Tensor, state: State, weights: Mapping[str, Tensor]) -> Tensor:
         """The cell's next state, and what is read out of it."""
+        scaled = self._input_scale * gradient
         if self._input_scaling == "log":
-            inputs = torch.stack([torch.log1p(gradient.abs()), gradient.sign()], dim=1)
+            inputs = torch.stack([torch.log1p(scaled.abs()), gradient.sign()], dim=1)
         else:
-            inputs = (self._input_scale * gradient).unsqueeze(1)
+            inputs = scaled.unsqueeze(1)
         kept = state["state"]
         if self._cell == "lstm":
             hidden, memory = kept.split(self._hidden_size, dim=1)

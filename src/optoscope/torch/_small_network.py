@@ -49,7 +49,7 @@ class SmallNetworkRule(Rule):
             fixed_decays: of the averages; where there are none, they are among the weights.
             time_unit: how many steps the functions of time take for one.
         """
-        check_count("hidden_size", hidden_size, minimum=1, maximum=1024)
+        check_count("hidden_size", hidden_size, minimum=0, maximum=1024)
         heads = len(scales)
         shapes: dict[str, Sequence[int]] = {
             "input_weights": (layout.num_inputs, hidden_size),

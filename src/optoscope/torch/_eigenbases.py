@@ -1,0 +1,75 @@
+"""Matrices seen in the eigenbases of their gradients' covariances: see the module of JAX."""
+
+import torch
+from torch import Tensor
+
+from optoscope._core.input_layouts import (
+    EIGENBASES_DECAY,
+    LONGEST_SIDE,
+    SMALLEST_SHARE,
+    matrices_shape,
+)
+from optoscope.torch._rule import State
+from optoscope.torch._views import View, factored
+
+_SIDES = ("rows", "columns")
+
+
+def matrices_view(shape: tuple[int, ...]) -> View:
+    """Three axes: the matrices, their rows and their columns."""
+    return factored(matrices_shape(shape), merged=False)
+
+
+def start(view: View, device: torch.device) -> State:
+    """Covariances of zero, and the axes as they are; nothing for a side that is too long."""
+    count, *sizes = view.shape
+    state: State = {}
+    for side, size in zip(_SIDES, sizes, strict=True):
+        if size <= LONGEST_SIDE:
+            state[f"covariance_of_{side}"] = torch.zeros(count, size, size, device=device)
+            state[f"basis_of_{side}"] = torch.eye(size, device=device).repeat(count, 1, 1)
+    return state
+
+
+def turned(matrices: Tensor, state: State) -> Tensor:
+    """The matrices in the bases: Q_rowsᵀ X Q_columns."""
+    return _between(matrices, state.get("basis_of_rows"), state.get("basis_of_columns"))
+
+
+def turned_gradient(gradient: Tensor, state: State) -> Tensor:
+    """The same of a gradient, without what rounding leaves where it has no part."""
+    found = turned(gradient, state)
+    mean_square = found.square().mean((-2, -1), keepdim=True)
+    return torch.where(found.square() < SMALLEST_SHARE**2 * mean_square, 0.0, found)
+
+
+def turned_back(matrices: Tensor, state: State) -> Tensor:
+    """The matrices in their own axes again: Q_rows X Q_columnsᵀ."""
+    bases = (state.get(f"basis_of_{side}") for side in _SIDES)
+    return _between(matrices, *(None if basis is None else basis.mT for basis in bases))
+
+
+def advance(gradient: Tensor, state: State, every: int) -> None:
+    """The covariances with one more gradient, and now and then the bases that follow them."""
+    squares = gradient @ gradient.mT, gradient.mT @ gradient
+    refreshed = state["step"] % every == 0
+    turns: list[Tensor | None] = []
+    for side, square in zip(_SIDES, squares, strict=True):
+        if f"basis_of_{side}" not in state:
+            turns.append(None)
+            continue
+        covariance, basis = state[f"covariance_of_{side}"], state[f"basis_of_{side}"]
+        covariance.lerp_(square, 1 - EIGENBASES_DECAY)
+        if refreshed.any():
+            after = torch.linalg.qr(covariance @ basis)[0]
+            after = torch.where(refreshed.view(-1, 1, 1, 1), after, basis)
+            turns.append((basis.mT @ after)[:, None])
+            basis.copy_(after)
+    if turns:
+        state["momenta"].copy_(_between(state["momenta"], *turns))
+
+
+def _between(matrices: Tensor, left: Tensor | None, right: Tensor | None) -> Tensor:
+    if left is not None:
+        matrices = left.mT @ matrices
+    return matrices if right is None else matrices @ right
