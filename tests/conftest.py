@@ -114,15 +114,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def programs_are_forgotten_when_there_are_many(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Thousands of compiled programs in one process run out of memory maps, and XLA aborts.
-
-    A module that computes in double precision begins without any: once in a long session one of
-    them met what had been traced in single precision before.
-    """
+def programs_are_forgotten_when_there_are_many() -> Iterator[None]:
+    """Thousands of compiled programs in one process run out of memory maps, and XLA aborts."""
     from optoscope._core.programs import forget_programs
 
-    if "enable_x64" in request.path.read_text(encoding="utf-8"):
-        forget_programs(above=0.0)
     yield
     forget_programs()
