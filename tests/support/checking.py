@@ -42,7 +42,7 @@ def checked(what: Any) -> Any:
     what.__annotations__ = {
         name: _named(hint, what.__globals__) for name, hint in what.__annotations__.items()
     }
-    inner = beartype(what, conf=_CONFIGURATION)
+    inner = beartype(conf=_CONFIGURATION)(what)
 
     @functools.wraps(what)
     def call(*args: Any, **kwargs: Any) -> Any:
