@@ -1,16 +1,16 @@
 """Types of every public signature are checked; what one test compiles no other compiles again."""
 
+import gc
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import jax
 import pytest
-from jaxtyping import install_import_hook
 
-# The hook finds it by its name.
-import support.checking  # noqa: F401
+from support.checking import check_types_of
 
 # Makes loops in XLA's older way: less than half of the time to compile, slower to run.
 _QUICK = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
@@ -41,8 +41,8 @@ jax.config.update("jax_num_cpu_devices", 2)
 jax.devices()
 
 # Must come before any module of the library is imported.
-_HOOK = install_import_hook(
-    [
+check_types_of(
+    *(
         f"optoscope.{name}"
         for name in (
             "_core",
@@ -57,9 +57,36 @@ _HOOK = install_import_hook(
             "tasks",
             "training",
         )
-    ],
-    "support.checking.checked",
+    )
 )
+
+
+# What takes longest begins first, so that no worker waits for another's last file; pytest-xdist
+# would begin with the files that have the most tests.
+_LONGEST = (
+    "optimizers/test_contract.py",
+    "tasks/test_contract.py",
+    "pytorch/test_learned_optimizer.py",
+    "optimizers/test_in_other_loops.py",
+    "test_examples.py",
+    "cli/test_train_schemes.py",
+    "analysis/test_symmetry_discovery.py",
+    "meta/test_trainer.py",
+    "test_file_kinds.py",
+    "cli/test_output.py",
+    "analysis/test_symmetry.py",
+    "cli/test_commands.py",
+    "report/test_page.py",
+    "optimizers/test_star.py",
+    "core/test_roots.py",
+    "test_guides.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the longest files first."""
+    places = {Path(__file__).parent / name: place for place, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -67,6 +94,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
     Commands that tests start as processes find it by the environment.
     """
+    config.option.loadscopereorder = False
     from optoscope._core.compilation_cache import VARIABLE, enable_compilation_cache
 
     cache = getattr(config, "cache", None)
@@ -75,16 +103,20 @@ def pytest_configure(config: pytest.Config) -> None:
     enable_compilation_cache()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def programs_are_forgotten_when_there_are_many(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Thousands of compiled programs in one process run out of memory maps, and XLA aborts.
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What has been imported stays: looking through it for garbage took a tenth of the time.
 
-    A module that computes in double precision begins without any: once in a long session one of
-    them met what had been traced in single precision before.
+    Tracing makes millions of small objects, nearly all of which go by themselves.
     """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 10, 10)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def programs_are_forgotten_when_there_are_many() -> Iterator[None]:
+    """Thousands of compiled programs in one process run out of memory maps, and XLA aborts."""
     from optoscope._core.programs import forget_programs
 
-    if "enable_x64" in request.path.read_text(encoding="utf-8"):
-        forget_programs(above=0.0)
     yield
     forget_programs()

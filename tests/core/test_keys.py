@@ -15,8 +15,10 @@ import sys
 import jax, numpy as np, optax
 jax.config.update("jax_num_cpu_devices", 2)
 from optoscope import bench, meta, optimizers, tasks, training
+from optoscope._core.compilation_cache import enable_compilation_cache
 from optoscope.analysis import noise
 
+enable_compilation_cache()  # the next process need not compile the same programs
 key = {"typed": jax.random.key, "raw": jax.random.PRNGKey}[sys.argv[1]](3)
 task = tasks.get("quadratic")
 few, many = (training.train(task, optimizers.sgd(0.1), 5, key=key, num_runs=4, chunk_size=n).losses

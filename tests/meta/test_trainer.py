@@ -412,9 +412,11 @@ PROGRAM = """
     import jax, optax
     import jax.numpy as jnp
     from optoscope import optimizers
+    from optoscope._core.compilation_cache import enable_compilation_cache
     from optoscope.meta import HeldOutLoss, Trainer, TruncatedBackprop
     from optoscope.tasks import LeastSquares, TaskDistribution
 
+    enable_compilation_cache()  # the next process need not compile the same programs
     directory, kill_step, delay = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
 
     class Bowls(TaskDistribution):

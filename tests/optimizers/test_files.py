@@ -322,7 +322,8 @@ print(jax.config.jax_enable_x64)
 for name in optimizers.pretrained_names():
     optimizer = optimizers.load(name)
     params = {"w": jax.numpy.ones((3, 2), "float32"), "b": jax.numpy.ones(2, "float32")}
-    updates, _ = optimizer.update(params, optimizer.init(params), params)
+    # Types alone: nothing is compiled.
+    updates, _ = jax.eval_shape(lambda p: optimizer.update(p, optimizer.init(p), p), params)
     assert updates["w"].dtype == "float32"
     print(name, digest(optimizer))
 """

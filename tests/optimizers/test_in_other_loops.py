@@ -3,6 +3,8 @@
 What an optimizer does there is compared with its own update, taken as it is.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -61,32 +63,28 @@ every_way = pytest.mark.parametrize(
 
 
 def gradients(params, seed=0):
-    leaves, structure = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(seed), len(leaves))
-    return jax.tree.unflatten(
-        structure,
-        [
-            jax.random.normal(key, leaf.shape, leaf.dtype)
-            for key, leaf in zip(keys, leaves, strict=True)
-        ],
+    """Normal numbers; drawn by NumPy, which compiles no program for each shape."""
+    normal = np.random.default_rng(seed).standard_normal
+    return jax.tree.map(
+        lambda leaf: jnp.asarray(np.asarray(normal(leaf.shape), leaf.dtype)), params
     )
 
 
-def plain(optimizer, params, steps=2):
+@functools.cache
+def by_itself(make):
+    """An optimizer with nothing around it, its beginning and its update compiled once for all."""
+    optimizer = make()
+    return optimizer, jax.jit(optimizer.init), jax.jit(optimizer.update)
+
+
+def plain(make, params, steps=2):
     """Parameters and state after some steps, with nothing around the optimizer."""
-
-    def step(carry, grads):
-        params, state = carry
-        updates, state = optimizer.update(grads, state, params)
-        return (optax.apply_updates(params, updates), state), None
-
-    @jax.jit
-    def run(params):
-        several = [gradients(params, seed) for seed in range(steps)]
-        grads = jax.tree.map(lambda *leaves: jnp.stack(leaves), *several)
-        return jax.lax.scan(step, (params, optimizer.init(params)), grads)[0]
-
-    return run(params)
+    _, init, update = by_itself(make)
+    state = init(params)
+    for seed in range(steps):
+        updates, state = update(gradients(params, seed), state, params)
+        params = optax.apply_updates(params, updates)
+    return params, state
 
 
 def close(found, expected, scale=1e-6):
@@ -115,20 +113,23 @@ def buffers(tree):
 )
 def test_jitted_as_they_are_with_donated_buffers(make, way, params):
     optimizer = way(make())
-    init, update = jax.jit(optimizer.init), jax.jit(optimizer.update, donate_argnums=(0, 1))
-    step = jax.jit(
-        lambda params, state, grads: optimizer.update(grads, state, params), donate_argnums=(0, 1)
-    )
-    expected, expected_state = plain(optimizer, params)
+    init = jax.jit(optimizer.init)
+
+    # Gradients, state and parameters are given away: none may hold another's buffers.
+    @functools.partial(jax.jit, donate_argnums=(0, 1, 2))
+    def step(grads, state, params):
+        updates, state = optimizer.update(grads, state, params)
+        return updates, state, optax.apply_updates(params, updates)
+
+    expected, expected_state = plain(make, params)
     found, state = jax.tree.map(jnp.copy, params), init(params)
     for seed in range(2):
-        updates, state = update(gradients(params, seed), state, found)
-        found = optax.apply_updates(found, updates)
+        _, state, found = step(gradients(params, seed), state, found)
     close((found, state), (expected, expected_state), scale=1e-6 if params is PARAMS else 1e-2)
-    # Parameters and state given away together: neither may hold the other's buffers.
-    step(found, optimizer.init(found), gradients(params))
+    # States that were just made of the parameters neither, compiled or not.
+    step(gradients(params), optimizer.init(found), found)
     again = jax.tree.map(jnp.copy, params)
-    step(again, init(again), gradients(params))
+    step(gradients(params), init(again), again)
     make_again = digest(jax.tree.leaves(optimizer.init(params)))
     assert make_again == digest(jax.tree.leaves(init(params))), "its own numbers were donated"
 
@@ -138,9 +139,9 @@ def test_jitted_as_they_are_with_donated_buffers(make, way, params):
     "compiled", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["eager", "jit"]
 )
 def test_the_state_is_plain_and_has_its_own_buffers(make, compiled):
-    optimizer = make()
-    state = (jax.jit(optimizer.init) if compiled else optimizer.init)(PARAMS)
-    _, after = jax.jit(optimizer.update)(gradients(PARAMS), state, PARAMS)
+    optimizer, init, update = by_itself(make)
+    state = (init if compiled else optimizer.init)(PARAMS)
+    _, after = update(gradients(PARAMS), state, PARAMS)
     for one in (state, after):
         pointers = buffers((one, PARAMS, optimizer))
         assert len(set(pointers)) == len(pointers)
@@ -158,7 +159,7 @@ def test_the_state_is_plain_and_has_its_own_buffers(make, compiled):
 @wrapped_optimizers
 def test_inside_optax(make):
     optimizer = make()
-    expected, _ = plain(optimizer, PARAMS)
+    expected, _ = plain(make, PARAMS)
     everywhere = jax.tree.map(lambda _: True, PARAMS)
     labels = jax.tree.map(lambda _: "all", PARAMS)
     direction = scale_by_learned(optimizer)
@@ -172,9 +173,21 @@ def test_inside_optax(make):
             lambda rate: optax.chain(direction, optax.scale_by_learning_rate(rate))
         )(rate=1.0),
     )
+
+    def step(carry, grads):
+        states, params = carry
+        for index, one in enumerate(wrapped):
+            updates, states[index] = one.update(grads, states[index], params[index])
+            params[index] = optax.apply_updates(params[index], updates)
+        return (states, params), None
+
     # One program for all of them: compiling is what takes the time here.
-    found = jax.jit(lambda params: [plain(one, params)[0] for one in wrapped])(PARAMS)
-    for one in found:
+    @jax.jit
+    def run(params, *grads):
+        begin = ([one.init(params) for one in wrapped], [params for _ in wrapped])
+        return jax.lax.scan(step, begin, jax.tree.map(lambda *g: jnp.stack(g), *grads))[0][1]
+
+    for one in run(PARAMS, gradients(PARAMS, 0), gradients(PARAMS, 1)):
         close(one, expected, scale=1e-5)
 
 
@@ -184,26 +197,30 @@ def test_partly_masked_parameters_stay_and_the_others_move_as_alone(make):
     labels = {"dense": "learned", "more": "frozen"}
     wrapped = optax.partition({"learned": optimizer, "frozen": optax.set_to_zero()}, labels)
 
-    def move(optimizer, params):
-        grads = gradients(PARAMS)
-        grads = grads if "more" in params else {"dense": grads["dense"]}
-        return jax.jit(lambda p: optimizer.update(grads, optimizer.init(p), p)[0])(params)
+    def move(optimizer, grads, params):
+        return optimizer.update(grads, optimizer.init(params), params)[0]
 
-    found = move(wrapped, PARAMS)
+    # XLA compiles what the two have in common once.
+    @jax.jit
+    def both(grads, params):
+        dense = {"dense": params["dense"]}
+        return move(wrapped, grads, params), move(optimizer, {"dense": grads["dense"]}, dense)
+
+    found, expected = both(gradients(PARAMS), PARAMS)
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(found["more"]))
-    close(found["dense"], move(optimizer, {"dense": PARAMS["dense"]})["dense"], scale=1e-5)
+    close(found["dense"], expected["dense"], scale=1e-5)
 
 
 @every_optimizer
 def test_accumulated_over_several_batches(make):
-    optimizer = make()
+    optimizer, init, expected_update = by_itself(make)
     accumulating = optax.MultiSteps(optimizer, every_k_schedule=2)
     params, state, update = PARAMS, accumulating.init(PARAMS), jax.jit(accumulating.update)
     one, two = gradients(PARAMS, 0), gradients(PARAMS, 1)
     for grads in (one, two):
         updates, state = update(grads, state, params)
     mean = jax.tree.map(lambda a, b: (a + b) / 2, one, two)
-    expected, _ = jax.jit(optimizer.update)(mean, optimizer.init(PARAMS), PARAMS)
+    expected, _ = expected_update(mean, init(PARAMS), PARAMS)
     close(updates, expected, scale=1e-5)
 
 
@@ -271,16 +288,15 @@ def test_under_a_flax_train_state(make, way):
     step = jax.jit(lambda state, grads: state.apply_gradients(grads=grads), donate_argnums=0)
     for seed in range(2):
         state = step(state, gradients(PARAMS, seed))
-    close(state.params, plain(optimizer, PARAMS)[0], scale=1e-5)
+    close(state.params, plain(make, PARAMS)[0], scale=1e-5)
 
 
 @every_optimizer
 def test_the_state_is_written_and_read_by_the_fields_own_formats(make, tmp_path):
     from safetensors.numpy import load_file, save_file
 
-    optimizer = make()
-    _, state = plain(optimizer, PARAMS)
-    empty = jax.jit(optimizer.init)(PARAMS)
+    _, state = plain(make, PARAMS)
+    empty = by_itself(make)[1](PARAMS)
 
     named = {
         jax.tree_util.keystr(path): np.asarray(leaf)
@@ -297,9 +313,8 @@ def test_the_state_is_written_and_read_by_the_fields_own_formats(make, tmp_path)
 @every_optimizer
 def test_the_state_is_written_and_read_by_flax(make):
     serialization = pytest.importorskip("flax.serialization")
-    optimizer = make()
-    _, state = plain(optimizer, PARAMS)
-    empty = jax.jit(optimizer.init)(PARAMS)
+    _, state = plain(make, PARAMS)
+    empty = by_itself(make)[1](PARAMS)
     assert digest(serialization.from_bytes(empty, serialization.to_bytes(state))) == digest(state)
 
 
@@ -307,14 +322,13 @@ def test_the_state_is_written_and_read_by_flax(make):
 def test_the_state_is_written_and_read_by_orbax(make, tmp_path):
     import orbax.checkpoint as ocp
 
-    optimizer = make()
-    _, state = plain(optimizer, PARAMS)
+    _, state = plain(make, PARAMS)
     if not jax.tree.leaves(state):
         pytest.skip("nothing to write")
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(tmp_path / "state", state)
         checkpointer.wait_until_finished()
-        found = checkpointer.restore(tmp_path / "state", jax.jit(optimizer.init)(PARAMS))
+        found = checkpointer.restore(tmp_path / "state", by_itself(make)[1](PARAMS))
     assert digest(found) == digest(state)
 
 

@@ -95,14 +95,16 @@ def test_packed_the_steps_are_the_same(name):
     params |= {"more": jnp.linspace(0, 1, 7), "empty": jnp.zeros((0, 3))}
     grads |= {"more": jnp.linspace(1, -1, 7), "empty": jnp.zeros((0, 3))}
 
+    def step(carry, size):
+        total, state = carry
+        scaled = jax.tree.map(lambda leaf: size * leaf, grads)
+        updates, state = optimizer.update(scaled, state, params)
+        return (jax.tree.map(jnp.add, total, updates), state), None
+
     @jax.jit
     def steps(state):
-        total = jax.tree.map(jnp.zeros_like, params)
-        for size in (1.0, 0.1, -2.0):
-            scaled = jax.tree.map(lambda leaf: size * leaf, grads)  # noqa: B023
-            updates, state = optimizer.update(scaled, state, params)
-            total = jax.tree.map(jnp.add, total, updates)
-        return total, state
+        begin = (jax.tree.map(jnp.zeros_like, params), state)
+        return jax.lax.scan(step, begin, jnp.array([1.0, 0.1, -2.0]))[0]
 
     plain, _ = steps(optimizer.init(params))
     packed, state = steps(optimizer.init_packed(params))

@@ -16,13 +16,11 @@ SHAPES += [(70_001,), (5000,), (5, 7), (3,), (1,)]
 
 def tensors(shape):
     """A tensor, a row, a column and something positive."""
-    keys = jax.random.split(jax.random.key(0), 4)
+    generator = np.random.default_rng(0)
     row = (1, *shape[1:]) if len(shape) > 1 else shape
     column = (*shape[:-1], 1) if len(shape) > 1 else shape
-    whole, row, column = (
-        jax.random.normal(key, size) for key, size in zip(keys, (shape, row, column), strict=False)
-    )
-    return whole, row, column, 0.1 + jax.random.uniform(keys[3], shape)
+    normal = (generator.standard_normal(size, np.float32) for size in (shape, row, column))
+    return tuple(map(jnp.asarray, (*normal, np.float32(0.1) + generator.random(shape, np.float32))))
 
 
 def loops(tensors):
@@ -53,11 +51,14 @@ def products(tensors):
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_against_numpy_alone_and_side_by_side(shape):
-    one = tensors(shape)
-    expected = [np.mean(np.asarray(value, np.float64) ** 2) for value in products(one)]
-    np.testing.assert_allclose(measured(one), expected, rtol=2e-6)
-    two = jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf]), one)
-    found = jax.vmap(measured)(two)
+    @jax.jit
+    def every_way(one):
+        two = jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf]), one)
+        return measured(one), jax.vmap(measured)(two), products(one)
+
+    alone, found, multiplied = every_way(tensors(shape))
+    expected = [np.mean(np.asarray(value, np.float64) ** 2) for value in multiplied]
+    np.testing.assert_allclose(alone, expected, rtol=2e-6)
     np.testing.assert_allclose(found[0], expected, rtol=2e-6)
     for doubled in (0, len(expected) - 2):
         np.testing.assert_allclose(found[1, doubled], 4 * expected[doubled], rtol=2e-6)
@@ -73,14 +74,19 @@ def test_derivatives_are_those_of_plain_means(shape):
     def plain(several):
         return jnp.sin(weights @ jnp.stack([jnp.mean(v * v) for v in products(several)]))
 
+    @jax.jit
+    def derivatives(point, direction):
+        return (
+            [jax.jvp(f, (point,), (direction,))[1] for f in (ours, plain)],
+            [jax.grad(f)(point) for f in (ours, plain)],
+            [jax.jvp(jax.grad(f), (point,), (direction,))[1] for f in (ours, plain)],
+        )
+
     with jax.enable_x64(True):
         point = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), tensors(shape))
-        direction = jax.tree.map(jnp.cos, point)
-        along = [jax.jvp(f, (point,), (direction,))[1] for f in (ours, plain)]
+        along, slopes, curved = derivatives(point, jax.tree.map(jnp.cos, point))
         np.testing.assert_allclose(*along, rtol=1e-10)
-        slopes = [jax.grad(f)(point) for f in (ours, plain)]
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-14), *slopes)
-        curved = [jax.jvp(jax.grad(f), (point,), (direction,))[1] for f in (ours, plain)]
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-14), *curved)
 
 

@@ -176,13 +176,19 @@ def test_probes_see_what_a_loop_sees_at_the_steps_they_name(intervals, num_steps
     close(trajectory.losses[1], jnp.stack([record.loss for record in records]))
 
 
-@pytest.mark.parametrize("name", training.PROBES.names())
-def test_a_registered_probe_leaves_the_run_alone(name):
+@pytest.fixture(scope="module")
+def small_run():
+    """A problem, an optimizer, and a run without probes."""
     task = tasks.MLP((2, 3, 2), "tanh", "layer")
     split = tasks.LabeledBatch(jax.random.normal(KEY, (20, 2)), jnp.arange(20) % 2)
     problem = tasks.Classification(task, {"train": split}, 4)
     optimizer = optimizers.get("lstm", hidden_size=2)
-    bare = train(problem, optimizer, 7, key=KEY, num_runs=2)
+    return problem, optimizer, train(problem, optimizer, 7, key=KEY, num_runs=2)
+
+
+@pytest.mark.parametrize("name", training.PROBES.names())
+def test_a_registered_probe_leaves_the_run_alone(name, small_run):
+    problem, optimizer, bare = small_run
     probe = training.PROBES[name](every=3)
     probed = train(problem, optimizer, 7, key=KEY, num_runs=2, probes={name: probe})
     close((bare.losses, bare.params, bare.state), (probed.losses, probed.params, probed.state))

@@ -1,6 +1,7 @@
 """How programs are compiled, and how many at once."""
 
 import functools
+import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -140,3 +141,4 @@ def forget_programs(above: float = 0.5) -> None:
         return
     if used > above * most:
         jax.clear_caches()
+        gc.collect()  # what stands in a circle of references goes at once, too

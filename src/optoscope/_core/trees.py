@@ -19,6 +19,20 @@ def global_norm(tree: PyTree[Array]) -> Float[Array, ""]:
     return safe_root(jnp.asarray(squares + 0.0))
 
 
+def fresh_arrays(tree: PyTree) -> PyTree:
+    """The tree with copies of the arrays of NumPy in it; for `jax.enable_x64`.
+
+    JAX keeps what it made of an array in the other precision for as long as anything that it
+    traced then is alive, and takes it again: float64 would come out as float32, or not at all.
+
+    Example:
+        >>> array = np.ones(2)
+        >>> fresh_arrays([array, 0.5])[0] is array
+        False
+    """
+    return jax.tree.map(lambda leaf: np.array(leaf) if isinstance(leaf, np.ndarray) else leaf, tree)
+
+
 def select(condition: Bool[Array, ""], if_true: PyTree, if_false: PyTree) -> PyTree:
     """Leaf by leaf `if_true` where the scalar condition holds, else `if_false`."""
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), if_true, if_false)

@@ -1,6 +1,7 @@
 """Drawing all figures of a run and writing its one self-contained page."""
 
 import base64
+import functools
 import importlib.resources
 import json
 import math
@@ -111,11 +112,17 @@ def _drawn(kind: FigureKind, run: Run) -> Path:
     return image
 
 
-def _html(run: Run, pictures: Sequence[_Picture], notes: Sequence[str]) -> str:
+@functools.cache
+def _template() -> jinja2.Template:
+    """The page's; compiling it takes most of the time of a page without pictures."""
     template = importlib.resources.files("optoscope.report") / "templates" / "page.html.jinja"
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    return environment.from_string(template.read_text(encoding="utf-8"))
+
+
+def _html(run: Run, pictures: Sequence[_Picture], notes: Sequence[str]) -> str:
     results, explanation = run.results, run.explanation
     versions = run.config.get("versions")
     found = in_words(explanation) if explanation else ""
@@ -124,7 +131,7 @@ def _html(run: Run, pictures: Sequence[_Picture], notes: Sequence[str]) -> str:
     looked = {f"inspect/{panel.name}": panel.findings for panel in run.panels}
     suite = run.suite
     found = suite_sentence(suite) if suite else found
-    return environment.from_string(template.read_text(encoding="utf-8")).render(
+    return _template().render(
         title=_title(run),
         headline=_headline(run) or found,
         facts=_facts(run),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from optoscope._core.errors import InvalidValueError
+from optoscope._core.trees import fresh_arrays
 from optoscope.analysis.quadratic import (
     NoisyQuadratic,
     dynamics_matrix,
@@ -21,11 +22,24 @@ from optoscope.papers.stability._quadratic_meta_training import (
 QUADRATIC = NoisyQuadratic.paper()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def met_in_single_precision():
+    """JAX has met the quadratic's arrays in float32, and what it traced then is still there."""
+    vector = jnp.ones(2)
+    kept = [
+        jax.make_jaxpr(QUADRATIC.init)(jax.random.key(0)),
+        jax.make_jaxpr(QUADRATIC.sample_batch)(jax.random.key(0)),
+        jax.make_jaxpr(QUADRATIC.loss)(vector, vector),
+    ]
+    yield
+    assert kept
+
+
 def test_the_estimate_is_the_exact_gradient_and_a_tenth_would_be_seen():
     """With a nominal step, which is no meta-parameter."""
     P, settings = np.array([[0.1, -0.1], [0.1, 0.0]]), MetaSettings(horizon=4, num_particles=2000)
-    estimator = settings.estimator(QUADRATIC)
     with jax.enable_x64(True):
+        estimator = settings.estimator(fresh_arrays(QUADRATIC))
         optimizer = FixedNominal(jnp.asarray(P), jnp.asarray(1), (0.0, 0.05))
 
         def estimate(key):

@@ -12,7 +12,8 @@ from optoscope._core.programs import Program
 
 
 def _to_array(leaf: Any) -> Any:
-    return jnp.asarray(leaf) if isinstance(leaf, np.ndarray | np.generic) else leaf
+    # A copy, see `fresh_arrays`.
+    return jnp.asarray(np.array(leaf)) if isinstance(leaf, np.ndarray | np.generic) else leaf
 
 
 def _argument(argument: Any) -> Any:

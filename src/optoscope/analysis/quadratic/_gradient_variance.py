@@ -13,6 +13,7 @@ from optoscope._core.chunks import map_chunked
 from optoscope._core.errors import InvalidValueError, check_count
 from optoscope._core.programs import Program
 from optoscope._core.showing import shown
+from optoscope._core.trees import fresh_arrays
 from optoscope.analysis.quadratic._model import (
     MatrixOptimizer,
     NoisyQuadratic,
@@ -156,7 +157,7 @@ def gradient_variance(
     with jax.enable_x64(True):
         gradients = np.asarray(
             _all_gradients(
-                quadratic, jnp.asarray(P), jnp.asarray(chosen), jnp.asarray(horizons),
+                fresh_arrays(quadratic), jnp.asarray(P), jnp.asarray(chosen), jnp.asarray(horizons),
                 run_keys(key, num_seeds), longest, chunk_size,
             )
         )  # fmt: skip

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float
 
 from optoscope._core.errors import InvalidValueError, check_count, check_number
 from optoscope._core.showing import shown
-from optoscope._core.trees import select
+from optoscope._core.trees import fresh_arrays, select
 from optoscope.analysis.quadratic._model import Matrix, NoisyQuadratic, checked_square
 
 
@@ -121,7 +121,7 @@ def parameter_covariance(
         return np.zeros_like(P)
     with jax.enable_x64(True):
         step = nominal * np.eye(len(P)) + P
-        arrays = (quadratic.hessian, quadratic.noise_covariance, step)
+        arrays = fresh_arrays((quadratic.hessian, quadratic.noise_covariance, step))
         total = _stretch(*map(jnp.asarray, arrays), jnp.asarray(digits(int(num_steps))))
         return np.asarray(total.covariance)
 
@@ -183,7 +183,7 @@ def expected_loss_and_gradient(
     second_moment = _checked_start(quadratic, start)
     with jax.enable_x64(True):
         value, (gradient, slope) = _loss_and_gradient(
-            quadratic,
+            fresh_arrays(quadratic),
             jnp.asarray(P),
             jnp.asarray(float(nominal)),
             _as_horizon(horizon),
@@ -249,8 +249,8 @@ def expected_losses(
     """`expected_loss` of many optimizers at once."""
     with jax.enable_x64(True):
         values = _losses(
-            quadratic, jnp.asarray(preconditioners), jnp.asarray(nominals), _as_horizon(horizon),
-            _checked_start(quadratic, None),
+            fresh_arrays(quadratic), jnp.asarray(preconditioners), jnp.asarray(nominals),
+            _as_horizon(horizon), _checked_start(quadratic, None),
         )  # fmt: skip
         values = np.asarray(values)
     return np.where(np.isfinite(values), values, np.inf)

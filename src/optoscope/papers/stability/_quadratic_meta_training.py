@@ -15,7 +15,7 @@ from optoscope import tasks
 from optoscope._core.errors import InvalidValueError, check_count, check_number
 from optoscope._core.non_finite import all_finite
 from optoscope._core.programs import Program
-from optoscope._core.trees import select
+from optoscope._core.trees import fresh_arrays, select
 from optoscope.analysis.quadratic import MatrixOptimizer, NoisyQuadratic, dynamics_matrix
 from optoscope.analysis.quadratic._moments import expected_losses
 from optoscope.meta import FullES, Objective
@@ -257,8 +257,9 @@ def meta_train(
     check_count("num_meta_steps", num_meta_steps, minimum=record_every)
     check_count("num_seeds", num_seeds, minimum=1)
     num_records = num_meta_steps // record_every
-    estimator, values = settings.estimator(quadratic), tuple(chosen.tolist())
+    values = tuple(chosen.tolist())
     with jax.enable_x64(True):
+        estimator = settings.estimator(fresh_arrays(quadratic))
         outcome = _meta_train(
             estimator, quadratic.size, values, run_keys(key, num_seeds), settings,
             num_records, record_every,

@@ -1,5 +1,6 @@
 """Templates of pages in Markdown."""
 
+import functools
 import importlib.resources
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +15,13 @@ def rendered(names: Sequence[str], page: Any) -> str:
         names: of templates, relative to `optoscope/report`.
         page: what the template calls `page`.
     """
-    environment = jinja2.Environment(
+    return _environment().select_template(list(names)).render(page=page)
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    """One for all pages, so that what several of them include is compiled once."""
+    return jinja2.Environment(
         loader=jinja2.FunctionLoader(_template),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -22,7 +29,6 @@ def rendered(names: Sequence[str], page: Any) -> str:
         keep_trailing_newline=True,
         autoescape=False,  # Markdown, from our own templates
     )
-    return environment.select_template(list(names)).render(page=page)
 
 
 def _template(name: str) -> str | None:
