@@ -75,7 +75,7 @@ class Paper:
     """A paper's figures, claims and scales.
 
     Args:
-        letter: "A", "B" or "C".
+        letter: "A", "B" or "C", or a word for what is no paper.
         name: of its folders, here and in the report.
         figures: by key, in the paper's order; keys that are no numbers ("4", of an appendix
             "app-4") are open questions.

@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 
 from optoscope.report._manifest import Manifest
-from optoscope.report.papers import reverse_engineering, stability, symmetry_and_noise
+from optoscope.report.papers import published, reverse_engineering, stability, symmetry_and_noise
 from optoscope.report.papers._figure import FigureOfRun, PaperFigure, figure_of_run
 
 PAPERS: dict[str, Mapping[str, PaperFigure]] = {
     "symmetry_and_noise": symmetry_and_noise.FIGURES,
     "reverse_engineering": reverse_engineering.FIGURES,
     "stability": stability.FIGURES,
+    "published": published.FIGURES,
 }
 
 __all__ = ["PAPERS", "figures_of"]
