@@ -80,7 +80,10 @@ class Reproduce(RunCommand):
             # Hardly anything is computed there: nearly all of the time goes into compiling.
             jax.config.update("jax_disable_most_optimizations", True)
             at_once = 2
-        console.print(f"Reproducing paper {command.paper}, figures {command.figure}: {directory}")
+        what = f"paper {command.paper}" if len(command.paper) == 1 else command.paper
+        console.print(f"Reproducing {what}, figures {command.figure}: {directory}")
+        for line in paper.missing_words(setting):
+            console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
         with steps() as show:
             try:
                 result = paper.reproduce(

@@ -8,18 +8,32 @@ data folder (`optoscope fetch celo`), and what is missing is left out.
 from optoscope.papers._paper import Paper
 from optoscope.papers.published._claims import CLAIMS
 from optoscope.papers.published._figures import FIGURES, LABELS
-from optoscope.papers.published._setting import CONTESTANTS, SCALES, Published, Scale, Setting
+from optoscope.papers.published._scales import SCALES, TASKS, Problem, Scale
+from optoscope.papers.published._setting import BASELINES, CONTESTANTS, PAIRS, Contestant, Setting
 
-PAPER = Paper("published", "published", FIGURES, CLAIMS, SCALES, Setting, labels=LABELS)
+PAPER = Paper(
+    "published",
+    "published",
+    FIGURES,
+    CLAIMS,
+    SCALES,
+    Setting,
+    labels=LABELS,
+    missing_words=Setting.missing_words,
+)
 reproduce = PAPER.reproduce
 
 __all__ = [
+    "BASELINES",
     "CLAIMS",
     "CONTESTANTS",
     "FIGURES",
+    "PAIRS",
     "PAPER",
     "SCALES",
-    "Published",
+    "TASKS",
+    "Contestant",
+    "Problem",
     "Scale",
     "Setting",
     "reproduce",

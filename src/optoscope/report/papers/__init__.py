@@ -1,10 +1,16 @@
 """The pictures of the papers: a folder for each, named as the paper is."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from optoscope.report._manifest import Manifest
 from optoscope.report.papers import published, reverse_engineering, stability, symmetry_and_noise
-from optoscope.report.papers._figure import FigureOfRun, PaperFigure, figure_of_run
+from optoscope.report.papers._figure import (
+    FigureOfRun,
+    PageWords,
+    PaperFigure,
+    Records,
+    figure_of_run,
+)
 
 PAPERS: dict[str, Mapping[str, PaperFigure]] = {
     "symmetry_and_noise": symmetry_and_noise.FIGURES,
@@ -13,7 +19,10 @@ PAPERS: dict[str, Mapping[str, PaperFigure]] = {
     "published": published.FIGURES,
 }
 
-__all__ = ["PAPERS", "figures_of"]
+# What a page of results says at its head; most papers have their verdicts alone.
+WORDS: dict[str, Callable[[Records], PageWords]] = {"published": published.words}
+
+__all__ = ["PAPERS", "WORDS", "figures_of"]
 
 
 def figures_of(manifest: Manifest) -> tuple[FigureOfRun, ...]:
