@@ -61,7 +61,9 @@ _SIZES = (
                  quantity=_POWER, over="optimizer"),
     ),
     _of_pairs(("P1-adapts-more", "1"), "make updates depend less on the size of gradients.",
-              measured.adapts_more, f"{_POWER}, without less with", unit=""),
+              measured.adapts_more,
+              "the amount by which the power of gradients that updates grow with is smaller",
+              unit=""),
     _of_pairs(("P1-leaves-less", "1"), "make updates vanish with gradients.", measured.leaves_less,
               "the decades by which updates at gradients of 1e-8, over those at 0.001, are "
               "smaller"),

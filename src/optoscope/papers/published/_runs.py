@@ -120,7 +120,7 @@ def summary(losses: Float[np.ndarray, "runs steps"], early_steps: int) -> dict[s
         "smoothed": average[:, places],
         "steps": places + 1,
         "first": losses[:, 0],
-        "early": bench.Metric("train").of_losses(losses, early_steps),
+        "early": np.asarray(bench.Metric("train").of_losses(losses, early_steps)),
         "final": np.where(finite, bench.tenths(losses)[:, -1], np.inf),
         "given_back": bench.given_back(losses),
     }

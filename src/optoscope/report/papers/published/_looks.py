@@ -60,14 +60,13 @@ def tasks_of(records: Records) -> tuple[str, ...]:
 
 def key(figure: Figure, names: tuple[str, ...], records: Records, *, dots: bool = False) -> None:
     """A legend of optimizers below the figure, as lines or as dots."""
-    marks = [
-        Line2D(
-            [], [], color=LOOKS[name].color, label=records.labels.get(name, name), linewidth=2,
-            linestyle="" if dots else LOOKS[name].dashes, marker=marker_of(name) if dots else "",
-            markersize=8,
-        )
-        for name in names
-    ]  # fmt: skip
+    marks = []
+    for name in names:
+        mark = Line2D([], [], color=LOOKS[name].color, label=records.labels.get(name, name))
+        mark.set(linewidth=2, markersize=8)
+        mark.set(linestyle="" if dots else LOOKS[name].dashes)
+        mark.set(marker=marker_of(name) if dots else "")
+        marks.append(mark)
     figure.legend(
         handles=marks, loc="outside lower center", ncols=min(len(marks), 5), fontsize=10,
         frameon=False,

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import spearmanr
+
+from optoscope._core.ranks import rank_correlation
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -175,7 +176,7 @@ def correlation(
 
     NaN for fewer than four optimizers, or where all of them are alike.
     """
-    found = list(pairs_of(records, measure, task, names).values())
-    if len(found) < LEAST_OPTIMIZERS or any(np.ptp(one) == 0 for one in zip(*found, strict=True)):
+    found = np.array(list(pairs_of(records, measure, task, names).values()))
+    if len(found) < LEAST_OPTIMIZERS:
         return np.nan
-    return float(spearmanr(*zip(*found, strict=True)).statistic)
+    return rank_correlation(found[:, 0], found[:, 1])
