@@ -80,7 +80,7 @@ class Reproduce(RunCommand):
             # Hardly anything is computed there: nearly all of the time goes into compiling.
             jax.config.update("jax_disable_most_optimizations", True)
             at_once = 2
-        what = f"paper {command.paper}" if len(command.paper) == 1 else command.paper
+        what = f"paper {paper.letter}" if len(paper.letter) == 1 else paper.letter
         console.print(f"Reproducing {what}, figures {command.figure}: {directory}")
         for line in paper.missing_words(setting):
             console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
