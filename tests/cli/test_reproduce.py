@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from optoscope.cli import main
+from optoscope.papers import Paper, Reproduction
 
 ARGUMENTS = ["reproduce", "A", "--figure", "2", "--scale", "smoke"]
 
@@ -27,6 +28,19 @@ def test_one_message_exit_2_nothing_left(case: str, tmp_path: Path, capsys):
     assert expected in message
     assert "Traceback" not in message
     assert list(tmp_path.iterdir()) == []
+
+
+def test_it_says_which_weights_to_put_where(tmp_path: Path, capsys, monkeypatch):
+    """What others trained does not come with the library; it is left out, and not in silence."""
+    found = Reproduction(tmp_path / "index.html", (), ())
+    monkeypatch.setattr(Paper, "reproduce", lambda *arguments, **options: found)
+    monkeypatch.setenv("OPTOSCOPE_DATA", str(tmp_path / "data"))
+    words = ["reproduce", "Published", "--scale", "smoke", "--out", str(tmp_path / "run")]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert "Reproducing published, figures 1,2,3,4,5,6:" in said
+    assert f"L2O-DM is left out: put l2o-dm.npz into {tmp_path / 'data' / 'weights'}" in said
+    assert "or type: optoscope fetch celo" in said
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,13 @@ from optoscope._core.pairs import difference, ratio, relative_decrease
 from optoscope.bench._comparison import compare, tune
 from optoscope.bench._comparison_result import Comparison
 from optoscope.bench._contestants import Contestant
-from optoscope.bench._evaluate import Evaluation, OptimizerEvaluation, evaluate
+from optoscope.bench._evaluate import (
+    Evaluation,
+    OptimizerEvaluation,
+    evaluate,
+    given_back,
+    tenths,
+)
 from optoscope.bench._metrics import Metric
 from optoscope.bench._scores import (
     Scores,
@@ -69,6 +75,7 @@ __all__ = [
     "expected_false_holds",
     "final_ratios",
     "geometric_mean",
+    "given_back",
     "grid_search",
     "interquartile_mean",
     "lower_envelope",
@@ -85,6 +92,7 @@ __all__ = [
     "step_ratios",
     "steps_to",
     "suite",
+    "tenths",
     "tune",
     "within_factor",
 ]

@@ -69,9 +69,7 @@ class OptimizerEvaluation:
     @property
     def tenths(self) -> Float[np.ndarray, "runs tenths"]:
         """The mean training loss over each tenth of the steps: one batch alone is noisy."""
-        num_steps = self.losses.shape[1]
-        pieces = np.array_split(self.losses, min(10, num_steps), axis=1)
-        return np.stack([_over_steps(piece) for piece in pieces], axis=1)
+        return tenths(self.losses)
 
     def mean_loss(self, num_steps: int) -> Estimate:
         """The mean training loss over the first `num_steps` steps."""
@@ -82,18 +80,42 @@ class OptimizerEvaluation:
         return mean(self.tenths[:, -1])
 
     def given_back(self) -> Estimate:
-        """How far the loss has risen again by the end of a run, as a share of how far it fell.
+        """How far the loss has risen again by the end of a run: the mean of `given_back`."""
+        return within(mean(given_back(self.losses)), 0.0, 1.0)
 
-        Math: (last − least) / (first − least) with the first loss and the last and the least of
-        the `tenths`; 0 where the loss ends at its least, 1 where it ends at or above the first,
-        never fell below it, or is not finite.
-        """
-        tenths, first = self.tenths, self.losses[:, 0]
-        least, last = np.min(tenths, axis=1), tenths[:, -1]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            share = (last - least) / (first - least)
-        kept = np.isfinite(self.losses).all(axis=1) & (first > least) & (share < 1)
-        return within(mean(np.where(kept, share, 1.0)), 0.0, 1.0)
+
+def tenths(losses: Float[np.ndarray, "runs steps"]) -> Float[np.ndarray, "runs tenths"]:
+    """The mean loss over each tenth of the steps of each run: one batch alone is noisy.
+
+    Example:
+        >>> tenths(np.arange(20.0)[None])[0, :3].tolist()
+        [0.5, 2.5, 4.5]
+    """
+    pieces = np.array_split(losses, min(10, losses.shape[1]), axis=1)
+    return np.stack([_over_steps(piece) for piece in pieces], axis=1)
+
+
+def given_back(losses: Float[np.ndarray, "runs steps"]) -> Float[np.ndarray, " runs"]:
+    """How far each run's loss has risen again by its end, as a share of how far it fell.
+
+    Math: (last − least) / (first − least) with the first loss and the last and the least of
+    the `tenths`; 0 where the loss ends at its least, 1 where it ends at or above the first,
+    never fell below it, or is not finite.
+
+    Args:
+        losses: training losses before each step.
+
+    Example:
+        >>> given_back(np.array([[4.0] + [1.0] * 18 + [2.0] * 2])).round(3).tolist()
+        [0.333]
+    """
+    losses = np.asarray(losses, np.float64)
+    means, first = tenths(losses), losses[:, 0]
+    least, last = np.min(means, axis=1), means[:, -1]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = (last - least) / (first - least)
+    kept = np.isfinite(losses).all(axis=1) & (first > least) & (share < 1)
+    return np.where(kept, share, 1.0)
 
 
 def _summary(metric: str, values: Float[np.ndarray, " runs"]) -> Estimate:

@@ -34,8 +34,9 @@ class Reproduce(RunCommand):
 
     Args:
         paper: A (symmetry breaking, noise and update sizes of learned optimizers), B (reverse
-            engineering them: momentum, clipping, schedules, adaptation) or C (stability past the
-            horizon, evolution strategies, unseen tasks).
+            engineering them: momentum, clipping, schedules, adaptation), C (stability past the
+            horizon, evolution strategies, unseen tasks) or published (optimizers that others
+            trained, looked into; their weights are looked for in weights/ of the data folder).
         figure: its number, several separated by commas, all (of the paper), questions (what it
             leaves open), or everything.
         scale: smoke (bundled digits, minutes), laptop (MNIST, reduced), or paper.
@@ -58,9 +59,11 @@ class Reproduce(RunCommand):
             raise InvalidValueError("which paper? For example: optoscope reproduce A --figure 4")
         from optoscope.papers import PAPERS
 
-        if self.paper.upper() not in PAPERS:
+        # Letters may be typed small.
+        letters = {letter.upper(): letter for letter in PAPERS}
+        if self.paper.upper() not in letters:
             raise UnknownNameError("paper", self.paper, PAPERS)
-        return self._reproduce(PAPERS[self.paper.upper()])
+        return self._reproduce(PAPERS[letters[self.paper.upper()]])
 
     def _reproduce(self, paper: "Paper") -> int:
         wanted = paper.figure_keys(self.figure)
@@ -77,7 +80,10 @@ class Reproduce(RunCommand):
             # Hardly anything is computed there: nearly all of the time goes into compiling.
             jax.config.update("jax_disable_most_optimizations", True)
             at_once = 2
-        console.print(f"Reproducing paper {command.paper}, figures {command.figure}: {directory}")
+        what = f"paper {paper.letter}" if len(paper.letter) == 1 else paper.letter
+        console.print(f"Reproducing {what}, figures {command.figure}: {directory}")
+        for line in paper.missing_words(setting):
+            console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
         with steps() as show:
             try:
                 result = paper.reproduce(

@@ -5,7 +5,7 @@ from, and `Claim`s, whose `Reading`s say what is measured and what would count a
 CONTRIBUTING.md.
 """
 
-from optoscope.papers import reverse_engineering, stability, symmetry_and_noise
+from optoscope.papers import published, reverse_engineering, stability, symmetry_and_noise
 from optoscope.papers._claims import Claim, Reading, readings
 from optoscope.papers._meta_trained import MetaTraining, all_learned, learned, load_learned
 from optoscope.papers._paper import Figure, Paper, Reproduction
@@ -14,7 +14,12 @@ from optoscope.papers._recipe import Recipe, Scale, Setting
 
 PAPERS: dict[str, Paper] = {
     paper.letter: paper
-    for paper in (symmetry_and_noise.PAPER, reverse_engineering.PAPER, stability.PAPER)
+    for paper in (
+        symmetry_and_noise.PAPER,
+        reverse_engineering.PAPER,
+        stability.PAPER,
+        published.PAPER,
+    )
 }
 
 __all__ = [
@@ -34,6 +39,7 @@ __all__ = [
     "all_learned",
     "learned",
     "load_learned",
+    "published",
     "readings",
     "reverse_engineering",
     "stability",

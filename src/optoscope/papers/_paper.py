@@ -75,7 +75,7 @@ class Paper:
     """A paper's figures, claims and scales.
 
     Args:
-        letter: "A", "B" or "C".
+        letter: "A", "B" or "C", or a word for what is no paper.
         name: of its folders, here and in the report.
         figures: by key, in the paper's order; keys that are no numbers ("4", of an appendix
             "app-4") are open questions.
@@ -84,6 +84,8 @@ class Paper:
         setting: makes what its parts are built from, of (scale, seed, data_dir, devices).
         aliases: other names of keys, for figures that are one picture here.
         labels: what its pictures call optimizers and tasks, by their short names, in order.
+        missing_words: of a setting: what is left out because files of others are missing, and
+            where to put them, a line each.
     """
 
     letter: str
@@ -94,6 +96,7 @@ class Paper:
     setting: Callable[[Any, int, Path | None, int], Any]
     aliases: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
+    missing_words: Callable[[Any], tuple[str, ...]] = lambda setting: ()
 
     def figure_keys(self, names: str | Sequence[str]) -> tuple[str, ...]:
         """The keys of `figures` that the names stand for, in the paper's order.

@@ -5,8 +5,8 @@ protocol's quantity names the part.
 """
 
 import numpy as np
-from scipy import stats
 
+from optoscope._core.ranks import rank_correlation
 from optoscope.papers._claims import Records
 
 _FLOOR = 1e-30
@@ -17,13 +17,6 @@ def _log(values: np.ndarray | float) -> np.ndarray:
     """Decades; not a number below zero, so that no verdict rests on it."""
     floored = np.where(np.asarray(values) < 0, np.nan, np.maximum(values, _FLOOR))
     return np.asarray(np.log10(floored))
-
-
-def _rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Spearman's rank correlation; NaN where one of the two is constant."""
-    if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
-        return float("nan")
-    return float(np.corrcoef(stats.rankdata(first), stats.rankdata(second))[0, 1])
 
 
 def _tuned(records: Records, name: str, hyperparameter: str, baseline: str = "momentum") -> float:
@@ -181,7 +174,7 @@ def falls_along_arms(quantity: str, name: str, records: Records) -> np.ndarray:
         arms = []
         for side in (part["gradients"] < 0, part["gradients"] > 0):
             known = side & np.isfinite(rates)
-            arms.append(_rank_correlation(sizes[known], rates[known]))
+            arms.append(rank_correlation(sizes[known], rates[known]))
         found.append(np.max(arms))
     return np.asarray(found)
 
@@ -232,7 +225,7 @@ def later_faster(quantity: str, records: Records) -> np.ndarray:
     found = []
     for one in rates:
         of_type = [
-            _rank_correlation(part["layers"][part["types"] == kind], one[part["types"] == kind])
+            rank_correlation(part["layers"][part["types"] == kind], one[part["types"] == kind])
             for kind in (("weights",) if quantity == "weights" else ("weights", "bias"))
         ]
         found.append(np.min(of_type))

@@ -1,18 +1,28 @@
 """The pictures of the papers: a folder for each, named as the paper is."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from optoscope.report._manifest import Manifest
-from optoscope.report.papers import reverse_engineering, stability, symmetry_and_noise
-from optoscope.report.papers._figure import FigureOfRun, PaperFigure, figure_of_run
+from optoscope.report.papers import published, reverse_engineering, stability, symmetry_and_noise
+from optoscope.report.papers._figure import (
+    FigureOfRun,
+    PageWords,
+    PaperFigure,
+    Records,
+    figure_of_run,
+)
 
 PAPERS: dict[str, Mapping[str, PaperFigure]] = {
     "symmetry_and_noise": symmetry_and_noise.FIGURES,
     "reverse_engineering": reverse_engineering.FIGURES,
     "stability": stability.FIGURES,
+    "published": published.FIGURES,
 }
 
-__all__ = ["PAPERS", "figures_of"]
+# What a page of results says at its head; most papers have their verdicts alone.
+WORDS: dict[str, Callable[[Records], PageWords]] = {"published": published.words}
+
+__all__ = ["PAPERS", "WORDS", "figures_of"]
 
 
 def figures_of(manifest: Manifest) -> tuple[FigureOfRun, ...]:

@@ -51,6 +51,22 @@ class Reading:
     what_it_does_not_show: str
 
 
+Table = tuple[list[str], list[list[str]]]
+
+
+@dataclass(frozen=True)
+class PageWords:
+    """What a paper's page of results says at its head, made from the records.
+
+    Args:
+        sentences: what one would tell a colleague, each with its numbers.
+        tables: by name, a head and rows.
+    """
+
+    sentences: tuple[str, ...] = ()
+    tables: Mapping[str, Table] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class PaperFigure:
     """How a figure of a paper is drawn.

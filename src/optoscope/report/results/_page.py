@@ -1,5 +1,6 @@
 """What a template may ask of a run, and the writing of the page."""
 
+import functools
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,10 +18,11 @@ from optoscope.report._manifest import Manifest
 from optoscope.report._mechanisms import in_words, worth_rows
 from optoscope.report._reading import parsed
 from optoscope.report._records import Run, read_run
-from optoscope.report.papers import PAPERS, figures_of
+from optoscope.report.papers import PAPERS, WORDS, figures_of
+from optoscope.report.papers._figure import PageWords, Records, Table
 from optoscope.report.results._earlier import Change, EarlierRun, changes
 from optoscope.report.results._suite_page import write_suite
-from optoscope.report.results._tables import change_table, revisions, tally, verdict_table
+from optoscope.report.results._tables import change_table, revisions, table, tally, verdict_table
 from optoscope.report.results._templates import rendered
 
 
@@ -143,6 +145,23 @@ class ResultsPage:
     def explained(self) -> tuple[str, ...]:
         """Names of the optimizers that `optoscope explain` was run on, in the run's `explain/`."""
         return tuple(sorted(path.stem for path in (self.run.directory / "explain").glob("*.json")))
+
+    @functools.cached_property
+    def words(self) -> PageWords:
+        """What the page says at its head, read from those records that are there."""
+        make = WORDS.get(self.manifest.paper)
+        if make is None:
+            return PageWords()
+        folder = self.run.directory / "records"
+        names = dict.fromkeys(part for figure in self.manifest.figures for part in figure.parts)
+        paths = {name: folder / f"{name}.npz" for name in names}
+        parts = {name: read_arrays(path) for name, path in paths.items() if path.is_file()}
+        return make(Records(parts, self.manifest.labels))
+
+    @staticmethod
+    def table(of: Table) -> str:
+        """A table in Markdown."""
+        return table(*of)
 
     def minutes(self, prefix: str) -> str:
         """Minutes that the parts of that prefix spent computing, all added up."""
