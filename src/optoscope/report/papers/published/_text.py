@@ -63,7 +63,8 @@ FORETOLD_TEXT = Reading(
     "share of their decrease that its long runs had given back in the end, mean over the four "
     "tasks. Below, right: Spearman's rank correlation of the two on each task, over those "
     "optimizers of which all five are known; +1 would foretell it without fail.",
-    "A proof: there are few optimizers, several of them relatives, and five measures were tried, "
-    "so that one of them would look good by chance. Drift and memory are known of those "
+    "A proof: there are few optimizers, several of them relatives, and six measures were tried "
+    "(the power of gradients was dropped before this run), so that one of them would look good "
+    "by chance. Drift and memory are known of those "
     "optimizers alone that update each coordinate by itself.",
 )
