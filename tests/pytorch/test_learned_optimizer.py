@@ -73,17 +73,28 @@ def step_in_jax(optimizer, params, state, grads, loss, rates, decays):
     return moved, state
 
 
-def in_jax(optimizer, start, grads, lr=1.0, weight_decay=0.0, losses=LOSSES):
-    """p + lr (u − weight_decay p), written out."""
+# Matrices (outputs, inputs) and kernels (outputs, inputs, height, width).
+INPUTS_FIRST = {2: (1, 0), 4: (2, 3, 1, 0)}
 
-    params = [jnp.asarray(x) for x in start]
+
+def in_jax(optimizer, start, grads, lr=1.0, weight_decay=0.0, losses=LOSSES):
+    """p + lr (u − weight_decay p), written out, with axes as JAX's libraries have them."""
+    turned = INPUTS_FIRST if optimizer.registered_name in ("celo2", "general") else {}
+
+    def in_order(array):
+        return np.transpose(array, turned.get(np.ndim(array), range(np.ndim(array))))
+
+    def as_given(array):
+        return np.transpose(array, np.argsort(turned.get(array.ndim, range(array.ndim))))
+
+    params = [jnp.asarray(in_order(x)) for x in start]
     # Arrays: another value is no other program.
     options = ([jnp.float32(lr)] * len(params), [jnp.float32(weight_decay)] * len(params))
     state, trajectory = optimizer.init(params), []
     for some, loss in zip(grads, losses, strict=False):
-        some = [jnp.asarray(x) for x in some]
+        some = [jnp.asarray(in_order(x)) for x in some]
         params, state = step_in_jax(optimizer, params, state, some, loss, *options)
-        trajectory.append([np.asarray(x) for x in params])
+        trajectory.append([as_given(np.asarray(x)) for x in params])
     return trajectory
 
 

@@ -21,6 +21,8 @@ from optoscope.torch._star import NOMINAL_TERMS, nominal_direction
 from optoscope.torch._views import Tile, View, at, factored
 
 _FIRST_DECAY, _SECOND_DECAY, _ADAM_OFFSET = 0.9, 0.999, 1e-8
+# Of a matrix (outputs, inputs), and of a kernel (outputs, inputs, height, width).
+_INPUTS_FIRST = {2: (1, 0), 4: (2, 3, 1, 0)}
 _VECTORS = ("adam", "nominal", "network")
 
 
@@ -58,6 +60,10 @@ class DirectedRule(SmallNetworkRule):
             time_unit=time_unit,
         )
         self._rate = math.exp(float(weights["log_learning_rate"]))
+
+    def axes(self, rank: int) -> tuple[int, ...] | None:
+        """As JAX's libraries store them: inputs before outputs, which PyTorch has first."""
+        return _INPUTS_FIRST.get(rank)
 
     def view(self, shape: Sequence[int]) -> View:
         """All axes of the tensor: directions need the last two."""

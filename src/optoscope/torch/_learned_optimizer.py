@@ -188,7 +188,23 @@ class LearnedOptimizer(torch.optim.Optimizer):
                 self._step(block)
 
     def _start(self, param: Tensor) -> None:
-        self.state[param] = self._rule.start(self._rule.view(param.shape), param.device)
+        self.state[param] = self._rule.start(self._view(param), param.device)
+
+    def _view(self, param: Tensor) -> View:
+        return self._rule.view(self._turned(param).shape)
+
+    def _turned(self, tensor: Tensor) -> Tensor:
+        """The tensor with its axes in the rule's order."""
+        axes = self._rule.axes(tensor.ndim)
+        return tensor if axes is None else tensor.permute(axes)
+
+    def _turned_back(self, tensor: Tensor, param: Tensor) -> Tensor:
+        """A tensor in the shape of a view, with the axes of the parameter."""
+        axes = self._rule.axes(param.ndim)
+        if axes is None:
+            return tensor.view(param.shape)
+        places = sorted(range(len(axes)), key=axes.__getitem__)
+        return tensor.view([param.shape[axis] for axis in axes]).permute(places)
 
     def _blocks(
         self, params: Sequence[Tensor], foreach: bool
@@ -198,12 +214,12 @@ class LearnedOptimizer(torch.optim.Optimizer):
         for param in params:
             if param.numel() == 0:
                 continue
-            view = self._rule.view(param.shape)
+            view = self._view(param)
             together = foreach and view.size <= STACKED
             types = (param.device, param.dtype, _gradient(param).dtype)
             alike.setdefault((view, *types) if together else param, []).append(param)
         for block in alike.values():
-            view = self._rule.view(block[0].shape)
+            view = self._view(block[0])
             most = max(1, tile_size(block[0].device, 16) // view.size)
             for start in range(0, len(block), most):
                 yield view, block[start : start + most]
@@ -211,15 +227,16 @@ class LearnedOptimizer(torch.optim.Optimizer):
     def _step(self, block: "_Block") -> None:
         view, params, lr, weight_decay = block.view, block.params, block.lr, block.weight_decay
         states = [self.state[param] for param in params]
-        gradients = [_gradient(param).reshape(view.shape) for param in params]
-        alone = len(params) == 1 and params[0].is_contiguous()
+        gradients = [self._turned(_gradient(param)).reshape(view.shape) for param in params]
+        alone = len(params) == 1 and self._turned(params[0]).is_contiguous()
         if alone:
             # No copies: the axis of stacked parameters is a view.
-            gradient, parameter = gradients[0][None], params[0].view(1, *view.shape)
+            gradient = gradients[0][None]
+            parameter = self._turned(params[0]).view(1, *view.shape)
             state: State = {name: part[None] for name, part in states[0].items()}
         else:
             gradient = torch.stack(gradients)
-            parameter = torch.stack([param.reshape(view.shape) for param in params])
+            parameter = torch.stack([self._turned(param).reshape(view.shape) for param in params])
             state = {name: torch.stack([one[name] for one in states]) for name in states[0]}
 
         def move(tile: Tile, update: Tensor) -> None:
@@ -232,7 +249,7 @@ class LearnedOptimizer(torch.optim.Optimizer):
         self._rule.advance(gradient, parameter, state, view, move, loss=block.loss)
         if alone:
             return
-        new = [one.view(param.shape) for one, param in zip(parameter, params, strict=True)]
+        new = [self._turned_back(one, param) for one, param in zip(parameter, params, strict=True)]
         _copy_all(params, new)
         for name, part in state.items():
             _copy_all([one[name] for one in states], list(part))

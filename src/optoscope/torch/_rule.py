@@ -54,9 +54,14 @@ class Rule(abc.ABC):
             }
         return self._on_devices[device]
 
+    def axes(self, rank: int) -> tuple[int, ...] | None:
+        """The order that a parameter's axes are taken in; None: as they are."""
+        del rank
+        return None
+
     @abc.abstractmethod
     def view(self, shape: Sequence[int]) -> View:
-        """The view of a parameter of this shape."""
+        """The view of a parameter of this shape, its axes in that order."""
 
     @abc.abstractmethod
     def start(self, view: View, device: torch.device) -> State:
