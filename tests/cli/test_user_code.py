@@ -146,9 +146,9 @@ def test_the_module_of_a_class_of_yours_is_told(tmp_path):
     with pytest.raises(
         FileFormatError, match=r"--trust wicked.rates:Rate, or --trust FILE.py:Rate"
     ):
-        load_saved(str(saved), "")
+        load_saved(str(saved), "", 10)
     with pytest.raises(InvalidValueError, match=r"wicked.rates could not be run"):
-        contestant(str(saved), {}, "wicked.rates:Rate")
+        contestant(str(saved), {}, 10, "wicked.rates:Rate")
 
 
 def test_a_metric_of_the_task_is_tuned_for_and_compared(problem, tmp_path):
@@ -195,9 +195,9 @@ def test_settings_are_checked_before_anything_is_made(problem):
 @pytest.mark.parametrize("text", ["optax.contrib.no_such", "optax.tree.map", "adamm", "optax.adam"])
 def test_names_of_optimizers(text):
     if text == "optax.adam":
-        assert contestant(text, {}).search
+        assert contestant(text, {}, 10).search
         with pytest.raises(InvalidValueError, match=r"optax\.adam takes"):
-            contestant(text, {"b9": 1})
+            contestant(text, {"b9": 1}, 10)
         return
     with pytest.raises((UnknownNameError, InvalidValueError)):
-        contestant(text, {})
+        contestant(text, {}, 10)
