@@ -9,7 +9,8 @@ import pytest
 from optoscope import optimizers
 from optoscope.cli._main import main
 
-LINE = ["train", "rnnprop", "--task", "quadratic,rosenbrock", "--set", "rnnprop.hidden_size=4"]
+LINE = ["train", "rnnprop", "--task", "quadratic,rosenbrock"]
+LINE += ["--set", "rnnprop.hidden_size=4", "quadratic.columns=6"]
 SMALL = ["--meta-steps", "40", "--horizon", "4", "--truncation", "2", "--evaluate-every", "10"]
 SCHEMES = {
     "stages": ["--starts", "2", "--curriculum", "6", "--imitate", "adam=0.01"],
@@ -70,6 +71,7 @@ def test_a_scheme_trains_logs_and_resumes_exactly(scheme, tmp_path, monkeypatch)
     assert logs[0] == logs[1] == sorted(logs[0])
     provenance = optimizers.read_description(tmp_path / "whole" / "optimizer")["metadata"]
     assert [task["name"] for task in provenance["tasks"]] == ["quadratic", "rosenbrock"]
+    assert [task["options"] for task in provenance["tasks"]] == [{"columns": 6}, {}]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +87,7 @@ def test_a_scheme_trains_logs_and_resumes_exactly(scheme, tmp_path, monkeypatch)
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_written(more, words, tmp_path, capsys):
-    line = [*LINE, *more] if "--set" not in more else [*LINE[:-2], *more]
+    line = [*LINE, *more] if "--set" not in more else [*LINE[:-3], *more]
     assert main([*line, *SMALL, "--out", str(tmp_path / "run")]) == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
