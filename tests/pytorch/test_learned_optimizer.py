@@ -2,6 +2,7 @@
 
 import copy
 import io
+import itertools
 import math
 import pickle
 import subprocess
@@ -528,3 +529,17 @@ def test_nothing_of_it_imports_jax():
         "assert not loaded & {'jax', 'jaxlib', 'equinox', 'optax', 'jaxtyping'}, loaded\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_side_without_a_basis_is_left_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr("optoscope.torch._eigenbases.LONGEST_SIDE", 4)
+    options = {"refresh_every": 2, "orthogonalize": False, "hidden_size": 0}
+    optimizers.save(tmp_path, optimizers.get("general", **options))
+    # A basis for the outputs alone, for the inputs alone, and for neither.
+    start, grads = problem(shapes=((3, 7), (7, 3), (5, 6)))
+    params = parameters(start)
+    trajectory = run(params, grads[:5], LearnedOptimizer(params, tmp_path))
+    for before, after in itertools.pairwise(trajectory):
+        for one, other in zip(before, after, strict=True):
+            size = float((other - one).square().mean().sqrt())
+            np.testing.assert_allclose(size, 1e-3, rtol=1e-3)

@@ -164,23 +164,7 @@ INPUTS: dict[str, tuple[InputLayout, StartingDecays]] = {
 }
 
 
-def log_sides(shape: Sequence[int]) -> tuple[float, float, float]:
-    """1, and a tenth of the logarithms of the rows and columns of a tensor's matrices.
-
-    A kernel of rank 4 has a row for every weight of an output; a vector is one column.
-
-    Example:
-        >>> log_sides((3, 1)) == log_sides((3,)) == (1.0, math.log(3) / 10, 0.0)
-        True
-    """
-    rows, columns = math.prod(shape), 1
-    if len(shape) > 1:
-        rows = math.prod(shape[:-1]) if len(shape) == 4 else shape[-2]
-        columns = shape[-1]
-    return 1.0, math.log(max(rows, 1)) / 10, math.log(max(columns, 1)) / 10
-
-
-def matrices_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
+def matrices_shape(shape: Sequence[int]) -> tuple[int, int, int]:
     """Number, rows and columns of the matrices that a tensor of rank 2 or more is made of.
 
     A kernel of rank 4 is one matrix with a row for every weight of an output.
@@ -192,3 +176,16 @@ def matrices_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
     if len(shape) == 4:
         return 1, math.prod(shape[:3]), shape[3]
     return math.prod(shape[:-2]), shape[-2], shape[-1]
+
+
+def log_sides(shape: Sequence[int]) -> tuple[float, float, float]:
+    """1, and a tenth of the logarithms of the rows and columns of a tensor's matrices.
+
+    A kernel of rank 4 has a row for every weight of an output; a vector is one column.
+
+    Example:
+        >>> log_sides((3, 1)) == log_sides((3,)) == (1.0, math.log(3) / 10, 0.0)
+        True
+    """
+    rows, columns = matrices_shape(shape)[1:] if len(shape) > 1 else (math.prod(shape), 1)
+    return 1.0, math.log(max(rows, 1)) / 10, math.log(max(columns, 1)) / 10

@@ -142,11 +142,11 @@ def given(label: str, optimizer: Optimizer, num_rates: int, tuned: bool = True) 
     constant, cosine = SCHEDULES.index("constant"), SCHEDULES.index("cosine")
     rate = getattr(optimizer, "learning_rate", None)
     if getattr(optimizer, "num_steps", None) is not None:
-        trials = num_rates if tuned else 1
-        shipped = trials // 2
+        count = num_rates if tuned else 1
+        shipped = count // 2
         decades = math.log10(_OPEN_RATES[1] / _OPEN_RATES[0]) / max(1, num_rates - 1)
-        factors = 10.0 ** (decades * (np.arange(trials) - shipped))
-        schedule = np.full(trials, constant)
+        factors = 10.0 ** (decades * (np.arange(count) - shipped))
+        schedule = np.full(count, constant)
     elif rate is not None and tuned:
         factors = np.geomspace(*_OPEN_RATES, num_rates) / float(rate)
         schedule, shipped = np.full(num_rates, cosine), None

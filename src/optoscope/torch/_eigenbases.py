@@ -52,21 +52,25 @@ def turned_back(matrices: Tensor, state: State) -> Tensor:
 def advance(gradient: Tensor, state: State, every: int) -> None:
     """The covariances with one more gradient, and now and then the bases that follow them."""
     squares = gradient @ gradient.mT, gradient.mT @ gradient
-    refreshed = state["step"] % every == 0
-    turns: list[Tensor | None] = []
     for side, square in zip(_SIDES, squares, strict=True):
-        if f"basis_of_{side}" not in state:
-            turns.append(None)
-            continue
-        covariance, basis = state[f"covariance_of_{side}"], state[f"basis_of_{side}"]
-        covariance.lerp_(square, 1 - EIGENBASES_DECAY)
-        if refreshed.any():
-            after = torch.linalg.qr(covariance @ basis)[0]
-            after = torch.where(refreshed.view(-1, 1, 1, 1), after, basis)
-            turns.append((basis.mT @ after)[:, None])
-            basis.copy_(after)
-    if turns:
+        if f"covariance_of_{side}" in state:
+            state[f"covariance_of_{side}"].lerp_(square, 1 - EIGENBASES_DECAY)
+    refreshed = state["step"] % every == 0
+    if refreshed.any():
+        turns = (_refresh(side, state, refreshed) for side in _SIDES)
         state["momenta"].copy_(_between(state["momenta"], *turns))
+
+
+def _refresh(side: str, state: State, refreshed: Tensor) -> Tensor | None:
+    """How the basis of one side turns to follow its covariance; None for a side without one."""
+    if f"basis_of_{side}" not in state:
+        return None
+    covariance, basis = state[f"covariance_of_{side}"], state[f"basis_of_{side}"]
+    after = torch.linalg.qr(covariance @ basis)[0]
+    after = torch.where(refreshed.view(-1, 1, 1, 1), after, basis)
+    turn = (basis.mT @ after)[:, None]
+    basis.copy_(after)
+    return turn
 
 
 def _between(matrices: Tensor, left: Tensor | None, right: Tensor | None) -> Tensor:

@@ -4,7 +4,7 @@ import hashlib
 import textwrap
 from pathlib import Path
 
-from optoscope._core.errors import FileFormatError
+from optoscope._core.errors import FileFormatError, check_count
 from optoscope._core.files import read_bytes
 from optoscope._core.saved_optimizers import (
     DESCRIPTION,
@@ -35,11 +35,14 @@ def load_rule(path_or_name: str | Path, num_steps: int | None = None) -> tuple[R
             saved with, if not given.
 
     Raises:
+        InvalidValueError: a length below 1.
         UnknownNameError: neither a folder nor a name of an optimizer that comes with the library.
         FileFormatError: of a class that PyTorch has under another name, or damaged.
     """
     from safetensors.torch import load
 
+    if num_steps is not None:
+        check_count("num_steps", num_steps, minimum=1)
     description = read_description(path_or_name)
     folder, name = find(path_or_name), description["class"]
     if name not in RULES:
