@@ -1,4 +1,6 @@
-"""The general family: Celo2 as a setting, and a second, naive implementation of its own default."""
+"""The general family: Celo2 as a setting, and second, naive implementations of its directions."""
+
+import json
 
 import equinox as eqx
 import jax
@@ -11,6 +13,9 @@ from optoscope._core.errors import InvalidValueError, UnknownNameError
 from optoscope.optimizers import Celo2Optimizer, GeneralOptimizer
 
 KEY = jax.random.key(0)
+# The matrices as they are, with a network.
+CORRECTED = {"refresh_every": None, "hidden_size": 8}
+ORTHOGONALIZED = {**CORRECTED, "orthogonalize": True}
 PARAMS = {"w": jnp.ones((4, 3)), "b": jnp.zeros(3), "kernel": jnp.ones((2, 2, 3, 5))}
 
 
@@ -42,6 +47,7 @@ def test_celo2_is_a_setting_of_it(orthogonalize):
         orthogonalize=orthogonalize,
         vectors="adam" if orthogonalize else "network",
         vector_factor=20.0 if orthogonalize else 1.0,
+        **CORRECTED,
     )
     network = eqx.tree_at(
         lambda n: (n.output_weights, n.output_bias),
@@ -61,14 +67,21 @@ def test_celo2_is_a_setting_of_it(orthogonalize):
         ({"learned_schedule": True}, None),
         ({"learned_schedule": True}, 3),
         ({"learned_sizes": True}, 3),
+        ({"learned_schedule": True, "learned_sizes": True}, None),
     ],
 )
 def test_updates_are_multiplied_by_learned_functions_of_step_and_shape(packed, options, num_steps):
-    plain = GeneralOptimizer.create(KEY, learning_rate=0.01)
-    started = GeneralOptimizer.create(KEY, learning_rate=0.01, num_steps=num_steps, **options)
-    learned = eqx.tree_at(
-        lambda o: o.schedule, started, jax.random.normal(jax.random.key(1), started.schedule.shape)
+    plain = GeneralOptimizer.create(KEY, learning_rate=0.01, **ORTHOGONALIZED)
+    started = GeneralOptimizer.create(
+        KEY, learning_rate=0.01, num_steps=num_steps, **ORTHOGONALIZED, **options
     )
+    drawn = jax.random.normal(jax.random.key(1), (2, 3, 12)), jnp.asarray([0.5, -0.3, 0.2])
+    weights = [np.zeros((2, 3, 12)), np.zeros(3)]
+    learned = started
+    for place, name in enumerate(("schedule", "size_exponents")):
+        if getattr(started, name) is not None:
+            learned = eqx.tree_at(lambda o: getattr(o, name), learned, drawn[place])  # noqa: B023
+            weights[place] = np.asarray(drawn[place], np.float64)
     made = [one.init_packed(PARAMS) if packed else one.init(PARAMS) for one in (plain, learned)]
     times = np.array([1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1e3, 3e3, 1e4, 3e4, 1e5])
     sides = {"w": (4, 3), "b": (3, 1), "kernel": (2 * 2 * 3, 5)}
@@ -81,17 +94,19 @@ def test_updates_are_multiplied_by_learned_functions_of_step_and_shape(packed, o
         (bare, _), (scheduled, _) = outcomes
         made = [state for _, state in outcomes]
         for name, leaf in bare.items():
-            weights = np.asarray(learned.schedule[int(leaf.ndim < 2)], np.float64)
             time = step if num_steps is None else step * 1000 / num_steps
-            seen = [1.0, *(np.tanh(time / times - 1) - np.tanh(-1))][: weights.shape[1]]
-            factor = np.exp(np.array([1.0, *np.log(sides[name]) / 10]) @ weights @ seen)
+            seen = [1.0, *(np.tanh(time / times - 1) - np.tanh(-1))]
+            logarithms = np.array([1.0, *np.log(sides[name]) / 10])
+            factor = np.exp(logarithms @ weights[0][int(leaf.ndim < 2)] @ seen)
+            powers = (np.array(sides[name]) / 32) ** weights[1][:2]
+            factor *= powers.prod() if leaf.ndim > 1 else (sides[name][0] / 32) ** weights[1][2]
             factor *= 1 if num_steps is None else (1 + np.cos(np.pi * step / num_steps)) / 2
             np.testing.assert_allclose(scheduled[name], factor * leaf, rtol=1e-5)
 
 
 def test_functions_of_time_count_in_thousandths_of_a_known_length(tmp_path):
     options = {"inputs": "small_fc", "vectors": "network", "num_steps": 3000}
-    told = GeneralOptimizer.create(KEY, learning_rate=0.01, **options)
+    told = GeneralOptimizer.create(KEY, learning_rate=0.01, **ORTHOGONALIZED, **options)
     saved = optimizers.save(tmp_path, told)
     a_third, as_saved = optimizers.load(saved, num_steps=1000), optimizers.load(saved)
     state = told.init(PARAMS)
@@ -119,8 +134,8 @@ def newton_schulz(matrix):
     return x.T if tall else x
 
 
-def test_the_default_without_its_correction_is_nesterov_over_the_root_orthogonalized():
-    optimizer = GeneralOptimizer.create(KEY, learning_rate=0.01, gain=1e-12)
+def test_without_its_correction_it_is_nesterov_over_the_root_orthogonalized():
+    optimizer = GeneralOptimizer.create(KEY, learning_rate=0.01, gain=1e-12, **ORTHOGONALIZED)
     momentum, second = {}, {}
     for step, updates in enumerate(trajectory(optimizer)):
         for name, gradient in gradients(step).items():
@@ -148,7 +163,7 @@ def test_vectors_get_adam_at_a_multiple_of_the_rate():
 
 @pytest.mark.parametrize("inputs", ["celo2", "small_fc"])
 def test_matrices_move_by_the_rate_whatever_the_scale_of_the_loss(inputs):
-    optimizer = GeneralOptimizer.create(KEY, learning_rate=0.02, inputs=inputs)
+    optimizer = GeneralOptimizer.create(KEY, learning_rate=0.02, inputs=inputs, **ORTHOGONALIZED)
     update = jax.jit(lambda grads: optimizer.update(grads, optimizer.init(PARAMS), PARAMS)[0])
     for scale in (1e-3, 1.0, 1e2):
         updates = update(jax.tree.map(lambda g: scale * g, gradients(0)))  # noqa: B023
@@ -158,7 +173,7 @@ def test_matrices_move_by_the_rate_whatever_the_scale_of_the_loss(inputs):
 
 def test_without_normalization_it_is_a_sum_of_two_terms():
     """The gain multiplies the network's part alone, and nothing else is done to it."""
-    plain = {"orthogonalize": False, "normalize": False, "vectors": "nominal", "vector_factor": 1.0}
+    plain = {**CORRECTED, "normalize": False, "vectors": "nominal"}
     first, second, none = (
         GeneralOptimizer.create(KEY, nominal="momentum", gain=gain, **plain)
         for gain in (1.0, 2.0, 1e-20)
@@ -204,12 +219,9 @@ def test_a_lone_vector_is_adams(name):
         np.testing.assert_allclose(one, other, rtol=1e-4)
 
 
-SOAP = {"refresh_every": 2, "orthogonalize": False, "hidden_size": 0}
-
-
-def test_in_eigenbases_it_is_soap_of_unit_size():
+def test_by_default_it_is_soap_of_unit_size():
     """Written out in double precision, with the momentum kept in the tensor's own axes."""
-    optimizer = GeneralOptimizer.create(KEY, learning_rate=0.01, **SOAP)
+    optimizer = GeneralOptimizer.create(KEY, learning_rate=0.01, refresh_every=2)
     left, right, q, p = np.zeros((4, 4)), np.zeros((3, 3)), np.eye(4), np.eye(3)
     momentum = second = 0
     for step, updates in enumerate(trajectory(optimizer)):
@@ -229,7 +241,7 @@ def test_in_eigenbases_it_is_soap_of_unit_size():
 
 
 def test_in_eigenbases_a_kernel_is_a_matrix_and_a_stack_is_its_matrices():
-    optimizer = GeneralOptimizer.create(KEY, learning_rate=0.01, **SOAP)
+    optimizer = GeneralOptimizer.create(KEY, learning_rate=0.01, refresh_every=2)
     tensors = {"kernel": PARAMS["kernel"], "stack": jnp.ones((2, 4, 3))}
     whole = trajectory(optimizer, tensors, 3)
 
@@ -247,7 +259,7 @@ def test_in_eigenbases_a_kernel_is_a_matrix_and_a_stack_is_its_matrices():
 
 def test_a_long_side_keeps_its_own_axes(monkeypatch):
     monkeypatch.setattr("optoscope.optimizers._eigenbases.LONGEST_SIDE", 4)
-    optimizer = GeneralOptimizer.create(KEY, refresh_every=1, orthogonalize=False, hidden_size=0)
+    optimizer = GeneralOptimizer.create(KEY, refresh_every=1)
     state = optimizer.init(PARAMS)
     assert state.bases["w"].rows is not None
     assert state.bases["b"] is None
@@ -268,4 +280,12 @@ def test_a_long_side_keeps_its_own_axes(monkeypatch):
 
 def test_without_a_direction_of_any_kind_there_is_none():
     with pytest.raises(InvalidValueError, match="neither a nominal direction nor a network"):
-        GeneralOptimizer.create(KEY, nominal="none", hidden_size=0)
+        GeneralOptimizer.create(KEY, nominal="none")
+
+
+def test_a_file_from_before_eigenbases_has_none(tmp_path):
+    optimizers.save(tmp_path, GeneralOptimizer.create(KEY, **ORTHOGONALIZED))
+    description = json.loads((tmp_path / "optimizer.json").read_text())
+    del description["configuration"]["refresh_every"]
+    (tmp_path / "optimizer.json").write_text(json.dumps(description))
+    assert optimizers.load(tmp_path).refresh_every is None

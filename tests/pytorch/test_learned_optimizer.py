@@ -35,6 +35,10 @@ LOSSES = np.float32([3.0, 2.5, 2.6, 9.0, math.nan, *np.linspace(2.0, 1.0, 10), *
 OF_FULL_RANK = ((), (7,), (5, 5), (5, 5))
 
 
+def shapes_for(optimizer, otherwise):
+    return OF_FULL_RANK if getattr(optimizer, "refresh_every", None) else otherwise
+
+
 def problem(seed=0, dtype=np.float32, shapes=SHAPES):
     generator = np.random.default_rng(seed)
     draw = lambda shape: np.asarray(generator.standard_normal(shape), dtype)  # noqa: E731
@@ -124,10 +128,10 @@ def small_tiles(monkeypatch):
 @pytest.mark.parametrize("name", optimizers.pretrained_names())
 @pytest.mark.parametrize(("lr", "weight_decay"), [(1.0, 0.0), (0.3, 0.1)])
 def test_a_shipped_optimizer_goes_where_jax_goes(name, lr, weight_decay):
-    start, grads = problem()
+    loaded = optimizers.load(name)
+    start, grads = problem(shapes=shapes_for(loaded, SHAPES))
     params = parameters(start)
     trajectory = run(params, grads, LearnedOptimizer(params, name, lr, weight_decay))
-    loaded = optimizers.load(name)
     expected = in_jax(loaded, start, grads, jnp.float32(lr), jnp.float32(weight_decay))
     # Orthogonalizing enlarges what was rounded by the slope of its polynomials, 3.4 five times.
     tolerance = 2e-5 if loaded.registered_name == "general" else 1e-5
@@ -147,6 +151,7 @@ def perturbed(name, **configuration):
     return made
 
 
+ORTHOGONALIZED = {"refresh_every": None, "orthogonalize": True, "hidden_size": 8}
 CONFIGURATIONS = {
     "lstm": [{"hidden_size": 5, "num_layers": 3, "log_offset": 1e-8}],
     "rnn": [
@@ -163,13 +168,14 @@ CONFIGURATIONS = {
     "celo": [{"hidden_size": 5, "scheduler_size": 6}],
     "celo2": [{"orthogonalize": True, "hidden_size": 4}],
     "general": [
-        {"nominal": "none", "vectors": "network"},
-        {"nominal": "aggmo-adam", "orthogonalize": False, "inputs": "small_fc"},
-        {"nominal": "mixed", "vectors": "network", "learned_schedule": True},
-        {"nominal": "sgd", "vectors": "nominal", "normalize": False},
-        {"vectors": "network", "inputs": "small_fc", "learned_sizes": True, "num_steps": 8},
-        {"refresh_every": 2, "orthogonalize": False, "hidden_size": 0},
-        {"refresh_every": 3, "orthogonalize": False, "inputs": "small_fc"},
+        ORTHOGONALIZED | {"nominal": "none", "vectors": "network"},
+        ORTHOGONALIZED | {"nominal": "aggmo-adam", "orthogonalize": False, "inputs": "small_fc"},
+        ORTHOGONALIZED | {"vectors": "network", "learned_schedule": True},
+        ORTHOGONALIZED | {"nominal": "sgd", "vectors": "nominal", "normalize": False},
+        ORTHOGONALIZED
+        | {"vectors": "network", "inputs": "small_fc", "learned_sizes": True, "num_steps": 8},
+        {"refresh_every": 2},
+        {"refresh_every": 3, "hidden_size": 8, "inputs": "small_fc"},
     ],
 }
 NONE_SHIPPED = ("celo", "celo2", "general")
@@ -195,7 +201,7 @@ def test_every_configuration_of_every_learned_class_goes_where_jax_goes(
     optimizer = perturbed(name, **options)
     optimizers.save(tmp_path, optimizer)
     shapes = FEW_SHAPES if options in CONFIGURATIONS[name] else SHAPES
-    start, grads = problem(1, shapes=OF_FULL_RANK if "refresh_every" in options else shapes)
+    start, grads = problem(1, shapes=shapes_for(optimizer, shapes))
     tolerance = 1e-5
     if name not in NONE_SHIPPED:  # the trajectories of those that come with the library are longer
         tolerance, grads = 2e-5, grads[:5]
@@ -533,8 +539,7 @@ def test_nothing_of_it_imports_jax():
 
 def test_a_side_without_a_basis_is_left_as_it_is(tmp_path, monkeypatch):
     monkeypatch.setattr("optoscope.torch._eigenbases.LONGEST_SIDE", 4)
-    options = {"refresh_every": 2, "orthogonalize": False, "hidden_size": 0}
-    optimizers.save(tmp_path, optimizers.get("general", **options))
+    optimizers.save(tmp_path, optimizers.get("general", refresh_every=2))
     # A basis for the outputs alone, for the inputs alone, and for neither.
     start, grads = problem(shapes=((3, 7), (7, 3), (5, 6)))
     params = parameters(start)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 EIGENBASES_DECAY = 0.95
 # A longer side keeps its own axes: its covariance would hold more numbers than many networks.
 LONGEST_SIDE = 2048
+# Where a tensor's size changes nothing about the size of its steps.
+_USUAL_SIDE = 32
 # A part of a gradient in these bases that is below this share of its root mean square is what
 # rounding left of nothing: divided by its own size it would be as large as any.
 SMALLEST_SHARE = 1e-5
@@ -187,5 +189,25 @@ def log_sides(shape: Sequence[int]) -> tuple[float, float, float]:
         >>> log_sides((3, 1)) == log_sides((3,)) == (1.0, math.log(3) / 10, 0.0)
         True
     """
+    rows, columns = _sides(shape)
+    return 1.0, math.log(rows) / 10, math.log(columns) / 10
+
+
+def log_relative_sides(shape: Sequence[int]) -> tuple[float, float, float]:
+    """The logarithms of a matrix's rows and columns and of a vector's length, all over 32.
+
+    A tensor has the first two or the third; what it does not have is zero.
+
+    Example:
+        >>> log_relative_sides((32, 64)) == (0.0, math.log(2), 0.0)
+        True
+        >>> log_relative_sides((32,))
+        (0.0, 0.0, 0.0)
+    """
+    rows, columns = (math.log(side / _USUAL_SIDE) for side in _sides(shape))
+    return (rows, columns, 0.0) if len(shape) > 1 else (0.0, 0.0, rows)
+
+
+def _sides(shape: Sequence[int]) -> tuple[int, int]:
     rows, columns = matrices_shape(shape)[1:] if len(shape) > 1 else (math.prod(shape), 1)
-    return 1.0, math.log(max(rows, 1)) / 10, math.log(max(columns, 1)) / 10
+    return max(rows, 1), max(columns, 1)

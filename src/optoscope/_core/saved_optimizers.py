@@ -12,6 +12,8 @@ WEIGHTS = "optimizer.safetensors"
 DESCRIPTION = "optimizer.json"
 # No optimizer is nearly as large: what is larger means harm.
 MOST_WEIGHT_BYTES = 4_000_000_000
+# What files without a setting mean, where that is not what the class makes of its absence today.
+_BEFORE_IT_WAS_A_SETTING = {"general": {"refresh_every": None}}
 PRETRAINED = Path(__file__).parent.parent / "optimizers" / "pretrained"
 
 
@@ -68,6 +70,8 @@ def read_description(path_or_name: str | Path) -> dict[str, Any]:
         description.get("configuration"), dict
     ):
         raise FileFormatError(f"{path} lacks the class or the configuration.")
+    earlier = _BEFORE_IT_WAS_A_SETTING.get(description["class"], {})
+    description["configuration"] = earlier | description["configuration"]
     if not isinstance(description.setdefault("metadata", {}), dict):
         raise FileFormatError(f"{path}: the metadata must be an object of names and values.")
     return description

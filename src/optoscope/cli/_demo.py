@@ -27,6 +27,8 @@ _OPTIONS = {
     "inputs": "small_fc",
     "vectors": "network",
     "hidden_size": 16,
+    "orthogonalize": True,
+    "refresh_every": None,
     "learning_rate": 0.015,
     "learned_schedule": True,
 }

@@ -14,7 +14,7 @@ from optoscope.cli._console import console, show_table, steps
 from optoscope.cli._named_optimizers import (
     as_shipped,
     contestant,
-    is_own_or_optax,
+    is_made_here,
     label_of,
     load_saved,
 )
@@ -231,14 +231,12 @@ class Evaluate(OptimizerCommand):
         self, given: Mapping[str, Mapping[str, Any]]
     ) -> tuple[dict[str, Any], dict[str, int], str]:
         """The optimizers by label, the horizons of those that know theirs, and the first place."""
-        from optoscope import optimizers
-
         assert self.optimizer is not None
         places = split_places(self.optimizer)
         made = {
             place: as_shipped(place, given.get(label_of(place), {}), self.steps)
             for place in places
-            if is_own_or_optax(place) or place in optimizers.REGISTRY
+            if is_made_here(place, given.get(label_of(place)))
         }
         labels, horizons = labels_of(places, made)
         learned = {

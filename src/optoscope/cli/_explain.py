@@ -13,7 +13,7 @@ from optoscope.cli._command import get_task_or_own
 from optoscope.cli._console import console, show_table, steps
 from optoscope.cli._named_optimizers import (
     as_shipped,
-    is_own_or_optax,
+    is_made_here,
     label_of,
     load_saved,
 )
@@ -107,13 +107,11 @@ class Explain(OptimizerCommand):
 
     def _learned(self, given: Mapping[str, Mapping[str, Any]]) -> tuple[Any, bool]:
         """The optimizer that is named, and whether it is a saved one."""
-        from optoscope import optimizers
-
         place = self.optimizer
         assert place is not None
         label = label_of(place)
         check_owners(given, [label])
-        if is_own_or_optax(place) or place in optimizers.REGISTRY:
+        if is_made_here(place, given.get(label)):
             return as_shipped(place, given.get(label, {}), self.steps), False
         if label in given:
             raise InvalidValueError(

@@ -170,7 +170,7 @@ class Inspect(OptimizerCommand):
         made = {
             place: make(place, given.get(label_of(place), {}), self.steps)
             for place in places
-            if is_made_here(place)
+            if is_made_here(place, given.get(label_of(place)))
         }
         labels, _ = labels_of(places, made)
         return {place: labels[place] for place in places}, {

@@ -118,7 +118,7 @@ def contestant(
             made(function, text, {"learning_rate": LEARNING_RATES[0], **settings}, _METHODS)
             return Contestant(label_of(text), create, {"learning_rate": LEARNING_RATES})
         return given(label_of(text), made(function, text, settings, _METHODS))
-    if _is_registered(text):
+    if is_made_here(text, settings):
         return named(text)
     try:
         return given(text, load_saved(text, trust, num_steps))
@@ -165,7 +165,7 @@ def tuned_or_as_it_is(text: str, settings: Mapping[str, Any], num_steps: int) ->
     """
     from optoscope import optimizers
 
-    if _is_registered(text):
+    if not is_own_or_optax(text):
         searched = optimizers.entry(text).search and not settings
         return (
             contestant(text, settings, num_steps)
@@ -176,8 +176,20 @@ def tuned_or_as_it_is(text: str, settings: Mapping[str, Any], num_steps: int) ->
     return found if "learning_rate" in found.search else as_shipped(text, settings, num_steps)
 
 
-def is_made_here(text: str) -> bool:
-    """Whether a text names an optimizer that is made, and not a saved one that is loaded."""
+def is_made_here(text: str, settings: Mapping[str, Any] | None = None) -> bool:
+    """Whether a text names an optimizer that is made, and not a saved one that is loaded.
+
+    A name that a registered optimizer shares with one that comes trained means the trained one,
+    unless there are settings to make another one of.
+
+    Args:
+        text: the optimizer as it was typed.
+        settings: its own, from `--set`.
+    """
+    from optoscope import optimizers
+
+    if not settings and text in optimizers.pretrained_names():
+        return False
     return is_own_or_optax(text) or _is_registered(text)
 
 

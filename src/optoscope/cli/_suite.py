@@ -18,7 +18,7 @@ from optoscope.cli._directories import CONFIG, check_empty
 from optoscope.cli._evaluate import distinct_labels, split_names, split_places
 from optoscope.cli._named_optimizers import (
     as_shipped,
-    is_own_or_optax,
+    is_made_here,
     label_of,
     load_saved,
 )
@@ -154,8 +154,7 @@ class Suite(OptimizerCommand):
                 if "num_steps" in optimizers.PUBLISHED[kind].options:
                     options.setdefault("num_steps", self.steps)
                 made[place] = label, optimizers.load_published(kind, file, **options)
-            elif is_own_or_optax(place) or place in optimizers.REGISTRY:
-                label = label_of(place)
+            elif is_made_here(place, given.get(label := label_of(place))):
                 made[place] = label, as_shipped(place, given.get(label, {}), self.steps)
         saved = [place for place in places if place not in made]
         descriptions = [optimizers.read_description(place) for place in saved]

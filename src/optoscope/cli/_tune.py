@@ -10,7 +10,12 @@ from optoscope._core.errors import InvalidValueError
 from optoscope._core.files import write_json
 from optoscope.cli._command import get_task, task_label
 from optoscope.cli._console import console, steps
-from optoscope.cli._named_optimizers import contestant, is_own_or_optax, label_of
+from optoscope.cli._named_optimizers import (
+    contestant,
+    is_made_here,
+    is_own_or_optax,
+    label_of,
+)
 from optoscope.cli._optimizer_command import OptimizerCommand
 from optoscope.cli._options import Count, CountOrZero, Several
 from optoscope.cli._user_code import check_owners, parse_settings
@@ -69,7 +74,9 @@ class Tune(OptimizerCommand):
         given = parse_settings(self.set)
         label = label_of(self.optimizer)
         check_owners(given, [label])
-        if self.optimizer in optimizers.REGISTRY and optimizers.REGISTRY[self.optimizer].learned:
+        registered = self.optimizer in optimizers.REGISTRY
+        made_here = registered and is_made_here(self.optimizer, given.get(label))
+        if made_here and optimizers.REGISTRY[self.optimizer].learned:
             raise InvalidValueError(
                 f"{self.optimizer!r} has no hyper-parameters to search; meta-train it with "
                 f"`optoscope train {self.optimizer}`."

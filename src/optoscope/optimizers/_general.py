@@ -1,7 +1,9 @@
 """A family of learned optimizers whose parts are settings, among them Celo2 and STAR."""
 
 import dataclasses
+import functools
 import math
+import operator
 from typing import Any
 
 import equinox as eqx
@@ -9,7 +11,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from optoscope._core.errors import InvalidValueError, UnknownNameError, check_count
-from optoscope._core.input_layouts import EIGENBASES_OFFSET, INPUTS, TIME_SCALES, log_sides
+from optoscope._core.input_layouts import (
+    EIGENBASES_OFFSET,
+    INPUTS,
+    TIME_SCALES,
+    log_relative_sides,
+    log_sides,
+)
 from optoscope.optimizers._accumulators import Decays
 from optoscope.optimizers._directed import DirectedOptimizer
 from optoscope.optimizers._directions import of_unit_size, orthogonalized
@@ -20,7 +28,7 @@ from optoscope.optimizers._small_network import Coordinates, SmallNetwork
 from optoscope.optimizers._star import NOMINAL_TERMS
 
 VECTORS = ("adam", "nominal", "network")
-# Steps of vectors are so many times those of matrices, at the start.
+# Steps of vectors are so many times those of orthogonalized matrices, at the start.
 _VECTOR_FACTOR = {"adam": 5.0, "nominal": 5.0, "network": 1.0}
 _CORRECTION = 0.1
 # The weights of the gradient and of the three momenta: Nesterov's momentum of decay 0.9.
@@ -28,10 +36,13 @@ _NESTEROV = (0.1, 0.9, 0.0, 0.0)
 
 
 class GeneralOptimizer(DirectedOptimizer):
-    """A nominal direction with a learned correction, orthogonalized and brought to unit size.
+    """A nominal direction, with a learned correction or without, brought to unit size.
 
     Its steps have a size of their own, that of the learning rate, so that it runs with the rate,
-    schedule and weight decay of the task at hand, as a hand-designed optimizer does.
+    schedule and weight decay of the task at hand, as a hand-designed optimizer does. By default
+    it has no network, and its direction is Nesterov's momentum over the root of the second moment
+    in the eigenbases of the gradients' covariances. `optimizers.load("general", num_steps=T)` is
+    the meta-trained one, with the sizes of its steps for a training of T steps.
 
     Math: with the network's output d, the nominal direction n (by name, as in `StarOptimizer`;
     "mixed" is (w₀ g + Σ_k w_k m_k)(v + ε)^(-1/2) with learned weights that start as Nesterov's
@@ -46,9 +57,10 @@ class GeneralOptimizer(DirectedOptimizer):
     ln(columns)/10) of the tensor's matrices, b = (1, φ(t) − φ(0)) with t the steps taken before and
     φ(t) = tanh(t/τ − 1) for eleven time scales τ from 1 to 10⁵ steps, and a learned S for matrices
     and another for vectors. So sizes of steps can depend on time and on the tensor's shape. With
-    learned sizes b is 1 alone: they depend on the shape and not on time. An optimizer that is told
-    the length T of training multiplies its updates by ½ (1 + cos(π t/T)) as well, and t in φ, here
-    and in the network's inputs, is 1000 t/T: it need not be told a schedule.
+    learned sizes the update of a matrix is multiplied by (rows/32)^p (columns/32)^q, that of a
+    vector by (length/32)^r, with learned exponents. An optimizer that is told the length T of
+    training multiplies its updates by ½ (1 + cos(π t/T)) as well, and t in φ, here and in the
+    network's inputs, is 1000 t/T: it need not be told a schedule.
 
     With `refresh_every`, matrices are seen in the eigenbases of their gradients' covariances, as
     SOAP's are (see `_eigenbases`): x is made of G' = Q_rowsᵀ G Q_columns and of the averages of
@@ -75,6 +87,7 @@ class GeneralOptimizer(DirectedOptimizer):
     log_gain: Float[Array, ""]
     mixing: Float[Array, " momenta"] | None
     schedule: Float[Array, "2 3 times"] | None
+    size_exponents: Float[Array, " 3"] | None
     inputs: str = eqx.field(static=True)
     nominal: str = eqx.field(static=True)
     orthogonalize: bool = eqx.field(static=True)
@@ -91,7 +104,7 @@ class GeneralOptimizer(DirectedOptimizer):
         learning_rate: float | int | Float[Array, ""] = 1e-3,
         inputs: str = "celo2",
         nominal: str = "mixed",
-        orthogonalize: bool = True,
+        orthogonalize: bool = False,
         normalize: bool = True,
         vectors: str = "adam",
         vector_factor: float | int | None = None,
@@ -99,8 +112,8 @@ class GeneralOptimizer(DirectedOptimizer):
         learned_schedule: bool = False,
         learned_sizes: bool = False,
         num_steps: int | None = None,
-        refresh_every: int | None = None,
-        hidden_size: int = 8,
+        refresh_every: int | None = 10,
+        hidden_size: int = 0,
     ) -> "GeneralOptimizer":
         """Draws an untrained optimizer.
 
@@ -113,13 +126,13 @@ class GeneralOptimizer(DirectedOptimizer):
             orthogonalize: whether the directions of matrices are orthogonalized.
             normalize: whether directions are brought to unit size.
             vectors: what tensors of rank below 2 do: "adam", "nominal" or "network".
-            vector_factor: f at the start; 5 for "adam" and "nominal", 1 for "network" if not
-                given.
+            vector_factor: f at the start; 1 if not given, or 5 beside orthogonalized matrices
+                where `vectors` is "adam" or "nominal".
             gain: e^γ at the start; 0.1, or 1 where there is no nominal direction, if not given.
             learned_schedule: whether updates are multiplied by a learned function of the step
                 and of the tensor's shape, which is 1 everywhere at first.
-            learned_sizes: whether they are multiplied by a learned function of the shape alone;
-                a learned schedule has this as a part.
+            learned_sizes: whether they are multiplied by learned powers of the tensor's sides,
+                which are 1 at first.
             num_steps: T, the length of training; then updates are multiplied by a cosine down to
                 zero, and functions of time count in thousandths of it.
             refresh_every: steps between refreshes of the eigenbases that matrices are seen in;
@@ -151,7 +164,9 @@ class GeneralOptimizer(DirectedOptimizer):
                 "there is neither a nominal direction nor a network; name a nominal direction or "
                 "give the network hidden units."
             )
-        factor = _VECTOR_FACTOR[vectors] if vector_factor is None else vector_factor
+        factor = vector_factor
+        if factor is None:
+            factor = _VECTOR_FACTOR[vectors] if orthogonalize else 1.0
         gain = (1.0 if nominal == "none" else _CORRECTION) if gain is None else gain
         for name, value in (("vector_factor", factor), ("gain", gain)):
             if not (math.isfinite(value) and value > 0):
@@ -163,7 +178,6 @@ class GeneralOptimizer(DirectedOptimizer):
             key, 1, hidden_size=hidden_size, layout=layout, decays=Decays.fixed(decays)
         )
         rate = jnp.log(jnp.asarray(learning_rate, jnp.float32))
-        num_times = 1 + len(TIME_SCALES) if learned_schedule else int(learned_sizes)
         mixing = jnp.asarray(_NESTEROV, jnp.float32) if nominal == "mixed" else None
         return cls(
             network,
@@ -171,7 +185,8 @@ class GeneralOptimizer(DirectedOptimizer):
             jnp.asarray(math.log(factor), jnp.float32),
             jnp.asarray(math.log(gain), jnp.float32),
             mixing,
-            jnp.zeros((2, 3, num_times)) if num_times else None,
+            jnp.zeros((2, 3, 1 + len(TIME_SCALES))) if learned_schedule else None,
+            jnp.zeros(3) if learned_sizes else None,
             inputs,
             nominal,
             bool(orthogonalize),
@@ -193,22 +208,20 @@ class GeneralOptimizer(DirectedOptimizer):
 
     def multiplier(self, step: Int[Array, ""], shape: tuple[int, ...]) -> Float[Array, ""] | None:
         """What the update of a tensor of this shape is multiplied by after so many steps."""
-        learned = None if self.schedule is None else self._learned(self.schedule, step, shape)
-        if self.num_steps is None:
-            return learned
-        cosine = jnp.asarray(SCHEDULES.index("cosine"))
-        cosine = schedule_factor(cosine, step, jnp.asarray(self.num_steps))
-        return cosine if learned is None else cosine * learned
-
-    def _learned(
-        self, schedule: Float[Array, "2 3 times"], step: Int[Array, ""], shape: tuple[int, ...]
-    ) -> Float[Array, ""]:
-        seen = jnp.ones(1)
-        if schedule.shape[-1] > 1:
+        factors = []
+        if self.num_steps is not None:
+            cosine = jnp.asarray(SCHEDULES.index("cosine"))
+            factors.append(schedule_factor(cosine, step, jnp.asarray(self.num_steps)))
+        if self.size_exponents is not None:
+            sides = jnp.asarray(log_relative_sides(shape))
+            factors.append(jnp.exp(sides @ self.size_exponents))
+        if self.schedule is not None:
             times = step, jnp.zeros_like(step)
             now, start = (time_features(time, unit=self.time_unit) for time in times)
-            seen = jnp.concatenate([seen, now - start])
-        return jnp.exp(jnp.asarray(log_sides(shape)) @ schedule[int(len(shape) < 2)] @ seen)
+            seen = jnp.concatenate([jnp.ones(1), now - start])
+            learned = jnp.asarray(log_sides(shape)) @ self.schedule[int(len(shape) < 2)] @ seen
+            factors.append(jnp.exp(learned))
+        return functools.reduce(operator.mul, factors) if factors else None
 
     @property
     def vector_rate(self) -> Float[Array, ""]:
@@ -259,8 +272,8 @@ class GeneralOptimizer(DirectedOptimizer):
             "orthogonalize": self.orthogonalize,
             "normalize": self.normalize,
             "vectors": self.vectors,
-            "learned_schedule": self.schedule is not None and self.schedule.shape[-1] > 1,
-            "learned_sizes": self.schedule is not None and self.schedule.shape[-1] == 1,
+            "learned_schedule": self.schedule is not None,
+            "learned_sizes": self.size_exponents is not None,
             "num_steps": self.num_steps,
             "refresh_every": self.refresh_every,
             "hidden_size": self.network.hidden_bias.shape[0],

@@ -142,7 +142,7 @@ REGISTRY.register(
     "general",
     OptimizerEntry(
         GeneralOptimizer.create,
-        "Muon-like, with a learned correction",
+        "momentum of unit size in eigenbases (SOAP), or with a network",
         True,
     ),
 )

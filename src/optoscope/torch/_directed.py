@@ -10,7 +10,13 @@ import torch
 from torch import Tensor
 
 from optoscope._core.errors import UnknownNameError, check_count
-from optoscope._core.input_layouts import EIGENBASES_OFFSET, INPUTS, TIME_SCALES, log_sides
+from optoscope._core.input_layouts import (
+    EIGENBASES_OFFSET,
+    INPUTS,
+    TIME_SCALES,
+    log_relative_sides,
+    log_sides,
+)
 from optoscope._core.published_numbers import CELO2_ADAM_FACTOR, LARGEST_GRADIENT
 from optoscope.torch import _eigenbases
 from optoscope.torch._directions import of_unit_size, orthogonalized
@@ -185,14 +191,14 @@ class GeneralRule(DirectedRule):
         *,
         inputs: str = "celo2",
         nominal: str = "mixed",
-        orthogonalize: bool = True,
+        orthogonalize: bool = False,
         normalize: bool = True,
         vectors: str = "adam",
         learned_schedule: bool = False,
         learned_sizes: bool = False,
         num_steps: int | None = None,
-        refresh_every: int | None = None,
-        hidden_size: int = 8,
+        refresh_every: int | None = 10,
+        hidden_size: int = 0,
     ):
         """Takes the arguments of `GeneralOptimizer.create` that are no leaves."""
         if nominal not in (names := (*NOMINAL_TERMS, "mixed", "none")):
@@ -202,9 +208,10 @@ class GeneralRule(DirectedRule):
         shapes: dict[str, tuple[int, ...]] = {"log_vector_factor": (), "log_gain": ()}
         if nominal == "mixed":
             shapes["mixing"] = (1 + len(MOMENTA),)
-        num_times = 1 + len(TIME_SCALES) if learned_schedule else int(learned_sizes)
-        if num_times:
-            shapes["schedule"] = (2, 3, num_times)
+        if learned_schedule:
+            shapes["schedule"] = (2, 3, 1 + len(TIME_SCALES))
+        if learned_sizes:
+            shapes["size_exponents"] = (3,)
         for name, count in (("num_steps", num_steps), ("refresh_every", refresh_every)):
             if count is not None:
                 check_count(name, count, minimum=1)
@@ -224,7 +231,8 @@ class GeneralRule(DirectedRule):
         self._mixing = weights["mixing"].tolist() if nominal == "mixed" else []
         self._nominal, self._vectors = nominal, vectors
         self._orthogonalize, self._normalize = orthogonalize, normalize
-        self._num_times, self._num_steps = num_times, num_steps
+        self._exponents = weights["size_exponents"].tolist() if learned_sizes else []
+        self._learned_schedule, self._num_steps = learned_schedule, num_steps
 
     def view(self, shape: Sequence[int]) -> View:
         """The tensor's own axes, or those of its matrices where they have bases of their own."""
@@ -259,7 +267,10 @@ class GeneralRule(DirectedRule):
         if self._num_steps is not None:
             progress = (steps / self._num_steps).clamp(max=1)
             factor = 0.5 * (1 + torch.cos(math.pi * progress))
-        if self._num_times:
+        if self._exponents:
+            pairs = zip(log_relative_sides(view.shape), self._exponents, strict=True)
+            factor = factor * math.exp(sum(side * exponent for side, exponent in pairs))
+        if self._learned_schedule:
             factor = factor * self._learned(steps, view.shape)
         return factor.view(-1, *(1,) * len(view.shape))
 
@@ -267,7 +278,7 @@ class GeneralRule(DirectedRule):
         schedule = self.weights(steps.device)["schedule"][int(len(shape) < 2)]
         scales = self._time_unit * torch.tensor(TIME_SCALES, device=steps.device)
         functions = torch.tanh(steps[:, None] / scales - 1) - math.tanh(-1)
-        seen = torch.cat([torch.ones_like(steps)[:, None], functions], dim=1)[:, : self._num_times]
+        seen = torch.cat([torch.ones_like(steps)[:, None], functions], dim=1)
         return torch.exp(seen @ (torch.tensor(log_sides(shape), device=steps.device) @ schedule))
 
     @property
