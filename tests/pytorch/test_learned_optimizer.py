@@ -170,7 +170,7 @@ CONFIGURATIONS = {
     "general": [
         ORTHOGONALIZED | {"nominal": "none", "vectors": "network"},
         ORTHOGONALIZED | {"nominal": "aggmo-adam", "orthogonalize": False, "inputs": "small_fc"},
-        ORTHOGONALIZED | {"vectors": "network", "learned_schedule": True},
+        ORTHOGONALIZED | {"nominal": "mixed", "vectors": "network", "learned_schedule": True},
         ORTHOGONALIZED | {"nominal": "sgd", "vectors": "nominal", "normalize": False},
         ORTHOGONALIZED
         | {"vectors": "network", "inputs": "small_fc", "learned_sizes": True, "num_steps": 8},

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 EIGENBASES_DECAY = 0.95
 # A longer side keeps its own axes: its covariance would hold more numbers than many networks.
 LONGEST_SIDE = 2048
+# Nominal directions with learned weights: how many they have, of the gradient and then the momenta.
+MIXTURES = {"nesterov": 2, "mixed": 4}
 # Where a tensor's size changes nothing about the size of its steps.
 _USUAL_SIDE = 32
 # A part of a gradient in these bases that is below this share of its root mean square is what

@@ -26,6 +26,7 @@ _LEARNED = "general"
 _OPTIONS = {
     "inputs": "small_fc",
     "vectors": "network",
+    "nominal": "mixed",
     "hidden_size": 16,
     "orthogonalize": True,
     "refresh_every": None,

@@ -14,6 +14,7 @@ from optoscope._core.errors import InvalidValueError, UnknownNameError, check_co
 from optoscope._core.input_layouts import (
     EIGENBASES_OFFSET,
     INPUTS,
+    MIXTURES,
     TIME_SCALES,
     log_relative_sides,
     log_sides,
@@ -31,6 +32,7 @@ VECTORS = ("adam", "nominal", "network")
 # Steps of vectors are so many times those of orthogonalized matrices, at the start.
 _VECTOR_FACTOR = {"adam": 5.0, "nominal": 5.0, "network": 1.0}
 _CORRECTION = 0.1
+_DIRECTIONS = (*NOMINAL_TERMS, *MIXTURES, "none")
 # The weights of the gradient and of the three momenta: Nesterov's momentum of decay 0.9.
 _NESTEROV = (0.1, 0.9, 0.0, 0.0)
 
@@ -46,12 +48,13 @@ class GeneralOptimizer(DirectedOptimizer):
 
     Math: with the network's output d, the nominal direction n (by name, as in `StarOptimizer`;
     "mixed" is (w₀ g + Σ_k w_k m_k)(v + ε)^(-1/2) with learned weights that start as Nesterov's
-    momentum, 0.1 and 0.9), and the learned gain e^γ: x = n + e^γ d. Matrices: x is orthogonalized
-    if asked for, then divided by its root mean square over the last two axes; p ← p − η x. Kernels
-    of rank 4 (height, width, inputs, outputs) are taken for matrices with a row for every weight
-    of an output; tensors of rank 3 for stacks of matrices. Vectors and scalars (rank below 2) take
-    f·η instead of η, with a learned factor f, and by `vectors`: Adam's direction ("adam"), the
-    nominal one ("nominal"), or x divided by its root mean square ("network").
+    momentum, 0.1 and 0.9, and "nesterov" the same of g and m₁ alone), and the learned gain e^γ:
+    x = n + e^γ d. Matrices: x is orthogonalized if asked for, then divided by its root mean square
+    over the last two axes; p ← p − η x. Kernels of rank 4 (height, width, inputs, outputs) are
+    taken for matrices with a row for every weight of an output; tensors of rank 3 for stacks of
+    matrices. Vectors and scalars (rank below 2) take f·η instead of η, with a learned factor f, and
+    by `vectors`: Adam's direction ("adam"), the nominal one ("nominal"), or x divided by its root
+    mean square ("network").
 
     With a learned schedule, an update is multiplied by exp(aᵀ S b): a = (1, ln(rows)/10,
     ln(columns)/10) of the tensor's matrices, b = (1, φ(t) − φ(0)) with t the steps taken before and
@@ -85,7 +88,7 @@ class GeneralOptimizer(DirectedOptimizer):
 
     log_vector_factor: Float[Array, ""]
     log_gain: Float[Array, ""]
-    mixing: Float[Array, " momenta"] | None
+    mixing: Float[Array, " averages"] | None
     schedule: Float[Array, "2 3 times"] | None
     size_exponents: Float[Array, " 3"] | None
     inputs: str = eqx.field(static=True)
@@ -103,7 +106,7 @@ class GeneralOptimizer(DirectedOptimizer):
         *,
         learning_rate: float | int | Float[Array, ""] = 1e-3,
         inputs: str = "celo2",
-        nominal: str = "mixed",
+        nominal: str = "nesterov",
         orthogonalize: bool = False,
         normalize: bool = True,
         vectors: str = "adam",
@@ -122,7 +125,8 @@ class GeneralOptimizer(DirectedOptimizer):
             learning_rate: η, the root mean square of a matrix's step; not negative.
             inputs: the network's features: "celo2" (30) or "small_fc" (39, with functions of
                 time).
-            nominal: "sgd", "momentum", "aggmo", "adam", "aggmo-adam", "mixed" or "none".
+            nominal: "sgd", "momentum", "aggmo", "adam", "aggmo-adam", "nesterov", "mixed" or
+                "none".
             orthogonalize: whether the directions of matrices are orthogonalized.
             normalize: whether directions are brought to unit size.
             vectors: what tensors of rank below 2 do: "adam", "nominal" or "network".
@@ -146,8 +150,8 @@ class GeneralOptimizer(DirectedOptimizer):
         """
         if inputs not in INPUTS:
             raise UnknownNameError("inputs", inputs, INPUTS)
-        if nominal not in (*NOMINAL_TERMS, "mixed", "none"):
-            raise UnknownNameError("nominal term", nominal, (*NOMINAL_TERMS, "mixed", "none"))
+        if nominal not in _DIRECTIONS:
+            raise UnknownNameError("nominal term", nominal, _DIRECTIONS)
         if vectors not in VECTORS:
             raise UnknownNameError("way with vectors", vectors, VECTORS)
         if nominal == "none" and vectors == "nominal":
@@ -178,7 +182,8 @@ class GeneralOptimizer(DirectedOptimizer):
             key, 1, hidden_size=hidden_size, layout=layout, decays=Decays.fixed(decays)
         )
         rate = jnp.log(jnp.asarray(learning_rate, jnp.float32))
-        mixing = jnp.asarray(_NESTEROV, jnp.float32) if nominal == "mixed" else None
+        weights = _NESTEROV[: MIXTURES.get(nominal, 0)]
+        mixing = jnp.asarray(weights, jnp.float32) if weights else None
         return cls(
             network,
             rate,
@@ -241,7 +246,7 @@ class GeneralOptimizer(DirectedOptimizer):
         if self.nominal == "none":
             return correction
         if self.mixing is not None:
-            averages = (at.gradient, *at.momenta)
+            averages = (at.gradient, *at.momenta)[: len(self.mixing)]
             parts = [self.mixing[place] * average for place, average in enumerate(averages)]
             return sum(parts[1:], parts[0]) * at.preconditioner + correction
         return NOMINAL_TERMS[self.nominal](at) + correction

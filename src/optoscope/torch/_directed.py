@@ -13,6 +13,7 @@ from optoscope._core.errors import UnknownNameError, check_count
 from optoscope._core.input_layouts import (
     EIGENBASES_OFFSET,
     INPUTS,
+    MIXTURES,
     TIME_SCALES,
     log_relative_sides,
     log_sides,
@@ -190,7 +191,7 @@ class GeneralRule(DirectedRule):
         weights: Mapping[str, Tensor],
         *,
         inputs: str = "celo2",
-        nominal: str = "mixed",
+        nominal: str = "nesterov",
         orthogonalize: bool = False,
         normalize: bool = True,
         vectors: str = "adam",
@@ -201,13 +202,13 @@ class GeneralRule(DirectedRule):
         hidden_size: int = 0,
     ):
         """Takes the arguments of `GeneralOptimizer.create` that are no leaves."""
-        if nominal not in (names := (*NOMINAL_TERMS, "mixed", "none")):
+        if nominal not in (names := (*NOMINAL_TERMS, *MIXTURES, "none")):
             raise UnknownNameError("nominal term", str(nominal), names)
         if vectors not in _VECTORS:
             raise UnknownNameError("way with vectors", str(vectors), _VECTORS)
         shapes: dict[str, tuple[int, ...]] = {"log_vector_factor": (), "log_gain": ()}
-        if nominal == "mixed":
-            shapes["mixing"] = (1 + len(MOMENTA),)
+        if nominal in MIXTURES:
+            shapes["mixing"] = (MIXTURES[nominal],)
         if learned_schedule:
             shapes["schedule"] = (2, 3, 1 + len(TIME_SCALES))
         if learned_sizes:
@@ -228,7 +229,7 @@ class GeneralRule(DirectedRule):
         self._refresh_every = refresh_every
         self._vector_rate = self._rate * math.exp(float(weights["log_vector_factor"]))
         self._gain = math.exp(float(weights["log_gain"]))
-        self._mixing = weights["mixing"].tolist() if nominal == "mixed" else []
+        self._mixing = weights["mixing"].tolist() if nominal in MIXTURES else []
         self._nominal, self._vectors = nominal, vectors
         self._orthogonalize, self._normalize = orthogonalize, normalize
         self._exponents = weights["size_exponents"].tolist() if learned_sizes else []
@@ -293,8 +294,8 @@ class GeneralRule(DirectedRule):
         correction = self._gain * outputs[:, 0]
         if self._nominal == "none":
             return correction
-        if self._nominal == "mixed":
-            places = (GRADIENT, *MOMENTA)
+        if self._mixing:
+            places = (GRADIENT, *MOMENTA)[: len(self._mixing)]
             parts = [w * inputs[place] for w, place in zip(self._mixing, places, strict=True)]
             return sum(parts[1:], parts[0]) * inputs[PRECONDITIONER] + correction
         return nominal_direction(self._nominal, inputs) + correction
