@@ -160,7 +160,7 @@ def test_what_is_typed_beside_a_run_and_says_otherwise_is_refused(
     if isinstance(default, bool):
         words = words if default else [f"--no-{words[0][2:]}"]
     elif isinstance(default, tuple):
-        words.append("300" if option == "curriculum" else "hidden=4")
+        words.append("300" if option in ("curriculum", "task_horizons") else "hidden=4")
     elif default is None:
         words.append("7")
     else:

@@ -15,6 +15,7 @@ SMALL = ["--meta-steps", "40", "--horizon", "4", "--truncation", "2", "--evaluat
 SCHEMES = {
     "stages": ["--starts", "2", "--curriculum", "6", "--imitate", "adam=0.01"],
     "judges": ["--validate-on", "quadratic-log-uniform", "--rescale", "10", "--averaging", "0.9"],
+    "lengths": ["--task-horizons", "4", "6"],
 }
 
 
@@ -80,6 +81,9 @@ def test_a_scheme_trains_logs_and_resumes_exactly(scheme, tmp_path, monkeypatch)
         (["--imitate", "adam"], "adam=0.01"),
         (["--imitate", "nosuch=0.1"], "nosuch"),
         (["--curriculum", "3"], "longer"),
+        (["--task-horizons", "3"], "1 numbers for 2 tasks"),
+        (["--task-horizons", "3", "0"], "task_horizons"),
+        (["--task-horizons", "3", "4", "--curriculum", "9"], "give one of them"),
         (["--validate-on", "nosuch"], "nosuch"),
         (["--set", "lstm.hidden_size=3"], "lstm"),
         (["--rescale", "0.5"], "rescale"),

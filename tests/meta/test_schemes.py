@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -165,6 +166,32 @@ def test_a_mixture_is_the_mean_of_its_groups():
     signs = [np.sign(float(one.gradient.rate)) for one in alone]
     even, _ = Mixture(groups, normalize=True).estimate(start, workers, KEY)
     assert float(even.gradient.rate) == pytest.approx(np.mean(signs), rel=1e-5)
+
+
+def test_each_group_and_evaluation_tells_the_length_of_its_own_runs():
+    class Told(Descent):
+        num_steps: int = eqx.field(static=True, default=3)
+
+        def update(self, grads, state, params=None, **extra):
+            return jax.tree.map(lambda g: -self.rate / self.num_steps * g, grads), state
+
+    groups = [Backprop(Bowls(), truncation=4, horizon=h) for h in (4, 6)]
+    start = Told(jnp.array(0.1))
+    mixture = Mixture(groups)
+    together, _ = mixture.estimate(start, mixture.init(start, KEY), KEY)
+    assert jax.tree.structure(together.gradient) == jax.tree.structure(start)
+    alone = []
+    for index, group in enumerate(groups):
+        told = dataclasses.replace(start, num_steps=group.horizon)
+        own = group.init(told, jax.random.fold_in(KEY, index))
+        estimate, _ = group.estimate(told, own, jax.random.fold_in(KEY, index))
+        alone.append(float(estimate.gradient.rate))
+    assert float(together.gradient.rate) == pytest.approx(np.mean(alone), rel=1e-5)
+
+    held_out = HeldOutLoss(tasks.Rosenbrock(), 4, 2, KEY)
+    slow = Told(jnp.array(1e-4))
+    assert held_out(slow) == held_out(dataclasses.replace(slow, num_steps=4))
+    assert held_out(slow) == held_out(Descent(jnp.array(0.25e-4)))
 
 
 def test_a_group_that_is_lost_does_not_poison_the_others():

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from optoscope._core.errors import InvalidValueError
+from optoscope._core.errors import InvalidValueError, check_count
 from optoscope.cli._console import steps
 from optoscope.cli._options import (
     Count,
@@ -36,6 +36,8 @@ class MetaTraining:
             meta-gradients are averaged.
         truncation: inner steps per unroll; whole ones take the horizon.
         horizon: inner steps before a problem is started afresh.
+        task_horizons: the horizon of each task of a mixture, in their order; empty: `horizon` for
+            all. An optimizer that knows the length of training is told them.
         std: of the perturbations of evolution strategies.
         objective: how the losses of an unroll are reduced to a meta-loss.
         meta_learning_rate: of Adam on the optimizer's weights.
@@ -70,6 +72,7 @@ class MetaTraining:
     num_tasks: Count = 1
     truncation: Count = 20
     horizon: Count = 200
+    task_horizons: tuple[int, ...] = ()
     std: Positive = 0.01
     objective: Literal["mean", "sum", "log_sum", "mean_log", "last"] = "sum"
     meta_learning_rate: Positive = 1e-3
@@ -138,7 +141,10 @@ def _estimator_on(settings: MetaTraining, problems: Any, horizon: int) -> "Estim
 def _estimator(settings: MetaTraining, problems: Sequence[Any], horizon: int) -> "Estimator":
     from optoscope import meta
 
-    groups = [_estimator_on(settings, one, horizon) for one in problems]
+    lengths = settings.task_horizons or [horizon] * len(problems)
+    groups = [
+        _estimator_on(settings, one, length) for one, length in zip(problems, lengths, strict=True)
+    ]
     return groups[0] if len(groups) == 1 else meta.Mixture(groups)
 
 
@@ -192,7 +198,14 @@ def make_trainer(
         meta_optimizer = optax.chain(optax.clip_by_global_norm(settings.clip), meta_optimizer)
     judging = [tasks.as_distribution(one) for one in judges] or distributions
     num_steps = settings.validation_steps or validated or horizon
-    parts = [meta.HeldOutLoss(one, num_steps, 4, stream(seed, "held-out loss")) for one in judging]
+    lengths = [num_steps] * len(judging)
+    if settings.task_horizons and not (judges or settings.validation_steps):
+        lengths = settings.task_horizons
+    held_out = stream(seed, "held-out loss")
+    parts = [
+        meta.HeldOutLoss(one, length, 4, held_out)
+        for one, length in zip(judging, lengths, strict=True)
+    ]
     return meta.Trainer(
         _estimator(settings, distributions, horizon),
         meta_optimizer,
@@ -224,6 +237,18 @@ class Scheme:
     seed: int
 
     def __post_init__(self):
+        own = self.settings.task_horizons
+        if own and len(own) != len(self.problems):
+            raise InvalidValueError(
+                f"--task-horizons has {len(own)} numbers for {len(self.problems)} tasks; give one "
+                "for each, in the order of --task."
+            )
+        if own and self.settings.curriculum:
+            raise InvalidValueError(
+                "--task-horizons and --curriculum both say how long episodes are; give one of them."
+            )
+        for length in own:
+            check_count("task_horizons", length, minimum=1)
         trainers = [self.trainer(horizon, horizon) for horizon in self.settings.horizons]
         for trainer in trainers:
             trainer.check_memory(self.starts[0])
@@ -232,8 +257,9 @@ class Scheme:
 
     @property
     def judged_steps(self) -> int:
-        """Inner steps of the runs by which the last stage is judged."""
-        return self.settings.validation_steps or self.settings.horizons[-1]
+        """Most inner steps of the runs by which the last stage is judged."""
+        longest = max(self.settings.task_horizons, default=self.settings.horizons[-1])
+        return self.settings.validation_steps or longest
 
     def trainer(self, horizon: int, validated: int) -> "Trainer":
         """The trainer of a stage; see `make_trainer`."""

@@ -67,6 +67,12 @@ class Estimator(eqx.Module):
 
     devices: int = eqx.field(static=True, default=1, kw_only=True)
 
+    @property
+    def episode_length(self) -> int | None:
+        """Inner steps of an episode, where all episodes have as many."""
+        horizon = getattr(self, "horizon", None)
+        return horizon if isinstance(horizon, int) else None
+
     @abc.abstractmethod
     def init(self, optimizer: Optimizer, key: PRNGKeyArray) -> PyTree[Array]:
         """The workers' state before the first estimate, with a leading axis of tasks.

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from optoscope.optimizers import Optimizer
+from optoscope.optimizers._files import for_num_steps
 from optoscope.tasks import Task, TaskDistribution
 from optoscope.training import train
 
@@ -16,6 +17,8 @@ from optoscope.training import train
 @dataclass(frozen=True)
 class HeldOutLoss:
     """An evaluation: the mean training loss of fresh runs that are the same at every call.
+
+    An optimizer that knows the length of training is told that of these runs.
 
     Args:
         task: what to run on.
@@ -34,9 +37,8 @@ class HeldOutLoss:
 
     def __call__(self, optimizer: Optimizer) -> float:
         """The mean loss over runs and steps, or their measure; infinite if it is not finite."""
-        losses = train(
-            self.task, optimizer, self.num_steps, key=self.key, num_runs=self.num_runs
-        ).losses
+        told = for_num_steps(optimizer, self.num_steps)
+        losses = train(self.task, told, self.num_steps, key=self.key, num_runs=self.num_runs).losses
         measured = float(self.measure(losses))
         return measured if np.isfinite(measured) else float("inf")
 

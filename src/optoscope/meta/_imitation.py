@@ -166,6 +166,11 @@ class Imitation(Estimator):
         """The distribution of problems of the wrapped estimator."""
         return self.estimator.tasks  # type: ignore[attr-defined]
 
+    @property
+    def episode_length(self) -> int | None:
+        """That of the estimator that is wrapped."""
+        return self.estimator.episode_length
+
     def init(self, optimizer: Optimizer, key: PRNGKeyArray) -> ImitatingWorkers:
         """The wrapped estimator's workers, and a count of zero."""
         workers = self.estimator.init(self._imitating(optimizer), key)

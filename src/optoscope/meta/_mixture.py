@@ -13,6 +13,7 @@ from optoscope._core.non_finite import mean_over_usable
 from optoscope._core.trees import global_norm
 from optoscope.meta._estimator import Estimator, MetaGradient
 from optoscope.optimizers import Optimizer
+from optoscope.optimizers._files import for_num_steps
 
 
 class Mixture(Estimator):
@@ -20,8 +21,9 @@ class Mixture(Estimator):
 
     Problems of one shape run side by side in one program; networks of other widths, depths or
     kinds need another. Each estimator is such a group, with its own horizon, truncation and
-    number of problems, and all are computed in every meta-step. A group whose problems were all
-    left out adds nothing, and the others count for more.
+    number of problems, and all are computed in every meta-step. An optimizer that knows the length
+    of training is told each group's horizon. A group whose problems were all left out adds nothing,
+    and the others count for more.
 
     Args:
         groups: the estimators.
@@ -49,7 +51,7 @@ class Mixture(Estimator):
     def init(self, optimizer: Optimizer, key: PRNGKeyArray) -> Any:
         """The workers of every group."""
         return tuple(
-            group.init(optimizer, jax.random.fold_in(key, index))
+            group.init(_told(optimizer, group), jax.random.fold_in(key, index))
             for index, group in enumerate(self.groups)
         )
 
@@ -59,7 +61,9 @@ class Mixture(Estimator):
         """The mean over the groups that are usable."""
         estimates, after = [], []
         for index, (group, own) in enumerate(zip(self.groups, workers, strict=True)):
-            estimate, own = group.estimate(optimizer, own, jax.random.fold_in(key, index))
+            estimate, own = group.estimate(
+                _told(optimizer, group), own, jax.random.fold_in(key, index)
+            )
             estimates.append(estimate)
             after.append(own)
         usable = jnp.stack([jnp.isfinite(estimate.loss) for estimate in estimates])
@@ -73,7 +77,9 @@ class Mixture(Estimator):
             kept = [jnp.where(u, leaf, 0.0) for u, leaf in zip(usable, leaves, strict=True)]
             return sum(kept[1:], kept[0]) / jnp.maximum(count, 1)
 
-        gradients = [self._scaled(estimate.gradient) for estimate in estimates]
+        # What each was told is part of its structure; all take that of the optimizer as it came.
+        told = getattr(optimizer, "num_steps", None)
+        gradients = [self._scaled(_for_length(estimate.gradient, told)) for estimate in estimates]
         aux = {
             "inner_loss": mean([estimate.aux["inner_loss"] for estimate in estimates]),
             "non_finite": sum(estimate.aux["non_finite"] for estimate in estimates),
@@ -89,3 +95,12 @@ class Mixture(Estimator):
             return gradient
         norm = global_norm(eqx.filter(gradient, eqx.is_inexact_array))
         return jax.tree.map(lambda leaf: leaf / jnp.maximum(norm, 1e-30), gradient)
+
+
+def _told(optimizer: Optimizer, group: Estimator) -> Any:
+    """The optimizer, made for the length of the group's episodes if it knows one."""
+    return _for_length(optimizer, group.episode_length)
+
+
+def _for_length(optimizer: Any, length: Any) -> Any:
+    return for_num_steps(optimizer, length) if isinstance(length, int) else optimizer

@@ -62,8 +62,9 @@ class GeneralOptimizer(DirectedOptimizer):
     and another for vectors. So sizes of steps can depend on time and on the tensor's shape. With
     learned sizes the update of a matrix is multiplied by (rows/32)^p (columns/32)^q, that of a
     vector by (length/32)^r, with learned exponents. An optimizer that is told the length T of
-    training multiplies its updates by ½ (1 + cos(π t/T)) as well, and t in φ, here and in the
-    network's inputs, is 1000 t/T: it need not be told a schedule.
+    training multiplies its updates by ½ (1 + cos(π t/T)) as well, and with learned sizes by
+    (T/1000)^s; t in φ, here and in the network's inputs, is 1000 t/T. It need not be told a
+    schedule.
 
     With `refresh_every`, matrices are seen in the eigenbases of their gradients' covariances, as
     SOAP's are (see `_eigenbases`): x is made of G' = Q_rowsᵀ G Q_columns and of the averages of
@@ -90,7 +91,7 @@ class GeneralOptimizer(DirectedOptimizer):
     log_gain: Float[Array, ""]
     mixing: Float[Array, " averages"] | None
     schedule: Float[Array, "2 3 times"] | None
-    size_exponents: Float[Array, " 3"] | None
+    size_exponents: Float[Array, " 4"] | None
     inputs: str = eqx.field(static=True)
     nominal: str = eqx.field(static=True)
     orthogonalize: bool = eqx.field(static=True)
@@ -135,8 +136,8 @@ class GeneralOptimizer(DirectedOptimizer):
             gain: e^γ at the start; 0.1, or 1 where there is no nominal direction, if not given.
             learned_schedule: whether updates are multiplied by a learned function of the step
                 and of the tensor's shape, which is 1 everywhere at first.
-            learned_sizes: whether they are multiplied by learned powers of the tensor's sides,
-                which are 1 at first.
+            learned_sizes: whether they are multiplied by learned powers of the tensor's sides and
+                of the length of training, which are 1 at first.
             num_steps: T, the length of training; then updates are multiplied by a cosine down to
                 zero, and functions of time count in thousandths of it.
             refresh_every: steps between refreshes of the eigenbases that matrices are seen in;
@@ -191,7 +192,7 @@ class GeneralOptimizer(DirectedOptimizer):
             jnp.asarray(math.log(gain), jnp.float32),
             mixing,
             jnp.zeros((2, 3, 1 + len(TIME_SCALES))) if learned_schedule else None,
-            jnp.zeros(3) if learned_sizes else None,
+            jnp.zeros(4) if learned_sizes else None,
             inputs,
             nominal,
             bool(orthogonalize),
@@ -218,8 +219,8 @@ class GeneralOptimizer(DirectedOptimizer):
             cosine = jnp.asarray(SCHEDULES.index("cosine"))
             factors.append(schedule_factor(cosine, step, jnp.asarray(self.num_steps)))
         if self.size_exponents is not None:
-            sides = jnp.asarray(log_relative_sides(shape))
-            factors.append(jnp.exp(sides @ self.size_exponents))
+            logarithms = *log_relative_sides(shape), math.log(self.time_unit)
+            factors.append(jnp.exp(jnp.asarray(logarithms) @ self.size_exponents))
         if self.schedule is not None:
             times = step, jnp.zeros_like(step)
             now, start = (time_features(time, unit=self.time_unit) for time in times)

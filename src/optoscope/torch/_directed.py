@@ -212,7 +212,7 @@ class GeneralRule(DirectedRule):
         if learned_schedule:
             shapes["schedule"] = (2, 3, 1 + len(TIME_SCALES))
         if learned_sizes:
-            shapes["size_exponents"] = (3,)
+            shapes["size_exponents"] = (4,)
         for name, count in (("num_steps", num_steps), ("refresh_every", refresh_every)):
             if count is not None:
                 check_count(name, count, minimum=1)
@@ -269,8 +269,9 @@ class GeneralRule(DirectedRule):
             progress = (steps / self._num_steps).clamp(max=1)
             factor = 0.5 * (1 + torch.cos(math.pi * progress))
         if self._exponents:
-            pairs = zip(log_relative_sides(view.shape), self._exponents, strict=True)
-            factor = factor * math.exp(sum(side * exponent for side, exponent in pairs))
+            logarithms = *log_relative_sides(view.shape), math.log(self._time_unit)
+            pairs = zip(logarithms, self._exponents, strict=True)
+            factor = factor * math.exp(sum(log * exponent for log, exponent in pairs))
         if self._learned_schedule:
             factor = factor * self._learned(steps, view.shape)
         return factor.view(-1, *(1,) * len(view.shape))
