@@ -12,6 +12,7 @@ from optoscope._core.errors import InvalidValueError, UnknownNameError
 from optoscope._core.keys import stream
 from optoscope._core.locks import locked
 from optoscope.bench import _suite
+from optoscope.bench._contestants import given as contestant_of
 from optoscope.bench._entrants import baseline, best_trials, given, identity
 from optoscope.bench._suite_tasks import suite_tasks
 from optoscope.optimizers import SCHEDULES
@@ -72,6 +73,7 @@ def test_an_optimizer_with_a_schedule_of_its_own_is_tuned_by_factors_around_it()
     np.testing.assert_allclose(own.trials["multiplier"], [1e-2, 1e-1, 1, 10], rtol=1e-5)
     assert set(own.trials["schedule"]) == {SCHEDULES.index("constant")}
     assert given("general", told, 10, tuned=False).num_trials == 1
+    assert [contestant_of("it", one).takes_schedule for one in (told, ours())] == [False, True]
 
 
 def test_a_run_has_no_part_in_the_choice_of_its_trial():

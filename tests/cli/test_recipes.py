@@ -47,6 +47,31 @@ def test_what_is_typed_counts(recipe):
     assert command.clip == 0.5
 
 
+MIXED = """
+task = "digits-mlp-dm,two-moons"
+task_horizons = [20, 40]
+set = [
+  "rnnprop.log_inputs=True", "rnnprop.hidden_size=4", "two-moons.num_points=64", "batch_size=8",
+]
+"""
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_typed_settings_are_added_and_other_tasks_leave_those_of_its_own_out(joined, tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(MIXED)
+    line = ["train", "rnnprop", "--recipe", str(path)]
+    own = ["--set=rnnprop.hidden_size=9"] if joined else ["--set", "rnnprop.hidden_size=9"]
+    command = parsed([*line, *own, "--seed", "3"])
+    kept = ("rnnprop.log_inputs=True", "two-moons.num_points=64", "batch_size=8")
+    assert command.set == (*kept, "rnnprop.hidden_size=9")
+    assert (command.task_horizons, command.seed) == ((20, 40), 3)
+    command = parsed([*line, "--task", "digits-mlp-dm,mine.py:task"])
+    assert command.set == ("rnnprop.log_inputs=True", "rnnprop.hidden_size=4", "batch_size=8")
+    assert command.task_horizons == ()
+    assert parsed([*line, "--task", "two-moons", *own]).set[1] == "two-moons.num_points=64"
+
+
 def test_other_commands_and_lines_without_one_are_left_alone(recipe):
     for words in (["evaluate", "--recipe", recipe], ["train", "lstm"], []):
         assert with_recipe(words) == words

@@ -54,7 +54,15 @@ def named(name: str) -> Contestant:
 
 def given(label: str, optimizer: Optimizer) -> Contestant:
     """An optimizer as it is, to be tuned by a factor of its updates."""
-    return Contestant(label, Multiplied(optimizer), {"multiplier": MULTIPLIERS})
+    scheduled = has_own_schedule(optimizer)
+    return Contestant(
+        label, Multiplied(optimizer), {"multiplier": MULTIPLIERS}, takes_schedule=not scheduled
+    )
+
+
+def has_own_schedule(optimizer: Optimizer) -> bool:
+    """Whether an optimizer is made for the length of training, so that it needs no schedule."""
+    return getattr(optimizer, "num_steps", None) is not None
 
 
 def contestants(

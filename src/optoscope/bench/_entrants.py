@@ -10,7 +10,14 @@ import numpy as np
 from jaxtyping import Float
 
 from optoscope._core.errors import InvalidValueError
-from optoscope.bench._contestants import SCHEDULE, Contestant, Multiplied, Raced, named
+from optoscope.bench._contestants import (
+    SCHEDULE,
+    Contestant,
+    Multiplied,
+    Raced,
+    has_own_schedule,
+    named,
+)
 from optoscope.optimizers import SCHEDULES, Optimizer
 from optoscope.optimizers._base import OptimizerModule, named_leaves
 from optoscope.optimizers._scheduled import split_schedule
@@ -141,7 +148,7 @@ def given(label: str, optimizer: Optimizer, num_rates: int, tuned: bool = True) 
     """
     constant, cosine = SCHEDULES.index("constant"), SCHEDULES.index("cosine")
     rate = getattr(optimizer, "learning_rate", None)
-    if getattr(optimizer, "num_steps", None) is not None:
+    if has_own_schedule(optimizer):
         count = num_rates if tuned else 1
         shipped = count // 2
         decades = math.log10(_OPEN_RATES[1] / _OPEN_RATES[0]) / max(1, num_rates - 1)

@@ -138,14 +138,18 @@ def _estimator_on(settings: MetaTraining, problems: Any, horizon: int) -> "Estim
     return meta.Imitation(estimator, teachers, settings.imitation_weight, decay)
 
 
-def _estimator(settings: MetaTraining, problems: Sequence[Any], horizon: int) -> "Estimator":
+def _estimator(
+    settings: MetaTraining, problems: Sequence[Any], horizon: int, made_for: int | None
+) -> "Estimator":
     from optoscope import meta
 
     lengths = settings.task_horizons or [horizon] * len(problems)
     groups = [
         _estimator_on(settings, one, length) for one, length in zip(problems, lengths, strict=True)
     ]
-    return groups[0] if len(groups) == 1 else meta.Mixture(groups)
+    # A mixture tells each group's horizon to an optimizer that was made for another length.
+    alone = len(groups) == 1 and made_for in (None, horizon)
+    return groups[0] if alone else meta.Mixture(groups)
 
 
 def _teacher(text: str) -> Any:
@@ -170,6 +174,7 @@ def make_trainer(
     judges: Sequence[Any] = (),
     horizon: int | None = None,
     validated: int | None = None,
+    made_for: int | None = None,
 ) -> "Trainer":
     """The trainer that the settings describe; raises before anything is written or compiled.
 
@@ -180,6 +185,7 @@ def make_trainer(
         judges: the tasks that it is judged on, if not those that it is trained on.
         horizon: in place of the settings' own, for a stage of a curriculum.
         validated: inner steps of the runs that it is judged on.
+        made_for: the length of training that the optimizer knows, if it knows one.
     """
     import optax
 
@@ -207,7 +213,7 @@ def make_trainer(
         for one, length in zip(judging, lengths, strict=True)
     ]
     return meta.Trainer(
-        _estimator(settings, distributions, horizon),
+        _estimator(settings, distributions, horizon, made_for),
         meta_optimizer,
         evaluation=parts[0] if len(parts) == 1 else meta.GeometricMean(tuple(parts)),
         evaluate_every=settings.evaluate_every,
@@ -270,6 +276,7 @@ class Scheme:
             judges=self.judges,
             horizon=horizon,
             validated=validated,
+            made_for=getattr(self.starts[0], "num_steps", None),
         )
 
     def _curriculum(self, horizons: Sequence[int]) -> Any:

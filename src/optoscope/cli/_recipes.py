@@ -4,8 +4,9 @@ A recipe is a TOML file. `description` says what it is for, and every other line
 `optoscope train` by its name: `meta_steps = 3000` is --meta-steps 3000.
 """
 
+import itertools
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,9 @@ def read_recipe(named: str) -> dict[str, Any]:
 def with_recipe(words: Sequence[str]) -> list[str]:
     """The command line with the options of the recipe that it names, where they are not typed.
 
+    What is typed after --set is added to the recipe's, and counts where both say something. Where
+    other tasks are typed, what the recipe says of its own ones alone is left out.
+
     Args:
         words: what was typed after `optoscope`.
 
@@ -73,10 +77,35 @@ def with_recipe(words: Sequence[str]) -> list[str]:
     optimizer = lines.pop("optimizer", None)
     if optimizer is not None and (len(words) < 2 or words[1].startswith("-")):
         words.insert(1, str(optimizer))
+    if "task" in typed:
+        lines = _without_its_tasks(lines, str(_value_of(words, "task")))
+    if "set" in typed:
+        words = _with_settings(words, lines.pop("set", []))
     for name, value in lines.items():
         if name not in typed:
             words += _as_words(name, value)
     return words
+
+
+def _without_its_tasks(lines: Mapping[str, Any], typed: str) -> dict[str, Any]:
+    """A recipe's lines, but for what they say of tasks that are not among those typed."""
+    own, there = (set(text.split(",")) for text in (str(lines.get("task", "")), typed))
+    kept = {name: value for name, value in lines.items() if name != "task_horizons"}
+    if "set" in kept:
+        of = {one: one.partition("=")[0].rpartition(".")[0] for one in kept["set"]}
+        kept["set"] = [one for one in of if of[one] not in own - there]
+    return kept
+
+
+def _with_settings(words: list[str], settings: Sequence[str]) -> list[str]:
+    """The command line with those of a recipe's settings that are not typed after --set."""
+    place = next(place for place, word in enumerate(words) if _name(word) == "set")
+    first = words[place].partition("=")[2]
+    rest = words[place + 1 :]
+    typed = [first] if first else list(itertools.takewhile(lambda w: not w.startswith("--"), rest))
+    names = {one.partition("=")[0] for one in typed}
+    added = [one for one in settings if one.partition("=")[0] not in names]
+    return [*words[:place], "--set", *added, *([first] if first else []), *rest]
 
 
 def _name(word: str) -> str:
