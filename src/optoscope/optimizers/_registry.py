@@ -127,7 +127,7 @@ REGISTRY.register(
     "celo",
     OptimizerEntry(
         CeloOptimizer.create,
-        "perceptron with a learned schedule, for a known length of training (Celo)",
+        "perceptron with a learned schedule (Celo)",
         True,
         takes_num_steps=True,
     ),
@@ -142,7 +142,7 @@ REGISTRY.register(
     "general",
     OptimizerEntry(
         GeneralOptimizer.create,
-        "momentum of unit size in eigenbases (SOAP), or with a network",
+        "SOAP of unit size, or with a network",
         True,
     ),
 )
