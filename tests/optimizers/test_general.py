@@ -98,7 +98,7 @@ def test_updates_are_multiplied_by_learned_functions_of_step_and_shape(packed, o
             seen = [1.0, *(np.tanh(time / times - 1) - np.tanh(-1))]
             logarithms = np.array([1.0, *np.log(sides[name]) / 10])
             factor = np.exp(logarithms @ weights[0][int(leaf.ndim < 2)] @ seen)
-            factor *= 1 if num_steps is None else (num_steps / 1000) ** weights[1][3]
+            factor *= 1 if num_steps is None else (max(num_steps, 100) / 1000) ** weights[1][3]
             powers = (np.array(sides[name]) / 32) ** weights[1][:2]
             factor *= powers.prod() if leaf.ndim > 1 else (sides[name][0] / 32) ** weights[1][2]
             factor *= 1 if num_steps is None else (1 + np.cos(np.pi * step / num_steps)) / 2

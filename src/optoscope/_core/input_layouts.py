@@ -15,6 +15,7 @@ LONGEST_SIDE = 2048
 MIXTURES = {"nesterov": 2, "mixed": 4}
 # Where a tensor's size changes nothing about the size of its steps.
 _USUAL_SIDE = 32
+_SHORTEST_RUN = 100
 # A part of a gradient in these bases that is below this share of its root mean square is what
 # rounding left of nothing: divided by its own size it would be as large as any.
 SMALLEST_SHARE = 1e-5
@@ -208,6 +209,20 @@ def log_relative_sides(shape: Sequence[int]) -> tuple[float, float, float]:
     """
     rows, columns = (math.log(side / _USUAL_SIDE) for side in _sides(shape))
     return (rows, columns, 0.0) if len(shape) > 1 else (0.0, 0.0, rows)
+
+
+def log_relative_length(num_steps: int | None) -> float:
+    """The logarithm of a run's length over 1,000 steps; 0 if it is not known.
+
+    One below 100 counts as 100: a power that was learned on longer runs is too much for it.
+
+    Example:
+        >>> log_relative_length(1000) == log_relative_length(None) == 0.0
+        True
+        >>> log_relative_length(10) == log_relative_length(100)
+        True
+    """
+    return 0.0 if num_steps is None else math.log(max(num_steps, _SHORTEST_RUN) / 1000)
 
 
 def _sides(shape: Sequence[int]) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from optoscope._core.input_layouts import (
     INPUTS,
     MIXTURES,
     TIME_SCALES,
+    log_relative_length,
     log_relative_sides,
     log_sides,
 )
@@ -63,8 +64,8 @@ class GeneralOptimizer(DirectedOptimizer):
     learned sizes the update of a matrix is multiplied by (rows/32)^p (columns/32)^q, that of a
     vector by (length/32)^r, with learned exponents. An optimizer that is told the length T of
     training multiplies its updates by ½ (1 + cos(π t/T)) as well, and with learned sizes by
-    (T/1000)^s; t in φ, here and in the network's inputs, is 1000 t/T. It need not be told a
-    schedule.
+    (T/1000)^s, where T counts as 100 if it is less; t in φ, here and in the network's inputs, is
+    1000 t/T. It need not be told a schedule.
 
     With `refresh_every`, matrices are seen in the eigenbases of their gradients' covariances, as
     SOAP's are (see `_eigenbases`): x is made of G' = Q_rowsᵀ G Q_columns and of the averages of
@@ -219,7 +220,7 @@ class GeneralOptimizer(DirectedOptimizer):
             cosine = jnp.asarray(SCHEDULES.index("cosine"))
             factors.append(schedule_factor(cosine, step, jnp.asarray(self.num_steps)))
         if self.size_exponents is not None:
-            logarithms = *log_relative_sides(shape), math.log(self.time_unit)
+            logarithms = *log_relative_sides(shape), log_relative_length(self.num_steps)
             factors.append(jnp.exp(jnp.asarray(logarithms) @ self.size_exponents))
         if self.schedule is not None:
             times = step, jnp.zeros_like(step)

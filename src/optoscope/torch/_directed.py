@@ -15,6 +15,7 @@ from optoscope._core.input_layouts import (
     INPUTS,
     MIXTURES,
     TIME_SCALES,
+    log_relative_length,
     log_relative_sides,
     log_sides,
 )
@@ -269,7 +270,7 @@ class GeneralRule(DirectedRule):
             progress = (steps / self._num_steps).clamp(max=1)
             factor = 0.5 * (1 + torch.cos(math.pi * progress))
         if self._exponents:
-            logarithms = *log_relative_sides(view.shape), math.log(self._time_unit)
+            logarithms = *log_relative_sides(view.shape), log_relative_length(self._num_steps)
             pairs = zip(logarithms, self._exponents, strict=True)
             factor = factor * math.exp(sum(log * exponent for log, exponent in pairs))
         if self._learned_schedule:
