@@ -60,14 +60,13 @@ def test_celo2_is_a_setting_of_it(orthogonalize):
             np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize(
-    ("options", "num_steps"),
+    ("packed", "options", "num_steps"),
     [
-        ({"learned_schedule": True}, None),
-        ({"learned_schedule": True}, 3),
-        ({"learned_sizes": True}, 3),
-        ({"learned_schedule": True, "learned_sizes": True}, None),
+        (False, {"learned_schedule": True}, None),
+        (True, {"learned_schedule": True}, 3),
+        (False, {"learned_sizes": True}, 3),
+        (True, {"learned_schedule": True, "learned_sizes": True}, None),
     ],
 )
 def test_updates_are_multiplied_by_learned_functions_of_step_and_shape(packed, options, num_steps):
