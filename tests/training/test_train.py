@@ -5,7 +5,8 @@ import numpy as np
 import optax
 import pytest
 
-from optoscope import optimizers, tasks, training
+# `analysis` registers its probes.
+from optoscope import analysis, optimizers, tasks, training  # noqa: F401
 from optoscope._core.errors import InvalidValueError
 from optoscope._core.trees import digest, num_bytes
 from optoscope.training import Probe, train
