@@ -40,7 +40,7 @@ def test_example_runs_and_prints(example: Path, tmp_path: Path, monkeypatch, cap
 
 
 def test_an_example_runs_in_a_process_of_its_own(tmp_path: Path):
-    command = [sys.executable, str(PLACE / "quickstart.py")]
+    command = [sys.executable, str(PLACE / "my_problem.py")]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()

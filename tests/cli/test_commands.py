@@ -52,6 +52,7 @@ def test_an_optimizer_that_knows_the_length_of_training_is_made_for_the_horizon(
     # By PES, which compiles no derivative of it.
     words = ["--task", "quadratic", "--meta-steps", "2", "--estimator", "pes", "--num-tasks", "2"]
     words += ["--horizon", "20", "--truncation", "5", "--devices", "1"]
+    words += ["--set", "celo.hidden_size=1", "celo.scheduler_size=2"]
     assert main(["train", "celo", *words, "--out", str(out)]) == 0
     assert optimizers.read_description(out)["configuration"]["num_steps"] == 20
 

@@ -6,17 +6,16 @@ import jax
 import numpy as np
 import pytest
 
-from optoscope import optimizers
+from optoscope import optimizers, tasks
 from optoscope.cli._main import main
+from optoscope.cli._meta_training import MetaTraining, make_trainer
 
 LINE = ["train", "rnnprop", "--task", "quadratic,rosenbrock"]
 LINE += ["--set", "rnnprop.hidden_size=4", "quadratic.columns=6"]
 SMALL = ["--meta-steps", "40", "--horizon", "4", "--truncation", "2", "--evaluate-every", "10"]
-SCHEMES = {
-    "stages": ["--starts", "2", "--curriculum", "6", "--imitate", "adam=0.01"],
-    "judges": ["--validate-on", "quadratic-log-uniform", "--rescale", "10", "--averaging", "0.9"],
-    "lengths": ["--task-horizons", "4", "6"],
-}
+# Several starts, stages, teachers and judges in one run: three commands, not three for each.
+SCHEMES = ["--starts", "2", "--curriculum", "6", "--imitate", "adam=0.01"]
+SCHEMES += ["--validate-on", "quadratic-log-uniform", "--rescale", "10", "--averaging", "0.9"]
 
 
 def weights(directory):
@@ -57,9 +56,8 @@ def test_a_run_goes_on_in_the_precision_it_was_begun_with(tmp_path, monkeypatch,
         np.testing.assert_array_equal(whole, cut)
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-def test_a_scheme_trains_logs_and_resumes_exactly(scheme, tmp_path, monkeypatch):
-    line = [*LINE, *SMALL, *SCHEMES[scheme], "--devices", "1"]
+def test_schemes_train_log_and_resume_exactly(tmp_path, monkeypatch):
+    line = [*LINE, *SMALL, *SCHEMES, "--devices", "1"]
     assert main([*line, "--out", str(tmp_path / "whole")]) == 0
     stopped(monkeypatch, [*line, "--out", str(tmp_path / "cut")])
     assert main(["train", "--resume", str(tmp_path / "cut")]) == 0
@@ -73,6 +71,13 @@ def test_a_scheme_trains_logs_and_resumes_exactly(scheme, tmp_path, monkeypatch)
     provenance = optimizers.read_description(tmp_path / "whole" / "optimizer")["metadata"]
     assert [task["name"] for task in provenance["tasks"]] == ["quadratic", "rosenbrock"]
     assert [task["options"] for task in provenance["tasks"]] == [{"columns": 6}, {}]
+
+
+def test_each_task_of_a_mixture_has_its_own_horizon():
+    settings = MetaTraining(task_horizons=(4, 6), truncation=2)
+    found = make_trainer(settings, [tasks.get("quadratic"), tasks.get("rosenbrock")], 0)
+    assert [group.horizon for group in found.estimator.groups] == [4, 6]
+    assert [part.num_steps for part in found.evaluation.parts] == [4, 6]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from optoscope._core.trees import global_norm
 from optoscope.analysis.symmetry import deviations
 from optoscope.meta._clip import clip_backward
 from optoscope.optimizers._sums_of_squares import sums_of_squares
-from support.registered import as_registered
+from support.registered import as_registered, with_few_units
 
 SQUARES = jnp.array([0.0, 1e-37, 0.25, 9.0, jnp.inf])
 
@@ -116,7 +116,7 @@ _NAMES = [
 @pytest.mark.parametrize("name", _NAMES)
 def test_meta_gradients_with_zero_gradients_are_the_central_differences(name):
     with jax.enable_x64(True):
-        made = as_registered(name)
+        made = with_few_units(as_registered(name))
         arrays, rest = eqx.partition(made, eqx.is_inexact_array)
         flat, unravel = ravel_pytree(jax.tree.map(lambda leaf: leaf.astype(jnp.float64), arrays))
 

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optoscope import optimizers
 from optoscope.optimizers._blocks import blocks, vectorized_axes
+from support.registered import registered
 
 SHAPES = st.lists(
     st.lists(st.sampled_from([0, 1, 3, 10, 16, 32]), max_size=4).map(tuple), min_size=1, max_size=8
@@ -68,7 +68,7 @@ def steps(optimizer, tree):
 
 
 def test_a_tensor_is_treated_as_if_it_were_alone():
-    optimizer = optimizers.get("star")
+    optimizer = registered("star")
     keys = jax.random.split(jax.random.key(1), len(TREE))
     tree = [jax.random.normal(key, shape) for key, shape in zip(keys, TREE, strict=True)]
     together = steps(optimizer, tree)
@@ -79,7 +79,7 @@ def test_a_tensor_is_treated_as_if_it_were_alone():
 
 
 def test_what_is_wrong_with_one_tensor_does_not_reach_another():
-    optimizer = optimizers.get("star")
+    optimizer = registered("star")
     tree = [jnp.ones(3), jnp.ones(5), jnp.ones((16, 10)), jnp.ones((16, 10))]
     update = jax.jit(lambda grads: optimizer.update(grads, optimizer.init(tree), tree)[0])
     fine = [0.1 * leaf for leaf in tree]
@@ -91,6 +91,6 @@ def test_what_is_wrong_with_one_tensor_does_not_reach_another():
 
 
 def test_the_state_has_no_arrays_without_entries():
-    optimizer = optimizers.get("star")
+    optimizer = registered("star")
     state = optimizer.init([jnp.ones(shape) for shape in TREE])
     assert all(leaf.size for leaf in jax.tree.leaves(state))

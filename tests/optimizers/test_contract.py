@@ -19,18 +19,15 @@ from support.registered import registered
 every_optimizer = pytest.mark.parametrize("name", optimizers.names())
 HAND_DESIGNED = [name for name in optimizers.names() if not optimizers.REGISTRY[name].learned]
 
+# XLA compiles each leaf's update by itself: these few are of every rank and type between them.
 TREES = {
-    "scalar": jnp.asarray(1.5, jnp.float32),
-    "vector": jnp.array([1.0, -2.0, 3.0]),
-    "empty leaves": {"none": jnp.zeros((0, 3)), "some": jnp.ones((1, 1, 2))},
+    "one leaf": jnp.ones((2, 3)),
     "nested": {
         "a": (jnp.ones((2, 3)), {"b": jnp.asarray(-1.0, jnp.float32)}),
-        "c": [jnp.zeros((2, 3))],
+        "c": [jnp.zeros((2, 3), jnp.bfloat16), jnp.array([1.0, -2.0, 3.0])],
+        "empty": {"none": jnp.zeros((0, 3)), "some": jnp.ones((1, 1, 2), jnp.float16)},
     },
-    "bfloat16": {"half": jnp.ones((2, 2), jnp.bfloat16)},
-    "mixed types": (jnp.ones(3, jnp.bfloat16), jnp.ones(2), {"x": jnp.ones((), jnp.float16)}),
 }
-every_tree = pytest.mark.parametrize("tree", TREES)
 
 
 def like(tree, seed=0):
@@ -64,31 +61,34 @@ def begun(name):
 
 
 @eqx.filter_jit
-def step(optimizer, grads, state, params):
+def step(optimizer, grads, states, params):
+    """The updates and states of all trees, by one program: most of one's cost is the same."""
     TRACED["step"] += 1
-    return optimizer.update(grads, state, params)
+    both = {
+        name: optimizer.update(grads[name], states[name], some) for name, some in params.items()
+    }
+    return tuple({name: pair[place] for name, pair in both.items()} for place in (0, 1))
 
 
 @every_optimizer
-@every_tree
-def test_structure_types_and_shapes_are_kept_over_steps(name, tree):
-    (optimizer, states), params = begun(name), TREES[tree]
-    state = states[tree]
+def test_structure_types_and_shapes_are_kept_over_steps(name):
+    optimizer, states = begun(name)
     for seed in range(2):
-        updates, new_state = step(optimizer, like(params, seed), state, params)
-        assert shapes(updates) == shapes(params)
-        assert shapes(new_state) == shapes(state)
-        assert jax.tree.structure(new_state) == jax.tree.structure(state)
+        updates, new_states = step(optimizer, like(TREES, seed), states, TREES)
+        assert shapes(updates) == shapes(TREES)
+        assert shapes(new_states) == shapes(states)
+        assert jax.tree.structure(new_states) == jax.tree.structure(states)
         assert all_finite(updates)
-        state = new_state
+        states = new_states
 
 
 @every_optimizer
 def test_without_jit_the_same(name):
-    (optimizer, states), params = begun(name), TREES["nested"]
-    grads = like(params)
-    compiled, _ = step(optimizer, grads, states["nested"], params)
-    plain, _ = optimizer.update(grads, optimizer.init(params), params)
+    (optimizer, states), params = begun(name), TREES["one leaf"]
+    grads = like(TREES)
+    compiled, _ = step(optimizer, grads, states, TREES)
+    plain, _ = optimizer.update(grads["one leaf"], optimizer.init(params), params)
+    compiled = compiled["one leaf"]
     for one, other in zip(jax.tree.leaves(compiled), jax.tree.leaves(plain), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-7)
 
@@ -118,15 +118,14 @@ def test_no_second_compile_when_values_change(name):
     arrays, rest = eqx.partition(first, eqx.is_inexact_array)
     assert jax.tree.leaves(arrays), "an optimizer's numbers must be array leaves"
     second = eqx.combine(jax.tree.map(lambda leaf: 0.5 * leaf, arrays), rest)
-    params, state = TREES["nested"], states["nested"]
-    step(first, like(params), state, params)
+    step(first, like(TREES), states, TREES)
     traced = TRACED["step"]
     results = []
     for optimizer, seed in ((first, 0), (second, 0), (first, 1)):
-        updates, next_state = step(optimizer, like(params, seed), state, like(params, seed + 5))
-        step(optimizer, like(params, seed + 9), next_state, params)
+        updates, next_states = step(optimizer, like(TREES, seed), states, like(TREES, seed + 5))
+        step(optimizer, like(TREES, seed + 9), next_states, TREES)
         # The state too: some learned optimizers do nothing before they are trained.
-        results.append(digest((updates, next_state)))
+        results.append(digest((updates["nested"], next_states["nested"])))
     assert TRACED["step"] == traced
     assert len(set(results)) >= 2
 
@@ -141,8 +140,8 @@ def test_another_learning_rate_is_the_same_program(name):
 
 @every_optimizer
 def test_inside_optax_chain(name):
-    (optimizer, states), params = begun(name), TREES["nested"]
-    grads = like(params)
+    (optimizer, states), params = begun(name), TREES["one leaf"]
+    grads = like(TREES)
 
     @jax.jit
     def chained(grads, params):
@@ -154,17 +153,16 @@ def test_inside_optax_chain(name):
             updates[label], _ = chain.update(grads, state, params, value=jnp.ones(()))
         return updates
 
-    alone, _ = step(optimizer, grads, states["nested"], params)
-    for label, found in chained(grads, params).items():
+    alone = step(optimizer, grads, states, TREES)[0]["one leaf"]
+    for label, found in chained(grads["one leaf"], params).items():
         for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(alone), strict=True):
             np.testing.assert_allclose(one, -2 * other, rtol=1e-4, atol=1e-7, err_msg=label)
 
 
 @every_optimizer
-@pytest.mark.parametrize("tree", ["nested", "mixed types"])
-def test_the_state_survives_being_written_as_arrays(name, tree):
-    (optimizer, states), params = begun(name), TREES[tree]
-    _, state = step(optimizer, like(params), states[tree], params)
+def test_the_state_survives_being_written_as_arrays(name):
+    optimizer, states = begun(name)
+    _, state = step(optimizer, like(TREES), states, TREES)
     leaves, structure = jax.tree.flatten(state)
     buffer = io.BytesIO()
     # NumPy's format has no bfloat16: bytes and types are kept apart.
@@ -179,18 +177,22 @@ def test_the_state_survives_being_written_as_arrays(name, tree):
         ],
     )
     assert digest(restored) == digest(state)
-    again = step(optimizer, like(params, 1), restored, params)
-    assert digest(again) == digest(step(optimizer, like(params, 1), state, params))
+    again = step(optimizer, like(TREES, 1), restored, TREES)
+    assert digest(again) == digest(step(optimizer, like(TREES, 1), state, TREES))
 
 
 @every_optimizer
-@pytest.mark.parametrize("tree", ["vector", "empty leaves", "bfloat16"])
-def test_zero_and_huge_gradients_give_finite_updates(name, tree):
-    (optimizer, states), params = begun(name), TREES[tree]
-    state = states[tree]
+def test_zero_and_huge_gradients_give_finite_updates(name):
+    optimizer, states = begun(name)
     for scale in (0.0, 1e30, -1e30, 1e-30, 0.0):
-        grads = jax.tree.map(lambda leaf, s=scale: jnp.full_like(leaf, s), params)
-        updates, state = step(optimizer, grads, state, params)
+        grads = jax.tree.map(
+            # The largest number of a float16 is 65504, and its square is infinite before.
+            lambda leaf, s=scale: jnp.asarray(
+                np.full(leaf.shape, 1 if leaf.dtype == jnp.float16 else s, leaf.dtype)
+            ),
+            TREES,
+        )
+        updates, states = step(optimizer, grads, states, TREES)
         assert all_finite(updates), scale
 
 

@@ -1,5 +1,6 @@
 """What the tests of every paper's figures ask of a picture."""
 
+import copy
 import json
 import warnings
 from collections.abc import Iterable, Mapping
@@ -17,6 +18,17 @@ from optoscope.report.papers._figure import Arrays, PaperFigure, Records
 
 def manifest_of(paper: Paper, scale: str = "paper", figures: str = "everything") -> Manifest:
     """What a run of the paper would hold."""
+    # Thousands of parts, and many tests ask for the same.
+    key = (paper.letter, scale, figures)
+    if key not in _MANIFESTS:
+        _MANIFESTS[key] = _made(paper, scale, figures)
+    return copy.deepcopy(_MANIFESTS[key])
+
+
+_MANIFESTS: dict[tuple[str, str, str], Manifest] = {}
+
+
+def _made(paper: Paper, scale: str, figures: str) -> Manifest:
     setting = paper.setting(paper.get_scale(scale), 0, None, 1)
     return paper.manifest(paper.figure_keys(figures), setting)
 

@@ -1,3 +1,4 @@
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -57,21 +58,23 @@ def test_batches_are_windows_of_the_training_split_from_everywhere():
 def test_the_loss_is_the_mean_surprise_of_the_next_character(make):
     task = make()
     params, batch = task.init(KEY), task.sample_batch(KEY)
-    logits = np.asarray(task.network(params, batch[:, :-1]), float)
+    logits = np.asarray(eqx.filter_jit(task.network)(params, batch[:, :-1]), float)
     surprises = [
         -np.log(np.exp(row[target]) / np.exp(row).sum())
         for window, targets in zip(logits, batch[:, 1:].tolist(), strict=True)
         for row, target in zip(window, targets, strict=True)
     ]
     assert len(surprises) == 35
-    np.testing.assert_allclose(task.loss(params, batch), np.mean(surprises), rtol=1e-5)
+    np.testing.assert_allclose(
+        eqx.filter_jit(task.loss)(params, batch), np.mean(surprises), rtol=1e-5
+    )
 
 
 @both
 def test_equal_logits_cost_the_scale(make):
     task = make()
     params = jax.tree.map(jnp.zeros_like, task.init(KEY))
-    loss = task.loss(params, task.sample_batch(KEY))
+    loss = eqx.filter_jit(task.loss)(params, task.sample_batch(KEY))
     assert task.metadata["num_classes"] == 7
     np.testing.assert_allclose(loss, task.metadata["guessing_loss"], rtol=1e-6)
 
@@ -82,9 +85,9 @@ def test_accuracy_counts_all_whole_windows(make, split):
     task = make()
     params = task.init(jax.random.key(2))
     tokens = np.asarray(task.splits[split])
-    right = []
+    right, network = [], eqx.filter_jit(task.network)
     for start in range(0, len(tokens) - 7, 7):
-        logits = task.network(params, jnp.asarray(tokens[None, start : start + 7]))[0]
+        logits = network(params, jnp.asarray(tokens[None, start : start + 7]))[0]
         right += (np.argmax(logits, axis=1) == tokens[start + 1 : start + 8]).tolist()
     assert len(right) == {"train": 196, "test": 35}[split]
     np.testing.assert_allclose(task.accuracy(params, split), np.mean(right), rtol=1e-6)

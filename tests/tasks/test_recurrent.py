@@ -103,7 +103,7 @@ def test_logits_depend_on_the_past_and_on_nothing_else(cell):
 @every_cell
 def test_sizes_and_the_start(cell):
     network = RecurrentNetwork(65, cell)
-    params = network.init(KEY)
+    params = jax.jit(lambda key: network.init(key))(KEY)
     gates = RECURRENT_CELLS[cell].num_gates
     count = 65 * 64 + (64 + 1 + 256) * gates * 256 + 256 * 65 + 65
     assert size(params) == count

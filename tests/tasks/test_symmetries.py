@@ -57,11 +57,16 @@ def test_contractions_are_the_derivatives_of_the_finite_transformation(network):
     assert set(found) == NAMES[network.activation, network.norm]
     for symmetry in found.values():
         count = len(symmetry.labels(params))
-        reference = from_action(symmetry.transform, count)
-        np.testing.assert_allclose(
-            symmetry.contract(vector, params), reference.contract(vector, params), atol=1e-5
+        pair = symmetry, from_action(symmetry.transform, count)
+
+        measured = jax.jit(
+            lambda vector, params, pair=pair: [
+                (one.contract(vector, params), one.norms(params)) for one in pair
+            ]
         )
-        np.testing.assert_allclose(symmetry.norms(params), reference.norms(params), rtol=1e-5)
+        (contraction, norms), (expected, expected_norms) = measured(vector, params)
+        np.testing.assert_allclose(contraction, expected, atol=1e-5)
+        np.testing.assert_allclose(norms, expected_norms, rtol=1e-5)
 
 
 def test_generators_by_hand():
@@ -103,7 +108,7 @@ def test_epsilon_of_batch_norm_gives_the_documented_deviation():
         task = tasks.get("digits-mlp-batch-norm", batch_size=16)
         params = moved_params(task.network)
         batch = task.sample_batch(KEY)
-        grads = jax.grad(task.loss)(params, batch)
+        grads = jax.jit(lambda params: jax.grad(task.loss)(params, batch))(params)
         first = params["layer_0"]
         variance = jnp.var(batch.inputs @ first["weights"] + first["bias"], axis=0)
         expected = 1e-5 / (variance + 1e-5) * first["scale"] * grads["layer_0"]["scale"]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from optoscope import optimizers, tasks, training
 from optoscope.training._progress import block_length
+from support.registered import registered
 
 KEY = jax.random.key(3)
 TASK = tasks.get("quadratic")
@@ -39,7 +40,7 @@ def close(one, other):
     [
         (TASK, optimizers.adam(0.05), 40, 3),
         (TASK, optax.contrib.schedule_free_sgd(0.1), 23, 1),
-        (with_state(), optimizers.get("star"), 13, 2),
+        (with_state(), registered("star"), 13, 2),
     ],
 )
 def test_it_is_what_one_program_gives(task, optimizer, num_steps, runs):

@@ -5,7 +5,8 @@ import numpy as np
 import optax
 import pytest
 
-from optoscope import optimizers, tasks, training
+# `analysis` registers its probes.
+from optoscope import analysis, optimizers, tasks, training  # noqa: F401
 from optoscope._core.errors import InvalidValueError
 from optoscope._core.trees import digest, num_bytes
 from optoscope.training import Probe, train
@@ -178,21 +179,23 @@ def test_probes_see_what_a_loop_sees_at_the_steps_they_name(intervals, num_steps
 
 @pytest.fixture(scope="module")
 def small_run():
-    """A problem, an optimizer, and a run without probes."""
+    """A run without probes, and the same with all of them, by one program each."""
     task = tasks.MLP((2, 3, 2), "tanh", "layer")
     split = tasks.LabeledBatch(jax.random.normal(KEY, (20, 2)), jnp.arange(20) % 2)
     problem = tasks.Classification(task, {"train": split}, 4)
     optimizer = optimizers.get("lstm", hidden_size=2)
-    return problem, optimizer, train(problem, optimizer, 7, key=KEY, num_runs=2)
+    probes = {name: training.PROBES[name](every=3) for name in training.PROBES.names()}
+    return [train(problem, optimizer, 7, key=KEY, num_runs=2, probes=some) for some in ({}, probes)]
+
+
+def test_registered_probes_leave_the_run_alone(small_run):
+    bare, probed = small_run
+    close((bare.losses, bare.params, bare.state), (probed.losses, probed.params, probed.state))
 
 
 @pytest.mark.parametrize("name", training.PROBES.names())
-def test_a_registered_probe_leaves_the_run_alone(name, small_run):
-    problem, optimizer, bare = small_run
-    probe = training.PROBES[name](every=3)
-    probed = train(problem, optimizer, 7, key=KEY, num_runs=2, probes={name: probe})
-    close((bare.losses, bare.params, bare.state), (probed.losses, probed.params, probed.state))
-    leaves = jax.tree.leaves(probed.records[name])
+def test_a_registered_probe_has_its_records(name, small_run):
+    leaves = jax.tree.leaves(small_run[1].records[name])
     assert leaves
     for leaf in leaves:
         assert leaf.shape[:2] == (2, 3)

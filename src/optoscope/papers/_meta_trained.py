@@ -1,6 +1,7 @@
 """A meta-trained optimizer as a part, and the optimizer back from the part's arrays."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -57,15 +58,19 @@ class MetaTraining:
         steps = np.linspace(0, self.recipe.meta_steps, self.recipe.snapshots + 1)[1:]
         return tuple(int(step) for step in np.unique(np.round(steps)))
 
+    @functools.cached_property
+    def _optimizer(self) -> dict[str, Any]:
+        # Once for all meta-seeds: drawing the weights of a paper's thousand parts took seconds.
+        return self.blank(new_key(0)).configuration()
+
     def configuration(self) -> dict[str, Any]:
         """The configuration that the result depends on, besides the seeds."""
         numbers = dataclasses.asdict(self.recipe)
         # Those of the problems are in `described`; how many there are changes none of them.
         for name in ("task", "options", "meta_seeds"):
             del numbers[name]
-        optimizer = self.blank(new_key(0)).configuration()
         return numbers | {
-            "optimizer": optimizer, "weight_decay": self.weight_decay, **self.described,
+            "optimizer": self._optimizer, "weight_decay": self.weight_decay, **self.described,
         }  # fmt: skip
 
 
