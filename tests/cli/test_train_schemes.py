@@ -74,7 +74,7 @@ def test_schemes_train_log_and_resume_exactly(tmp_path, monkeypatch):
 
 
 def test_each_task_of_a_mixture_has_its_own_horizon():
-    settings = MetaTraining(task_horizons=(4, 6), truncation=2)
+    settings = MetaTraining(task_horizons=(4, 6), truncation=2, devices=1)
     found = make_trainer(settings, [tasks.get("quadratic"), tasks.get("rosenbrock")], 0)
     assert [group.horizon for group in found.estimator.groups] == [4, 6]
     assert [part.num_steps for part in found.evaluation.parts] == [4, 6]
