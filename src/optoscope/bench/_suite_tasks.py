@@ -69,10 +69,11 @@ SUITES: Mapping[str, Mapping[str, SuiteTask]] = {
 }
 """Suites by name.
 
-"small" has eight tasks whose kinds of network no optimizer that comes with the library was trained
-on: those saw multi-layer perceptrons of one or two hidden layers, a small convolutional network of
-the digits, two moons and functions of a few parameters. "smoke" is for trying the command out: it
-needs no data but the bundled digits, and ranks nothing that matters.
+"small" has eight tasks on which no optimizer that comes with the library was trained. Most of those
+saw multi-layer perceptrons of one or two hidden layers alone, or functions of a few parameters;
+`general` saw small networks of several kinds, and its numbers were learned without these tasks.
+"smoke" is for trying the command out: it needs no data but the bundled digits, and ranks nothing
+that matters.
 """
 
 

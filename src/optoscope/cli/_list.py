@@ -165,7 +165,10 @@ def _pretrained() -> Rows:
     for name in optimizers.pretrained_names():
         metadata = optimizers.read_description(name)["metadata"]
         task = metadata.get("task", {}).get("name", "?")
-        rows.append((name, f"meta-trained on {task}, {metadata.get('meta_steps_done')} meta-steps"))
+        others = len(metadata.get("tasks", ())) - 1
+        more = f" and {others} other{'s' * (others > 1)}" if others > 0 else ""
+        done = metadata.get("meta_steps_done")
+        rows.append((name, f"meta-trained on {task}{more}, {done} meta-steps"))
     return rows
 
 
