@@ -41,8 +41,8 @@ class LearnedOptimizer(torch.optim.Optimizer):
     Use it like any of `torch.optim`: parameter groups, learning-rate schedulers, closures,
     `GradScaler`, `state_dict` and `torch.compile` work as they do there. Parameters may be of any
     floating type; the optimizer computes, and keeps its state, in float32. It does what
-    `optoscope.optimizers.load(optimizer)` does in JAX, to rounding. (In eigenbases, which "general"
-    may have, rounding decides on axes that gradients have no part in.)
+    `optoscope.optimizers.load(optimizer)` does in JAX, to rounding. (In the eigenbases of "general"
+    rounding decides on axes that gradients have no part in.)
 
     Math: p ← p + lr · (u − weight_decay · p), where u is the update of the learned optimizer,
     which was meta-trained with lr = 1. So `lr` multiplies the update and is no learning rate in
