@@ -10,7 +10,7 @@ import pytest
 from optoscope import optimizers
 from optoscope._core.errors import FileFormatError, InvalidValueError, UnknownNameError
 from optoscope.cli import main
-from optoscope.cli._named_optimizers import contestant, load_saved, trusted_classes
+from optoscope.cli._named_optimizers import contestant, is_made_here, load_saved, trusted_classes
 from optoscope.cli._user_code import load_object, made, parse_settings
 
 PROBLEM = """
@@ -201,3 +201,12 @@ def test_names_of_optimizers(text):
         return
     with pytest.raises((UnknownNameError, InvalidValueError)):
         contestant(text, {}, 10)
+
+
+def test_a_shipped_name_means_the_trained_optimizer_unless_it_has_settings():
+    """`general` is registered and shipped; a name that is one of these alone is what it was."""
+    assert not is_made_here("general")
+    assert is_made_here("general", {"learning_rate": 0.1})
+    assert is_made_here("adamw-cosine")
+    assert is_made_here("optax.lamb", {})
+    assert not is_made_here("star-mnist-mlp")
