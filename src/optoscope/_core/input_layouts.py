@@ -196,33 +196,26 @@ def log_sides(shape: Sequence[int]) -> tuple[float, float, float]:
     return 1.0, math.log(rows) / 10, math.log(columns) / 10
 
 
-def log_relative_sides(shape: Sequence[int]) -> tuple[float, float, float]:
-    """The logarithms of a matrix's rows and columns and of a vector's length, all over 32.
+def log_sizes(shape: Sequence[int], num_steps: int | None) -> tuple[float, float, float, float]:
+    """The logarithms of what sizes of steps are learned powers of.
 
-    A tensor has the first two or the third; what it does not have is zero.
+    They are those of a matrix's rows and columns and of a vector's length, all over 32, and of the
+    run's length over 1,000 steps. A tensor has the first two or the third; what it does not have,
+    or what is not known, is zero. A run below 100 steps counts as one of 100: a power that was
+    learned on longer ones is too much for it.
 
     Example:
-        >>> log_relative_sides((32, 64)) == (0.0, math.log(2), 0.0)
+        >>> log_sizes((32, 64), None) == (0.0, math.log(2), 0.0, 0.0)
         True
-        >>> log_relative_sides((32,))
-        (0.0, 0.0, 0.0)
+        >>> log_sizes((64,), 1000) == (0.0, 0.0, math.log(2), 0.0)
+        True
+        >>> log_sizes((32,), 10) == log_sizes((32,), 100)
+        True
     """
     rows, columns = (math.log(side / _USUAL_SIDE) for side in _sides(shape))
-    return (rows, columns, 0.0) if len(shape) > 1 else (0.0, 0.0, rows)
-
-
-def log_relative_length(num_steps: int | None) -> float:
-    """The logarithm of a run's length over 1,000 steps; 0 if it is not known.
-
-    One below 100 counts as 100: a power that was learned on longer runs is too much for it.
-
-    Example:
-        >>> log_relative_length(1000) == log_relative_length(None) == 0.0
-        True
-        >>> log_relative_length(10) == log_relative_length(100)
-        True
-    """
-    return 0.0 if num_steps is None else math.log(max(num_steps, _SHORTEST_RUN) / 1000)
+    sides = (rows, columns, 0.0) if len(shape) > 1 else (0.0, 0.0, rows)
+    length = 0.0 if num_steps is None else math.log(max(num_steps, _SHORTEST_RUN) / 1000)
+    return *sides, length
 
 
 def _sides(shape: Sequence[int]) -> tuple[int, int]:

@@ -16,9 +16,8 @@ from optoscope._core.input_layouts import (
     INPUTS,
     MIXTURES,
     TIME_SCALES,
-    log_relative_length,
-    log_relative_sides,
     log_sides,
+    log_sizes,
 )
 from optoscope.optimizers._accumulators import Decays
 from optoscope.optimizers._directed import DirectedOptimizer
@@ -220,8 +219,8 @@ class GeneralOptimizer(DirectedOptimizer):
             cosine = jnp.asarray(SCHEDULES.index("cosine"))
             factors.append(schedule_factor(cosine, step, jnp.asarray(self.num_steps)))
         if self.size_exponents is not None:
-            logarithms = *log_relative_sides(shape), log_relative_length(self.num_steps)
-            factors.append(jnp.exp(jnp.asarray(logarithms) @ self.size_exponents))
+            logarithms = jnp.asarray(log_sizes(shape, self.num_steps))
+            factors.append(jnp.exp(logarithms @ self.size_exponents))
         if self.schedule is not None:
             times = step, jnp.zeros_like(step)
             now, start = (time_features(time, unit=self.time_unit) for time in times)

@@ -15,9 +15,8 @@ from optoscope._core.input_layouts import (
     INPUTS,
     MIXTURES,
     TIME_SCALES,
-    log_relative_length,
-    log_relative_sides,
     log_sides,
+    log_sizes,
 )
 from optoscope._core.published_numbers import CELO2_ADAM_FACTOR, LARGEST_GRADIENT
 from optoscope.torch import _eigenbases
@@ -270,8 +269,7 @@ class GeneralRule(DirectedRule):
             progress = (steps / self._num_steps).clamp(max=1)
             factor = 0.5 * (1 + torch.cos(math.pi * progress))
         if self._exponents:
-            logarithms = *log_relative_sides(view.shape), log_relative_length(self._num_steps)
-            pairs = zip(logarithms, self._exponents, strict=True)
+            pairs = zip(log_sizes(view.shape, self._num_steps), self._exponents, strict=True)
             factor = factor * math.exp(sum(log * exponent for log, exponent in pairs))
         if self._learned_schedule:
             factor = factor * self._learned(steps, view.shape)
