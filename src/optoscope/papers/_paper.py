@@ -80,7 +80,7 @@ class Paper:
         figures: by key, in the paper's order; keys that are no numbers ("4", of an appendix
             "app-4") are open questions.
         claims: the statements of the paper that are judged.
-        scales: the counts of "smoke", "laptop" and "paper".
+        scales: the counts of "smoke", "laptop", "paper", and of "long" where there is one.
         setting: makes what its parts are built from, of (scale, seed, data_dir, devices).
         aliases: other names of keys, for figures that are one picture here.
         labels: what its pictures call optimizers and tasks, by their short names, in order.
@@ -164,7 +164,7 @@ class Paper:
         parts = [part for key in keys for part in self.figures[key].parts(setting)]
         missing = _with_needs(parts) if directory is None else Store(Path(directory)).missing(parts)
         for name in sorted({_dataset(part) for part in missing.values()} - {""}):
-            data.load(name, data_dir=setting.data_dir)  # pyright: ignore[reportCallIssue, reportArgumentType]
+            data.load(name, data_dir=setting.data_dir, verify=setting.scale.verify)  # pyright: ignore[reportCallIssue, reportArgumentType]
 
     def missing(self, keys: Sequence[str], setting: Any, store: Store) -> Plan:
         """The parts that are yet to be computed, by the first figure that needs them.
@@ -226,7 +226,7 @@ class Paper:
 
         Args:
             figures: keys of `figures`, or "all".
-            scale: "smoke", "laptop", "paper", or counts of your own.
+            scale: "smoke", "laptop", "long", "paper", or counts of your own.
             directory: the run directory.
             seed: of everything random.
             data_dir: where datasets lie.

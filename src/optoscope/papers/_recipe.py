@@ -127,13 +127,15 @@ class Scale:
     """The counts of one scale; a paper adds those of what it measures.
 
     Args:
-        name: "smoke", "laptop", "paper", or your own.
+        name: "smoke", "laptop", "long", "paper", or your own.
         recipes: of meta-training, by the paper's short names of the tasks. What is not there is
             not measured.
+        verify: refuse a dataset that is incomplete; otherwise the files that are there are used.
     """
 
     name: str
     recipes: Mapping[str, Recipe]
+    verify: bool = field(default=True, kw_only=True)
 
     @property
     def num_tasks(self) -> int:
@@ -167,6 +169,8 @@ class Setting(Generic[Counts]):
         Nothing is held out for validation: what is meta-trained is judged on its training loss.
         """
         options: dict[str, Any] = {"validation_size": 0}
+        if not self.scale.verify:
+            options["verify"] = False
         return options if self.data_dir is None else options | {"data_dir": self.data_dir}
 
     def recipe(self, name: str) -> Recipe:

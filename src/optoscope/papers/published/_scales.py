@@ -38,6 +38,7 @@ class Scale:
         curvature_steps: of a run on a quadratic.
         starts: from which fixed points are sought.
         num_tasks: side by side, which devices could share: nothing is meta-trained.
+        verify: refuse a dataset that is incomplete.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Scale:
     curvature_steps: int
     starts: int
     num_tasks: int = 1
+    verify: bool = True
 
 
 # The home of L2O-DM is its network and its start, N(0, 0.01²); its images are MNIST's at 28×28.

@@ -6,7 +6,7 @@ from optoscope.papers._paper import Figure
 from optoscope.papers._parts import Part
 from optoscope.papers.stability._far import far
 from optoscope.papers.stability._learn import training_curves
-from optoscope.papers.stability._setting import ARMS, Setting
+from optoscope.papers.stability._setting import ARMS, BRIEF, Setting
 from optoscope.papers.stability._theory import (
     MOMENTA,
     bounds,
@@ -30,6 +30,7 @@ LABELS = {
     "sgd": "Gradient descent",
     **{f"momentum-{momentum:g}": f"Momentum {momentum:g}" for momentum in MOMENTA},
     "mlp": "MLP",
+    BRIEF: "MLP, fewer meta-steps",
     "cnn": "CNN",
     **WORDS,
 }
@@ -40,8 +41,8 @@ def _compared(key: str) -> Callable[[Setting], tuple[Part, ...]]:
     def parts(setting: Setting) -> tuple[Part, ...]:
         return tuple(
             kind(setting, name, arm)
-            for name in setting.trained_on
-            for arm in setting.measured(COMPARED[key])
+            for name, arms in setting.compared(key).items()
+            for arm in arms
             for kind in (training_curves, far)
         )
 
@@ -49,10 +50,10 @@ def _compared(key: str) -> Callable[[Setting], tuple[Part, ...]]:
 
 
 def _without(key: str) -> Callable[[Setting], tuple[str, ...]]:
-    """The arms of a figure that are not measured."""
+    """The arms of a figure that are measured on no task."""
 
     def left_out(setting: Setting) -> tuple[str, ...]:
-        measured = setting.measured(COMPARED[key])
+        measured = {arm for arms in setting.compared(key).values() for arm in arms}
         return tuple(arm for arm in COMPARED[key] if arm not in measured)
 
     return left_out

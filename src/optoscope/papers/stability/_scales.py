@@ -1,6 +1,7 @@
-"""How much is computed: the counts of the paper, of a laptop, and of a test."""
+"""How much is computed: the counts of the paper, of nights on two cores, of a laptop, of a test."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from optoscope.analysis.quadratic import PAPER_HORIZONS
@@ -10,15 +11,15 @@ from optoscope.papers._recipe import Recipe
 
 @dataclass(frozen=True)
 class Scale(_recipe.Scale):
-    """The counts of one scale; `SCALES` holds the three that have names.
+    """The counts of one scale; `SCALES` holds the four that have names.
 
     Args:
         name: its name.
         recipes: by the names of `TASKS`; a task that is not there is not measured. Their
             meta-seeds are those of the main arms.
         other_seeds: optimizers of every other arm.
-        arms: optimizers that are compared; all if empty. Hyperparam,
-            Blackbox and STAR with a decay of 0.5 must be there.
+        arms: optimizers that are compared on a task, by the task's name; all where it is not
+            there. On the first task Hyperparam, Blackbox and STAR with a decay of 0.5 must be.
         multiples: of the horizon, where runs past it are judged; the last is how far they go.
         far_runs: runs past the horizon per optimizer.
         records: steps at which smoothed losses are kept.
@@ -43,7 +44,7 @@ class Scale(_recipe.Scale):
     """
 
     other_seeds: int = 5
-    arms: tuple[str, ...] = ()
+    arms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     multiples: tuple[int, ...] = (10, 100)
     far_runs: int = 5
     records: int = 500
@@ -88,6 +89,15 @@ def _recipe_on(task: str, options: dict[str, Any] | None = None, **numbers: Any)
     )
 
 
+_SMALL_MLP = {"hidden": (32, 32), "batch_size": 64, "size": 14}
+_LONG = {
+    "meta_steps": 50_000,
+    "meta_learning_rate": 2e-4,
+    "num_tasks": 4,
+    "evaluations": 50,
+    "evaluation_runs": 4,
+}
+
 SCALES = {
     # Wiring only: no optimizer is meta-trained long enough for its verdicts to mean anything.
     "smoke": Scale(
@@ -108,7 +118,7 @@ SCALES = {
         },
         other_seeds=1,
         # Each further kind of optimizer is half a minute of compiling the same code again.
-        arms=("hyperparam", "blackbox", "star-0.1", "star-0.5"),
+        arms={"mlp": ("hyperparam", "blackbox", "star-0.1", "star-0.5")},
         multiples=(2, 3),
         far_runs=2,
         records=30,
@@ -137,7 +147,7 @@ SCALES = {
         {
             "mlp": _recipe_on(
                 "mnist-mlp-128-128",
-                {"hidden": (32, 32), "batch_size": 64, "size": 14},
+                _SMALL_MLP,
                 meta_learning_rate=1e-3,
                 meta_steps=1000,
                 num_tasks=8,
@@ -158,6 +168,43 @@ SCALES = {
         nadamw_samples=24,
         quadratic_meta_steps=20_000,
         quadratic_every=20,
+    ),
+    # The laptop's MLP with half the paper's meta-steps, at twice its rate, so that what weight
+    # decay takes away over all of them is the same. Weight decays are compared after a fifth of
+    # that, at five times the rate again; every other ablation is left to the paper's scale.
+    "long": Scale(
+        "long",
+        {
+            "mlp": _recipe_on("mnist-mlp-128-128", _SMALL_MLP, **_LONG, meta_seeds=2),
+            "brief": _recipe_on(
+                "mnist-mlp-128-128",
+                _SMALL_MLP,
+                **_LONG | {"meta_steps": 10_000, "meta_learning_rate": 1e-3},
+                meta_seeds=2,
+            ),
+            "cnn": _recipe_on(
+                "cifar10-cnn-mean-pool",
+                {"channels": (8, 16, 16), "batch_size": 32, "size": 16},
+                **_LONG | {"meta_steps": 5000, "meta_learning_rate": 1e-3, "num_tasks": 2},
+                meta_seeds=1,
+            ),
+        },
+        other_seeds=2,
+        arms={
+            "mlp": ("hyperparam", "blackbox", "star-0.5", "star-small"),
+            "brief": ("star-0", "star-0.1", "star-0.5", "star-1"),
+            "cnn": ("hyperparam", "blackbox", "star-0.5"),
+        },
+        far_runs=3,
+        unseen_size="laptop",
+        unseen_steps=2000,
+        unseen_runs=2,
+        unseen_seeds=2,
+        nadamw_samples=100,
+        quadratic_meta_steps=20_000,
+        quadratic_every=20,
+        # Of the archive of CIFAR-10, the files that are there.
+        verify=False,
     ),
     "paper": Scale(
         "paper",

@@ -9,6 +9,8 @@ from optoscope.papers import _recipe
 from optoscope.papers.stability._scales import Scale
 
 TASKS = ("mlp", "cnn")
+# The MLP with fewer meta-steps, for the weight decays where all of them would take too long.
+BRIEF = "brief"
 # The meta-loss: the mean of losses inside [0, 1.5 ln C]. All tasks of meta-training have ten
 # classes.
 OBJECTIVE = meta.Objective(maximum=meta.classification_maximum(10))
@@ -72,11 +74,20 @@ class Setting(_recipe.Setting[Scale]):
     @property
     def trained_on(self) -> tuple[str, ...]:
         """The tasks of meta-training that are measured at this scale."""
-        return tuple(name for name in TASKS if name in self.scale.recipes)
+        return tuple(name for name in (*TASKS, BRIEF) if name in self.scale.recipes)
 
-    def measured(self, arms: Sequence[str]) -> tuple[str, ...]:
-        """The arms that are measured at this scale."""
-        return tuple(arm for arm in arms if not self.scale.arms or arm in self.scale.arms)
+    def compared(self, figure: str) -> dict[str, tuple[str, ...]]:
+        """The arms that a figure compares at this scale, by the task of meta-training."""
+        arms = tuple(name for name, arm in ARMS.items() if figure in arm.figures)
+        return {
+            name: self.measured(name, arms)
+            for name in self.trained_on
+            if name != BRIEF or figure in _DECAYS
+        }
+
+    def measured(self, name: str, arms: Sequence[str]) -> tuple[str, ...]:
+        """Those of the arms that are measured on a task at this scale."""
+        return tuple(arm for arm in arms if arm in self.scale.arms.get(name, arms))
 
     def seeds(self, name: str, arm: str) -> int:
         """How many optimizers of an arm are meta-trained on a task."""

@@ -201,7 +201,7 @@ def stable_curvature(setting: Setting) -> Part:
     inputs over a tensor; here a tensor is the one parameter, as in the runs beside.
     """
     name = setting.trained_on[0]
-    trained = {arm: learned(setting, name, arm, 1)[0] for arm in setting.measured(MAIN)}
+    trained = {arm: learned(setting, name, arm, 1)[0] for arm in setting.measured(name, MAIN)}
     steps = setting.scale.curvature_steps
 
     def compute(needed: Mapping[str, Arrays], workspace: Workspace) -> Arrays:

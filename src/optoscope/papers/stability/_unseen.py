@@ -182,7 +182,7 @@ def unseen(setting: Setting, name: str) -> Part:
     scale = setting.scale
     trained = {
         arm: learned(setting, _TRAINED_ON, arm, scale.unseen_seeds)
-        for arm in setting.measured(MAIN)
+        for arm in setting.measured(_TRAINED_ON, MAIN)
     }
 
     def compute(needed: Mapping[str, Arrays], workspace: Workspace) -> Arrays:
