@@ -12,6 +12,7 @@ import pytest
 
 from optoscope import meta, optimizers, tasks
 from optoscope._core.errors import InvalidValueError
+from optoscope._core.keys import stream
 from optoscope.papers._meta_trained import (
     MetaTraining,
     all_learned,
@@ -21,7 +22,7 @@ from optoscope.papers._meta_trained import (
     load_snapshots,
 )
 from optoscope.papers._parts import Arrays, Part, Store
-from optoscope.papers._recipe import Recipe, Scale, Setting
+from optoscope.papers._recipe import Recipe, Scale, Setting, Stronger
 
 RECIPE = Recipe(
     "quadratic",
@@ -44,8 +45,8 @@ def training(recipe: Recipe = RECIPE, **changes) -> MetaTraining:
         recipe=recipe,
         blank=lambda key: optimizers.sgd(0.01 + 0.001 * jax.random.uniform(key)),
         problems=lambda: SETTING.distribution("regression"),
-        estimator=lambda problems, devices: meta.TruncatedBackprop(
-            problems, num_tasks=1, devices=devices, truncation=2, horizon=4
+        estimator=lambda stage, problems, devices: meta.TruncatedBackprop(
+            problems, num_tasks=1, devices=devices, truncation=2, horizon=stage.horizon
         ),
         evaluation=lambda problems, key: meta.HeldOutLoss(problems, 4, 2, key),
     )
@@ -106,9 +107,12 @@ def test_what_the_result_depends_on_is_described():
         learned(SETTING, training(blank=lambda key: optimizers.momentum(0.1)), 0),
         *(
             learned(SETTING, training(dataclasses.replace(RECIPE, **{name: value})), 0)
-            for name, value in (("meta_steps", 3), ("l2", 1e-3), ("estimator", {"std": 1.0}))
+            for name, value in (
+                ("meta_steps", 3), ("l2", 1e-3), ("estimator", {"std": 1.0}),
+                ("snapshots", 1), ("stronger", Stronger(averaging=0.5)),
+            )
         ),
-    ]
+    ]  # fmt: skip
     assert all(part.description() != first.description() for part in others)
     more = training(dataclasses.replace(RECIPE, meta_seeds=9))
     assert learned(SETTING, more, 0).description() == first.description()
@@ -116,6 +120,78 @@ def test_what_the_result_depends_on_is_described():
     assert [part.name for part in all_learned(SETTING, more, 2)] == [
         "learned-seed-0", "learned-seed-1",
     ]  # fmt: skip
+
+
+# A curriculum of two stages, with everything else that is asked of a trainer in each of them.
+STRONGER = Stronger((6,), {"momentum": 0.05}, imitation_steps=3, averaging=0.5, cosine=True)
+LASTING = dataclasses.replace(RECIPE, snapshots=1, meta_steps=24, stronger=STRONGER)
+
+
+def test_a_recipe_without_anything_stronger_is_described_as_before():
+    described = RECIPE.configuration()
+    assert "stronger" not in described
+    assert described == {
+        field.name: getattr(RECIPE, field.name)
+        for field in dataclasses.fields(Recipe)
+        if field.name != "stronger"
+    }
+    assert LASTING.configuration()["stronger"]["curriculum"] == (6,)
+
+
+def test_a_curriculum_is_the_librarys_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    evaluations = []
+
+    def evaluation(problems, key):
+        evaluations.append(meta.HeldOutLoss(problems, LASTING.horizons[-1], 2, key))
+        return evaluations[-1]
+
+    how = training(LASTING, evaluation=evaluation)
+    run, stops = meta.Trainer.run, [True, False, False]
+
+    def interrupted_once(self, *arguments, **options):
+        return run(self, *arguments, **options | {"stop": stops.pop})
+
+    # Interrupted in the second stage: what comes after is a resume.
+    monkeypatch.setattr(meta.Trainer, "run", interrupted_once)
+    with pytest.raises(KeyboardInterrupt):
+        Store(tmp_path).get(learned(SETTING, how, 0))
+    monkeypatch.undo()
+    arrays = Store(tmp_path).get(learned(SETTING, how, 0))
+
+    def by_hand(horizon: int, _: int) -> meta.Trainer:
+        estimator = meta.TruncatedBackprop(
+            SETTING.distribution("regression"), num_tasks=1, truncation=2, horizon=horizon
+        )
+        return meta.Trainer(
+            meta.Imitation(estimator, [optimizers.momentum(0.05)], 1.0, 3),
+            LASTING.stages[0].meta_optimizer(),
+            evaluation=evaluations[0],
+            evaluate_every=8,
+            averaging=0.5,
+        )
+
+    keys = jax.random.split(stream(SETTING.seed, "meta-seed 0"), 3)
+    expected = meta.Curriculum(by_hand, (4, 6), 12).run(how.blank(keys[0]), key=keys[1])
+    name = "hyperparameters['learning_rate']"
+    rate = expected.best.hyperparameters["learning_rate"]
+    np.testing.assert_allclose(arrays[f"best/{name}"], rate, rtol=1e-5)
+    np.testing.assert_allclose(arrays["evaluation_loss"], expected.best_loss, rtol=1e-5)
+    assert arrays["report_steps"].tolist() == [10, 12, 22, 24]
+    # Every horizon's evaluations are of the longest, so that they can be compared.
+    assert arrays["steps"].tolist() == [0, 10, 12, 22, 24]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [
+        ({"snapshots": 2}, "snapshots is 2"),
+        ({"decay_steps": 5}, "decay_steps and cosine"),
+        ({"meta_steps": 1}, "meta_steps"),
+    ],
+)
+def test_what_a_recipe_cannot_ask_for_at_once(numbers, words):
+    with pytest.raises(InvalidValueError, match=words):
+        dataclasses.replace(LASTING, **numbers)
 
 
 def test_an_interruption_stops_the_part(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
@@ -156,6 +232,14 @@ def steps_of(optimizer, count: int = 12):
         (
             {"decay_steps": 5},
             lambda: optax.adam(optax.exponential_decay(0.1, 5, 0.8, staircase=True)),
+        ),
+        (
+            {"stronger": Stronger(cosine=True), "meta_steps": 8},
+            lambda: optax.adam(optax.cosine_decay_schedule(0.1, 8)),
+        ),
+        (
+            {"stronger": Stronger(clip_norm=2.0)},
+            lambda: optax.chain(optax.clip_by_global_norm(2.0), optax.adam(0.1)),
         ),
     ],
 )

@@ -1,5 +1,6 @@
 """Paper A at smoke scale; everything is measured once, in one directory."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from optoscope._core.errors import InvalidValueError, UnknownNameError
 from optoscope.papers import symmetry_and_noise as paper
 from optoscope.papers._meta_trained import learned, load_learned
 from optoscope.papers._parts import Store
+from optoscope.papers.symmetry_and_noise import _runs as runs
 from optoscope.papers.symmetry_and_noise._learn import training_of
 from optoscope.papers.symmetry_and_noise._setting import Setting
 from optoscope.report import read_claims
@@ -19,6 +21,7 @@ from support.printed_verdicts import check_verdicts
 from support.reproductions import at_smoke_scale
 
 MEASURED_FROM_NOTHING = ("2", "7")
+SMOKE = paper.SCALES["smoke"]
 
 
 def test_every_figure_has_a_picture_and_its_words():
@@ -79,6 +82,37 @@ def test_what_needs_no_meta_training(tmp_path: Path):
         assert np.abs(part["adam/deviation"]).max() > 1e-3
 
 
+def test_others_stand_beside_the_learned_ones_where_their_weights_are(tmp_path: Path):
+    asked = dataclasses.replace(
+        SMOKE, published=("dm", "dm_cl"), printed={"sigmoid": SMOKE.recipes["sigmoid"]}
+    )
+    without, claims = Setting(asked, data_dir=tmp_path), paper.PAPER.manifest
+    assert (without.guests("sigmoid"), without.guests("batch-norm")) == (("printed",), ())
+    assert [line.split(" is ")[0] for line in without.missing_words()] == [
+        "L2O-DM", "L2O-DM, curriculum",
+    ]  # fmt: skip
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    (folder / "l2o-dm.npz").write_bytes(b"weights")
+    found = Setting(asked, data_dir=tmp_path)
+    assert found.guests("sigmoid") == ("printed", "dm")
+    (figure,) = claims(["others"], found).figures
+    (before,) = claims(["others"], Setting(SMOKE)).figures
+    assert figure.left_out == ("dm_cl", "dm_il", "dm_cl_il")
+    assert before.claims == ()
+    # The claims of the learned optimizer, each for either of the two where it is.
+    assert {claim.rsplit("-", 1)[1] for claim in figure.claims} == {"printed", "dm"}
+    assert {"A4-above-leaky-relu-dm", "A11-late-loss-sigmoid-printed"} <= set(figure.claims)
+    assert set(figure.parts) - set(before.parts) == {
+        f"{kind}-{one}"
+        for kind in ("deviations", "noise")
+        for one in ("sigmoid-printed", "sigmoid-dm", "leaky-relu-dm", "batch-norm-dm")
+    }
+    first = runs.deviations(found, "sigmoid", "dm").description()
+    (folder / "l2o-dm.npz").write_bytes(b"other weights")
+    assert runs.deviations(found, "sigmoid", "dm").description() != first
+
+
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return at_smoke_scale(paper.PAPER, "everything", tmp_path_factory.mktemp("papers") / "A")
@@ -89,7 +123,8 @@ def test_every_figure_is_drawn_and_every_claim_is_judged(everything: Path):
     drawn = {path.stem for path in (everything / "figures").glob("*.png")}
     assert drawn == {figure.name for figure in paper.FIGURES.values()}
     claims = read_claims(everything / "claims.json")
-    assert {claim.id for claim in claims} == {c.id for c in paper.CLAIMS}
+    # No optimizer of others stands beside those of the smallest scale.
+    assert {claim.id for claim in claims} == {c.id for c in paper.CLAIMS if not c.only_with}
     check_verdicts(everything)
     page = (everything / "index.html").read_text()
     assert all(figure.heading in page for figure in paper.FIGURES.values())

@@ -11,6 +11,7 @@ from support.known_answers import Answer, without_answer
 
 DEVIATIONS = ("sum_abs", "signed", "cosine")
 TAILS = ("paper", "released", "corrected")
+BASELINES = ("momentum", "adam", "lion")
 
 
 def runs(*means):
@@ -167,6 +168,42 @@ ANSWERS = [
         )
         for read in ("top", "relative_top")
     ),
+    # Another optimizer in the place of the learned one, run by run beside the baselines.
+    Answer(
+        "of_another", "losses", (statistics.faster, "x", "deviations", "dm"),
+        {"deviations-x": {f"{name}/losses": runs(1.0) for name in (*BASELINES, "lstm")},
+         "deviations-x-dm": {"dm/losses": [[[0.1, 0.1], [0.01, 0.01]]]}},
+        [1.0, 2.0],
+    ),
+    *(
+        Answer(
+            "of_another", read, (statistics.above_baselines, "x", "deviations", "dm"),
+            {"deviations-x": {f"{name}/{read}": [[[1.0, 3.0], [10.0, 30.0]]]
+                              for name in (*BASELINES, "lstm")},
+             "deviations-x-dm": {f"dm/{read}": [[[20.0, 20.0], [2.0, 2.0]]]}},
+            [1.0, -1.0],
+        )
+        for read in DEVIATIONS
+    ),
+    *(
+        Answer(
+            "of_another", read, (statistics.lighter_than_gradients, "x", "noise", "dm"),
+            {"noise-x": {}, "noise-x-dm": {f"dm/update/{read}/alpha": alphas(1.7),
+                                           f"dm/gradient/{read}/alpha": alphas(1.2)}},
+            [0.5],
+        )
+        for read in TAILS
+    ),
+    *(
+        Answer(
+            "of_another", read, (statistics.spectrum_in_order, "x", "noise", "dm"),
+            {"noise-x": {f"{name}/covariance/{read}": [[10.0**place, 10.0**place]]
+                         for place, name in enumerate((*BASELINES, "lstm"))},
+             "noise-x-dm": {f"dm/covariance/{read}": [[1.0, 1.0]]}},
+            [-2.0],
+        )
+        for read in ("top", "relative_top")
+    ),
     # Of twenty steps the middle two and the last two.
     Answer(
         "loss_rises_late", "losses", ("x",),
@@ -192,6 +229,11 @@ def test_known_answers(answer):
 
 def test_every_statistic_has_a_known_answer():
     assert not without_answer(CLAIMS, ANSWERS)
+
+
+def test_a_sweet_spot_is_chosen_on_other_meta_seeds_alone():
+    records = {"sweep-beta": {"losses": over_values([1], [0.1])}}
+    np.testing.assert_array_equal(statistics.sweet_spot("losses", records), [np.nan])
 
 
 def test_what_is_negative_has_no_decades():

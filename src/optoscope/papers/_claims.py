@@ -1,6 +1,6 @@
 """Claims of a paper as data, and the verdicts on them from measurements."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -88,12 +88,19 @@ class Claim:
         figure: the figure (a key of the paper's `FIGURES`) whose parts it is measured from.
         statement: what the paper says.
         readings: for each protocol ("paper", "released", "corrected") how it is measured.
+        only_with: the part without which there is nothing to judge; where the figure has no such
+            part, by its scale or for want of somebody's files, the claim is left out.
     """
 
     id: str
     figure: str
     statement: str
     readings: Mapping[str, Reading]
+    only_with: str = ""
+
+    def is_judged(self, parts: Container[str]) -> bool:
+        """Whether it is, where its figure has these parts."""
+        return not self.only_with or self.only_with in parts
 
 
 def readings(

@@ -1,6 +1,5 @@
 """A meta-trained optimizer as a part, and the optimizer back from the part's arrays."""
 
-import dataclasses
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +31,8 @@ class MetaTraining:
         recipe: the numbers.
         blank: the optimizer before meta-training, of a key.
         problems: makes what it is meta-trained on; called when it is, since data are read.
-        estimator: gives meta-gradients, of (what `problems` made, devices).
+        estimator: gives meta-gradients, of (the recipe, what `problems` made, devices); in a
+            curriculum, the recipe is that of one horizon.
         evaluation: judges optimizers, of (what `problems` made, a key of the meta-seed).
         described: what there is to say of the problems, and of anything beside the recipe that
             results depend on.
@@ -46,7 +46,7 @@ class MetaTraining:
     recipe: Recipe
     blank: Callable[[PRNGKeyArray], OptimizerModule]
     problems: Callable[[], tasks.Task | tasks.TaskDistribution]
-    estimator: Callable[[Any, int], meta.Estimator]
+    estimator: Callable[[Recipe, Any, int], meta.Estimator]
     evaluation: Callable[[Any, PRNGKeyArray], meta.HeldOutLoss]
     described: Mapping[str, Any] = field(default_factory=dict)
     stream: str = ""
@@ -65,7 +65,7 @@ class MetaTraining:
 
     def configuration(self) -> dict[str, Any]:
         """The configuration that the result depends on, besides the seeds."""
-        numbers = dataclasses.asdict(self.recipe)
+        numbers = self.recipe.configuration()
         # Those of the problems are in `described`; how many there are changes none of them.
         for name in ("task", "options", "meta_seeds"):
             del numbers[name]
@@ -95,18 +95,15 @@ def learned(setting: Setting[Any], training: MetaTraining, meta_seed: int) -> Pa
         weights_key, steps_key, evaluation_key = keys
         problems, folder = training.problems(), workspace.folder()
         evaluation = training.evaluation(problems, evaluation_key)
-        trainer = meta.Trainer(
-            training.estimator(problems, math.gcd(setting.devices, recipe.num_tasks)),
-            recipe.meta_optimizer(training.weight_decay),
-            evaluation=evaluation,
-            evaluate_every=-(-recipe.meta_steps // recipe.evaluations),
-            checkpoint_every=max(10, recipe.meta_steps // 20),
-        )
+        devices = math.gcd(setting.devices, recipe.num_tasks)
+        stages = [_trainer(training, one, problems, devices, evaluation) for one in recipe.stages]
         start = training.blank(weights_key)
 
         def up_to(step: int) -> meta.MetaTrainingResult:
             # A run ends where the next one goes on, so a snapshot is a run's end.
-            result = trainer.run(
+            result = _run(
+                recipe,
+                stages,
                 start,
                 step,
                 key=steps_key,
@@ -135,6 +132,45 @@ def learned(setting: Setting[Any], training: MetaTraining, meta_seed: int) -> Pa
     # Every other number is an array of the program.
     programs = f"{training.stream} {configuration['optimizer']}"
     return Part(f"{training.name}-seed-{meta_seed}", configuration, compute, programs=programs)
+
+
+def _trainer(
+    training: MetaTraining,
+    stage: Recipe,
+    problems: Any,
+    devices: int,
+    evaluation: meta.HeldOutLoss,
+) -> meta.Trainer:
+    recipe = training.recipe
+    return meta.Trainer(
+        stage.imitating(training.estimator(stage, problems, devices)),
+        stage.meta_optimizer(training.weight_decay),
+        evaluation=evaluation,
+        evaluate_every=-(-recipe.meta_steps // recipe.evaluations),
+        checkpoint_every=max(10, recipe.meta_steps // 20),
+        averaging=stage.averaging,
+    )
+
+
+def _run(
+    recipe: Recipe,
+    stages: Sequence[meta.Trainer],
+    start: OptimizerModule,
+    num_steps: int,
+    *,
+    directory: Path,
+    **options: Any,
+) -> meta.MetaTrainingResult:
+    """Meta-trains up to a meta-step, or through a whole curriculum; its log is one file."""
+    if len(stages) == 1:
+        return stages[0].run(start, num_steps, directory=directory, **options)
+    made = dict(zip(recipe.horizons, stages, strict=True))
+    curriculum = meta.Curriculum(
+        lambda horizon, _: made[horizon], recipe.horizons, recipe.stages[0].meta_steps
+    )
+    result = curriculum.run(start, directory=directory, **options)
+    meta.join_logs(result.directories, directory / "metrics.jsonl")
+    return result
 
 
 def all_learned(

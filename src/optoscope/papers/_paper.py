@@ -190,13 +190,18 @@ class Paper:
             keys: of `figures`.
             setting: what their parts are built from.
         """
+        parts = {key: tuple(part.name for part in self.figures[key].parts(setting)) for key in keys}
         figures = tuple(
             report.ManifestFigure(
                 key=key,
                 name=self.figures[key].name,
                 title=self.figures[key].heading,
-                parts=tuple(part.name for part in self.figures[key].parts(setting)),
-                claims=tuple(claim.id for claim in self.claims if claim.figure == key),
+                parts=parts[key],
+                claims=tuple(
+                    claim.id
+                    for claim in self.claims
+                    if claim.figure == key and claim.is_judged(parts[key])
+                ),
                 left_out=self.figures[key].left_out(setting),
             )
             for key in keys
@@ -264,7 +269,7 @@ class Paper:
         claims = [
             entry
             for claim in self.claims
-            if claim.figure in keys
+            if claim.figure in keys and claim.is_judged(records)
             for entry in measured_claims(claim, records, self.letter, chosen.name)
         ]
         write_json(directory / "claims.json", report.claims_as_json(claims))

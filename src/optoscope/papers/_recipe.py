@@ -1,5 +1,6 @@
 """The settings of meta-training that the papers share: recipes, scales of counts, and settings."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,11 +11,35 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PyTree
 
-from optoscope import optimizers, tasks
-from optoscope._core.errors import InvalidValueError
+from optoscope import meta, optimizers, tasks
+from optoscope._core.errors import InvalidValueError, check_count
 from optoscope.optimizers import OptimizerModule
 
 DECAY = 0.8
+
+
+@dataclass(frozen=True)
+class Stronger:
+    """What makes meta-training stronger than a recipe's numbers alone.
+
+    Args:
+        curriculum: horizons that follow the recipe's own, growing, as in `meta.Curriculum`. Each
+            has an equal share of the meta-steps, with a rate, an imitation and an average of its
+            own; all are judged on the longest.
+        imitate: learning rates of the optimizers that are imitated at first, by their registered
+            names, as in `meta.Imitation`.
+        imitation_steps: meta-steps of each horizon after which the imitation has no weight.
+        averaging: decay of an average of the meta-parameters, as in `meta.Trainer`.
+        cosine: whether the rate falls to zero by a cosine over each horizon's meta-steps.
+        clip_norm: the largest norm of a meta-gradient; None for no limit.
+    """
+
+    curriculum: tuple[int, ...] = ()
+    imitate: Mapping[str, float] = field(default_factory=dict)
+    imitation_steps: int = 500
+    averaging: float = 0.0
+    cosine: bool = False
+    clip_norm: float | None = None
 
 
 @dataclass(frozen=True)
@@ -40,6 +65,11 @@ class Recipe:
         evaluations: times the held-out loss is taken in the course of meta-training.
         evaluation_runs: problems it is taken over.
         snapshots: states of meta-training that are kept, evenly spread; the last is the end.
+        stronger: what is added to plain meta-training, if anything is.
+
+    Raises:
+        InvalidValueError: a curriculum with several snapshots or with fewer meta-steps than
+            horizons, or two ways in which the rate falls.
     """
 
     task: str
@@ -59,6 +89,63 @@ class Recipe:
     evaluations: int = 50
     evaluation_runs: int = 4
     snapshots: int = 1
+    stronger: Stronger | None = None
+
+    def __post_init__(self):
+        if len(self.horizons) > 1 and self.snapshots > 1:
+            raise InvalidValueError(
+                f"snapshots is {self.snapshots}, and a curriculum keeps its end alone; leave one "
+                "of them out."
+            )
+        if self._cosine and self.decay_steps is not None:
+            raise InvalidValueError(
+                "decay_steps and cosine both say how the meta learning rate falls; leave one out."
+            )
+        check_count("meta_steps", self.meta_steps, minimum=len(self.horizons))
+
+    @property
+    def horizons(self) -> tuple[int, ...]:
+        """Inner steps of an episode, in the order of a curriculum."""
+        return (self.horizon, *(self.stronger.curriculum if self.stronger else ()))
+
+    @property
+    def stages(self) -> "tuple[Recipe, ...]":
+        """One recipe for every horizon; the recipe itself where there is one horizon."""
+        if len(self.horizons) == 1:
+            return (self,)
+        assert self.stronger is not None
+        alone = dataclasses.replace(self.stronger, curriculum=())
+        count = self.meta_steps // len(self.horizons)
+        return tuple(
+            dataclasses.replace(self, horizon=horizon, meta_steps=count, stronger=alone)
+            for horizon in self.horizons
+        )
+
+    @property
+    def _cosine(self) -> bool:
+        return self.stronger is not None and self.stronger.cosine
+
+    @property
+    def averaging(self) -> float:
+        """The decay of the average of the meta-parameters; 0 for none."""
+        return self.stronger.averaging if self.stronger else 0.0
+
+    def imitating(self, estimator: meta.Estimator) -> meta.Estimator:
+        """The estimator, with the imitation that the recipe asks for."""
+        if self.stronger is None or not self.stronger.imitate:
+            return estimator
+        teachers = [
+            optimizers.get(name, learning_rate=rate) for name, rate in self.stronger.imitate.items()
+        ]
+        return meta.Imitation(estimator, teachers, steps=self.stronger.imitation_steps)
+
+    def configuration(self) -> dict[str, Any]:
+        """Everything that the recipe says, without what it does not use of `stronger`."""
+        numbers = dataclasses.asdict(self)
+        if self.stronger is None:
+            # Finished parts of recipes without it stay what they are.
+            del numbers["stronger"]
+        return numbers
 
     def meta_optimizer(self, weight_decay: float | None = None) -> OptimizerModule:
         """Adam, with those of clipping, decay of the rate and L2 that the recipe asks for.
@@ -73,7 +160,9 @@ class Recipe:
         numbers = {
             "learning_rate": self.meta_learning_rate,
             "decay_steps": self.decay_steps,
+            "cosine_steps": self.meta_steps if self._cosine else None,
             "clip": self.clip,
+            "clip_norm": self.stronger.clip_norm if self.stronger else None,
             "l2": self.l2,
             "weight_decay": weight_decay,
         }
@@ -88,7 +177,9 @@ class Recipe:
 def _clipped_adam(
     learning_rate: Float[Array, ""],
     decay_steps: Float[Array, ""] | None = None,
+    cosine_steps: Float[Array, ""] | None = None,
     clip: Float[Array, ""] | None = None,
+    clip_norm: Float[Array, ""] | None = None,
     l2: Float[Array, ""] | None = None,
     weight_decay: Float[Array, ""] | None = None,
 ) -> optax.GradientTransformation:
@@ -98,9 +189,13 @@ def _clipped_adam(
         chain.append(
             optax.stateless_with_tree_map(lambda grad, _: _clipped(jnp.asarray(grad), clip))
         )
+    if clip_norm is not None:
+        chain.append(optax.clip_by_global_norm(clip_norm))  # pyright: ignore[reportArgumentType]
     if l2 is not None:
         chain.append(optax.add_decayed_weights(l2))
     schedule = learning_rate if decay_steps is None else _stairs(learning_rate, decay_steps)
+    if cosine_steps is not None:
+        schedule = _cosine(learning_rate, cosine_steps)
     if weight_decay is None:
         chain.append(optax.adam(schedule))
     else:
@@ -115,6 +210,13 @@ def _clipped(grad: Array, clip: Float[Array, ""]) -> Array:
 
 def _stairs(learning_rate: Float[Array, ""], decay_steps: Float[Array, ""]) -> optax.Schedule:
     return lambda count: learning_rate * DECAY ** jnp.floor(jnp.asarray(count) / decay_steps)
+
+
+def _cosine(learning_rate: Float[Array, ""], num_steps: Float[Array, ""]) -> optax.Schedule:
+    # Optax's own takes no array for the number of steps.
+    return lambda count: (
+        learning_rate * 0.5 * (1 + jnp.cos(jnp.pi * jnp.minimum(jnp.asarray(count) / num_steps, 1)))
+    )
 
 
 def _matrices(meta_params: PyTree[Array]) -> PyTree[bool]:

@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -126,12 +126,13 @@ class Setting:
         found = next((self.folder / f for f in one.files if (self.folder / f).is_file()), None)
         return None if found is not None and _is_unreadable(found) else found
 
-    def missing_words(self) -> tuple[str, ...]:
+    def missing_words(self, names: Iterable[str] = CONTESTANTS) -> tuple[str, ...]:
         """For each contestant that is left out, what to do so that it is there."""
         words = []
-        for name, one in CONTESTANTS.items():
+        for name in names:
             if self.find(name) is not None:
                 continue
+            one = CONTESTANTS[name]
             if any((self.folder / file).is_file() for file in one.files):
                 how = f"{one.files[0]} is read by PyTorch: pip install 'optoscope[torch]'"
             else:
@@ -183,7 +184,7 @@ class Setting:
         one = CONTESTANTS[name]
         described: dict[str, Any] = {
             "optimizer": [one.kind or one.source, dict(one.options)],
-            "weights": self._digest(name),
+            "weights": self.digest(name),
             "seed": self.seed,
             **values,
         }
@@ -192,8 +193,8 @@ class Setting:
             described |= {"task": problem.task, "task_options": dict(problem.options)}
         return described
 
-    def _digest(self, name: str) -> str:
-        """Of the file of weights, so that others are measured again."""
+    def digest(self, name: str) -> str:
+        """The digest of the file of weights, so that others are measured again."""
         place = self.find(name)
         return _digest(place, place.stat().st_mtime_ns) if isinstance(place, Path) else ""
 

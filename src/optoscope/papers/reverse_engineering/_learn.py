@@ -11,6 +11,7 @@ from optoscope.optimizers import RNNOptimizer
 from optoscope.papers import _meta_trained
 from optoscope.papers._meta_trained import MetaTraining
 from optoscope.papers._parts import Part
+from optoscope.papers._recipe import Recipe
 from optoscope.papers.reverse_engineering._setting import Setting, meta_objective
 
 
@@ -18,14 +19,14 @@ def training_of(setting: Setting, name: str) -> MetaTraining:
     """How the optimizers of a task are meta-trained: by gradients through whole episodes."""
     recipe = setting.recipe(name)
 
-    def estimator(problems: Any, devices: int) -> meta.FullBackprop:
+    def estimator(stage: Recipe, problems: Any, devices: int) -> meta.FullBackprop:
         return meta.FullBackprop(
             problems,
-            num_tasks=recipe.num_tasks,
-            horizon=recipe.horizon,
-            relative=recipe.relative,
+            num_tasks=stage.num_tasks,
+            horizon=stage.horizon,
+            relative=stage.relative,
             devices=devices,
-            **recipe.estimator,
+            **stage.estimator,
         )
 
     def evaluation(problems: Any, key: PRNGKeyArray) -> meta.HeldOutLoss:
@@ -33,7 +34,7 @@ def training_of(setting: Setting, name: str) -> MetaTraining:
         del key
         return meta.HeldOutLoss(
             problems,
-            recipe.horizon,
+            recipe.horizons[-1],
             recipe.evaluation_runs,
             stream(setting.seed, f"{name} held out"),
             # Infinite where a problem diverged.

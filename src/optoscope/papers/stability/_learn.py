@@ -13,6 +13,7 @@ from optoscope.optimizers import StarOptimizer
 from optoscope.papers import _meta_trained
 from optoscope.papers._meta_trained import MetaTraining
 from optoscope.papers._parts import Arrays, Part, Workspace
+from optoscope.papers._recipe import Recipe
 from optoscope.papers.stability._setting import ARMS, OBJECTIVE, Setting
 
 
@@ -29,15 +30,15 @@ def training_of(setting: Setting, name: str, arm: str) -> MetaTraining:
     """
     recipe = setting.recipe(name)
 
-    def estimator(task: Any, devices: int) -> meta.PES:
+    def estimator(stage: Recipe, task: Any, devices: int) -> meta.PES:
         return meta.PES(
             tasks.fixed(task),
-            num_particles=recipe.num_tasks,
+            num_particles=stage.num_tasks,
             devices=devices,
-            truncation=recipe.truncation,
-            horizon=recipe.horizon,
+            truncation=stage.truncation,
+            horizon=stage.horizon,
             objective=OBJECTIVE,
-            **recipe.estimator,
+            **stage.estimator,
         )
 
     def evaluation(task: Any, key: PRNGKeyArray) -> meta.HeldOutLoss:
@@ -45,7 +46,7 @@ def training_of(setting: Setting, name: str, arm: str) -> MetaTraining:
         del key
         return meta.HeldOutLoss(
             task,
-            recipe.horizon,
+            recipe.horizons[-1],
             recipe.evaluation_runs,
             stream(setting.seed, f"{name} held out"),
             lambda losses: jnp.mean(OBJECTIVE.normalize(losses)),

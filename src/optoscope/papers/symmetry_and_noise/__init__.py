@@ -10,7 +10,16 @@ from optoscope.papers.symmetry_and_noise._scales import SCALES, Scale
 from optoscope.papers.symmetry_and_noise._setting import Setting
 
 # Figures 2 and 3 are one picture here.
-PAPER = Paper("A", "symmetry_and_noise", FIGURES, CLAIMS, SCALES, Setting, aliases={"3": "2"})
+PAPER = Paper(
+    "A",
+    "symmetry_and_noise",
+    FIGURES,
+    CLAIMS,
+    SCALES,
+    Setting,
+    aliases={"3": "2"},
+    missing_words=Setting.missing_words,
+)
 reproduce = PAPER.reproduce
 
 __all__ = ["CLAIMS", "FIGURES", "PAPER", "SCALES", "Scale", "reproduce"]

@@ -1,10 +1,14 @@
 """The claims of paper A, and of its open questions, as data."""
 
+import dataclasses
+from functools import partial
 from typing import Any
 
 from optoscope._core.criteria import above, below, within_factor
 from optoscope.papers._claims import RUN, Claim, readings
+from optoscope.papers.published import CONTESTANTS
 from optoscope.papers.symmetry_and_noise import _statistics as measured
+from optoscope.papers.symmetry_and_noise._setting import GUESTS, PRINTED
 
 # The aggregate of the deviations that each protocol reads.
 DEVIATIONS = {"paper": "sum_abs", "released": "signed", "corrected": "cosine"}
@@ -270,6 +274,62 @@ def _question_claims() -> tuple[Claim, ...]:
     )  # fmt: skip
 
 
+# The figures in which deviations and noise of a network's optimizers are judged.
+_DEVIATIONS_IN = {"leaky-relu": "4", "batch-norm": "4", "sigmoid": "10"}
+_NOISE_IN = {"leaky-relu": "8", "sigmoid": "11", "batch-norm": "12"}
+OTHERS = "others"
+# What is said of the learned optimizer itself.
+_OF_THE_LEARNED = (
+    measured.faster,
+    measured.above_baselines,
+    measured.largest_early,
+    measured.lighter_than_gradients,
+    measured.lighter_than_baselines,
+    measured.spectrum_in_order,
+    measured.loss_rises_late,
+    measured.alpha_falls_late,
+)
+
+
+def _of_another(claim: Claim, kind: str, variant: str, name: str) -> Claim:
+    """The same claim, of another optimizer than the scale's own."""
+    protocol_words = "an LSTM made by the paper's protocol"
+    words = protocol_words if name == PRINTED else CONTESTANTS[name].words
+    found = {}
+    for protocol, reading in claim.readings.items():
+        quantity, network = reading.statistic.args
+        statistic = partial(
+            measured.of_another, quantity, reading.statistic.func, network, kind, name
+        )
+        found[protocol] = dataclasses.replace(reading, statistic=statistic, over=RUN)
+    return Claim(
+        f"{claim.id}-{name}",
+        OTHERS,
+        f"{claim.statement} Here it is {words}.",
+        found,
+        only_with=f"{kind}-{variant}-{name}",
+    )
+
+
+def _claims_on_others() -> tuple[Claim, ...]:
+    """Every claim about the learned optimizer, for each that may stand beside it."""
+    claims = [
+        (claim, kind, variant)
+        for kind, figures, made in (
+            ("deviations", _DEVIATIONS_IN, _deviation_claims),
+            ("noise", _NOISE_IN, _noise_claims),
+        )
+        for variant, figure in figures.items()
+        for claim in made(figure, variant)
+    ]
+    return tuple(
+        _of_another(claim, kind, variant, name)
+        for name in GUESTS
+        for claim, kind, variant in claims
+        if all(reading.statistic.func in _OF_THE_LEARNED for reading in claim.readings.values())
+    )
+
+
 CLAIMS: tuple[Claim, ...] = (
     *_deviation_claims("4", "leaky-relu"),
     *_deviation_claims("4", "batch-norm"),
@@ -321,4 +381,5 @@ CLAIMS: tuple[Claim, ...] = (
     *_histogram_claims("13", "batch-norm"),
     *_histogram_claims("14", "leaky-relu"),
     *_question_claims(),
+    *_claims_on_others(),
 )  # fmt: skip

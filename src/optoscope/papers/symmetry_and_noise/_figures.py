@@ -3,10 +3,10 @@
 from optoscope.papers._paper import Figure
 from optoscope.papers._parts import Part
 from optoscope.papers.symmetry_and_noise import _runs as runs
-from optoscope.papers.symmetry_and_noise._claims import TRANSFERS, transfer_part
+from optoscope.papers.symmetry_and_noise._claims import OTHERS, TRANSFERS, transfer_part
 from optoscope.papers.symmetry_and_noise._group_sizes import group_sizes
 from optoscope.papers.symmetry_and_noise._illustration import illustration
-from optoscope.papers.symmetry_and_noise._setting import Setting
+from optoscope.papers.symmetry_and_noise._setting import GUESTS, SYMMETRIES, Setting
 
 
 def _penalty(setting: Setting, variant: str) -> Part:
@@ -53,6 +53,20 @@ def _another_optimizer(setting: Setting) -> tuple[Part, ...]:
         runs.noise(setting, "leaky-relu"),
         runs.noise(setting, "leaky-relu", kind="rnn"),
     )
+
+
+def _others(setting: Setting) -> tuple[Part, ...]:
+    return tuple(
+        kind(setting, variant, kind=name)
+        for kind in (runs.deviations, runs.noise)
+        for variant in SYMMETRIES
+        for name in (None, *setting.guests(variant))
+    )
+
+
+def _without(setting: Setting) -> tuple[str, ...]:
+    present = {name for variant in SYMMETRIES for name in setting.guests(variant)}
+    return tuple(name for name in GUESTS if name not in present)
 
 
 SWEEPS = (
@@ -112,6 +126,7 @@ _ALL = (
     Figure("sweep-beta", "A fine sweep of the penalty's strength", _sweep),
     *(_of_sweep(sweep) for sweep in SWEEPS),
     Figure("sweep-optimizer", "Another learned optimizer: a GRU", _another_optimizer),
+    Figure(OTHERS, "Do the claims hold for other LSTM optimizers too?", _others, _without),
     Figure("group-size", "Does α depend on the size of the groups?",
            lambda setting: (group_sizes(setting),)),
     Figure("released-penalty", "The penalty under the released protocol", _released),

@@ -13,14 +13,10 @@ from optoscope.bench._comparison_result import search_arrays
 from optoscope.optimizers import Optimizer
 from optoscope.papers._meta_trained import MetaTraining
 from optoscope.papers._parts import Arrays, Part, Workspace
+from optoscope.papers._recipe import Recipe
 from optoscope.papers.symmetry_and_noise._setting import BASELINES, SYMMETRIES, Setting
 
 REDUCTIONS = {"paper": "sum", "released": "log_sum"}
-# The GRU sees what the LSTM sees and has as many units: what differs is the cell.
-CONFIGURATIONS: dict[str, dict[str, Any]] = {
-    "lstm": {},
-    "rnn": {"cell": "gru", "hidden_size": 20, "input_scaling": "log", "output_scale": 0.1},
-}
 
 
 def training_of(
@@ -42,32 +38,33 @@ def training_of(
         beta: strength of the penalty on deviations.
         protocol: "paper" (sum of the losses, β·Σ|d|) or "released" (logarithm of that sum,
             |β·Σ d|), which is what the program released with the paper does.
-        optimizer: a learned optimizer of the registry.
+        optimizer: a kind of learned optimizer, of `LEARNED`.
     """
-    recipe, symmetry = setting.recipe(variant), SYMMETRIES[variant]
-    kind = "learned" if optimizer == "lstm" else optimizer
+    recipe, symmetry = setting.recipe(variant, optimizer), SYMMETRIES[variant]
+    made, kind = setting.kind(optimizer), "learned" if optimizer == "lstm" else optimizer
     released = "-released" if protocol == "released" else ""
 
-    def estimator(task: Any, devices: int) -> meta.TruncatedBackprop:
+    def estimator(stage: Recipe, task: Any, devices: int) -> meta.TruncatedBackprop:
         # With β = 0 too: β is an array leaf, so all strengths share one compiled program.
         penalty = SymmetryPenalty.for_task(task, symmetry, beta, protocol)
         return meta.TruncatedBackprop(
             tasks.fixed(task),
-            num_tasks=recipe.num_tasks,
+            num_tasks=stage.num_tasks,
             devices=devices,
-            truncation=recipe.truncation,
-            horizon=recipe.horizon,
+            truncation=stage.truncation,
+            horizon=stage.horizon,
             objective=meta.Objective(REDUCTIONS[protocol], penalties=(penalty,)),
+            **stage.estimator,
         )
 
     return MetaTraining(
         name=f"{kind}-{variant}{released}-beta-{beta:g}",
         recipe=recipe,
-        blank=lambda key: optimizers.get(optimizer, key=key, **CONFIGURATIONS[optimizer]),
+        blank=lambda key: optimizers.get(made.name, key=key, **made.options),
         problems=lambda: setting.task(variant),
         estimator=estimator,
         evaluation=lambda task, key: meta.HeldOutLoss(
-            tasks.fixed(task), recipe.horizon, recipe.evaluation_runs, key
+            tasks.fixed(task), recipe.horizons[-1], recipe.evaluation_runs, key
         ),
         described=setting.described(
             variant, symmetry=symmetry, beta=beta, protocol=protocol, kind=optimizer

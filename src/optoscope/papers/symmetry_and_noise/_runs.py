@@ -18,7 +18,13 @@ from optoscope.optimizers import Optimizer
 from optoscope.papers._meta_trained import all_learned, load_learned
 from optoscope.papers._parts import Arrays, Part, Workspace
 from optoscope.papers.symmetry_and_noise._learn import baseline, training_of, tuned
-from optoscope.papers.symmetry_and_noise._setting import BASELINES, LEARNED, SYMMETRIES, Setting
+from optoscope.papers.symmetry_and_noise._setting import (
+    BASELINES,
+    LEARNED,
+    PUBLISHED,
+    SYMMETRIES,
+    Setting,
+)
 from optoscope.tasks import Classification, Task
 
 CONTESTANTS = (*BASELINES, "lstm")
@@ -106,8 +112,8 @@ def _comparison(
         variant: the network.
         counts: further configuration.
         measure_on: what to measure on a task.
-        seeds: meta-trained optimizers of each kind.
-        contestants: baselines and kinds of learned optimizers.
+        seeds: meta-trained optimizers of each kind, at most.
+        contestants: baselines, kinds of learned optimizers, and published ones.
         at_once: how many of them run at the same time.
         version: of the part's numerics.
         options: of the task on which they are run.
@@ -118,7 +124,10 @@ def _comparison(
         for kind in contestants
         if kind in LEARNED
     }
-    trained = {kind: all_learned(setting, how, seeds) for kind, how in trainings.items()}
+    trained = {
+        kind: all_learned(setting, how, min(seeds, how.recipe.meta_seeds))
+        for kind, how in trainings.items()
+    }
 
     def compute(needed: Mapping[str, Arrays], workspace: Workspace) -> Arrays:
         optimizers_of: dict[str, list[Optimizer]] = {}
@@ -126,12 +135,17 @@ def _comparison(
             if kind in trainings:
                 arrays = [needed[part.name] for part in trained[kind]]
                 optimizers_of[kind] = [load_learned(each, trainings[kind]) for each in arrays]
+            elif kind in PUBLISHED:
+                optimizers_of[kind] = [setting.published(kind)]
             else:
                 optimizers_of[kind] = [baseline(needed[tuning.name], kind)]
         measure = measure_on(setting.task(variant, **options))
         return _each(optimizers_of, measure, workspace, at_once=at_once)
 
     described = {"contestants": contestants, **options, **counts}
+    for kind in contestants:
+        if kind in PUBLISHED:
+            described |= setting.weights_described(kind)
     needs = (tuning, *(part for parts in trained.values() for part in parts))
     return Part(name, setting.described(variant, **described), compute, needs, version=version)
 
@@ -142,7 +156,7 @@ def deviations(setting: Setting, variant: str, kind: str | None = None) -> Part:
     Args:
         setting: scale and seed.
         variant: the network.
-        kind: one kind of optimizer by itself, in place of `CONTESTANTS`.
+        kind: one optimizer by itself, in place of `CONTESTANTS`.
     """
     scale, symmetry = setting.scale, SYMMETRIES[variant]
     counts: dict[str, Any] = {
@@ -185,7 +199,7 @@ def penalized(
     """
     scale = setting.scale
     trainings = [training_of(setting, variant, beta, protocol=protocol) for beta in betas]
-    trained = [all_learned(setting, how) for how in trainings]
+    trained = [all_learned(setting, how, setting.penalty_seeds(variant)) for how in trainings]
     target, network = on or (variant, "mlp")
     counts: dict[str, Any] = {"num_steps": scale.performance_steps, "num_runs": scale.runs}
 
@@ -333,7 +347,7 @@ def noise(
         setting: scale and seed.
         variant: the network.
         standardize: whether pixels are standardized.
-        kind: one kind of optimizer by itself, in place of `CONTESTANTS`.
+        kind: one optimizer by itself, in place of `CONTESTANTS`.
     """
     scale = setting.scale
     counts: dict[str, Any] = {

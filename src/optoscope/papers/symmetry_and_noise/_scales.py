@@ -1,13 +1,37 @@
-"""The three scales: the same program with other numbers."""
+"""The four scales: the same program with other numbers."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from optoscope.papers import _recipe
-from optoscope.papers._recipe import Recipe
+from optoscope.papers._recipe import Recipe, Stronger
+from optoscope.papers.published import CONTESTANTS
 
+# L2O-DM: the paper's LSTM, as Chen et al. (2020) trained it.
+PUBLISHED = tuple(name for name in CONTESTANTS if name.startswith("dm"))
 # The symmetry whose deviations are looked at on each of the paper's networks.
 SYMMETRIES = {"leaky-relu": "rescale", "batch-norm": "scale", "sigmoid": "translation"}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of learned optimizer before it is meta-trained.
+
+    Args:
+        name: of the registry.
+        options: of the registered optimizer.
+    """
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+# The paper's LSTM. The GRU sees what it sees and has as many units: what differs is the cell.
+LSTM = Kind("lstm")
+GRU = Kind(
+    "rnn", {"cell": "gru", "hidden_size": 20, "input_scaling": "log", "output_scale": 0.1}
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -17,6 +41,13 @@ class Scale(_recipe.Scale):
     Args:
         name: "smoke", "laptop", "paper", or your own.
         recipes: by the networks of `SYMMETRIES`.
+        lstm: the LSTM optimizer that is meta-trained.
+        printed: recipes of the paper's own protocol, by the networks of `SYMMETRIES`, where the
+            optimizers of `recipes` are made in another way; they stand beside those.
+        published: the optimizers that others trained and that stand beside those too, by their
+            short names in `PUBLISHED`.
+        penalty_seeds: optimizers of each strength of the penalty; as many as without one, if not
+            given.
         dataset: "digits" or "mnist".
         image_size: pixels a side after averaging over areas; None keeps the images.
         wide: the larger network of figures 6 and 7, as the registry's names spell it.
@@ -55,6 +86,13 @@ class Scale(_recipe.Scale):
     noise_batches: int = 469
     covariance_batches: int = 93
     noise_seeds: int = 3
+    lstm: Kind = LSTM
+    printed: Mapping[str, Recipe] = field(default_factory=dict)
+    published: tuple[str, ...] = ()
+    penalty_seeds: int | None = None
+
+
+_PRINTED: dict[str, Any] = {"meta_steps": 10_000}
 
 
 def _scale(
@@ -66,7 +104,7 @@ def _scale(
     **counts: Any,
 ) -> Scale:
     """The paper's counts, but for those that are given."""
-    numbers: dict[str, Any] = {"meta_steps": 10_000} | meta_training
+    numbers: dict[str, Any] = _PRINTED | meta_training
     options = {} if image_size is None else {"size": image_size}
     recipes = {
         variant: Recipe(f"{dataset}-mlp-{variant}", options, **numbers) for variant in SYMMETRIES
@@ -115,5 +153,38 @@ SCALES = {
         runs=8,
         tuning_points=19,
     ),
-    "paper": _scale("paper", {}),
+    # The paper's networks and images. What made LSTM optimizers beat tuned ones elsewhere, with a
+    # tenth of the paper's updates: Adam's view of the gradient beside its logarithm, horizons that
+    # grow to 500 steps, a teacher at first. Beside them the paper's own protocol on one network.
+    "long": _scale(
+        "long",
+        {
+            "horizon": 100,
+            "meta_steps": 1050,
+            "meta_learning_rate": 3e-3,
+            "estimator": {"stagger": True},
+            "evaluations": 8,
+            "evaluation_runs": 2,
+            "stronger": Stronger(
+                curriculum=(200, 500),
+                imitate={"adam": 0.01},
+                imitation_steps=260,
+                averaging=0.99,
+                cosine=True,
+                # That of a sum over twenty steps; of their mean it is 1.
+                clip_norm=20.0,
+            ),
+        },
+        lstm=Kind(
+            "rnnprop",
+            {"hidden_size": 16, "update_scale": 0.1, "log_inputs": True, "bounded": False},
+        ),
+        printed={"leaky-relu": Recipe("mnist-mlp-leaky-relu", meta_seeds=1, **_PRINTED)},
+        published=PUBLISHED,
+        penalty_seeds=1,
+        sweep_betas=(0.0, 0.03, 0.1, 0.3, 1.0, 3.0),
+        runs=8,
+        tuning_points=19,
+    ),
+    "paper": _scale("paper", {}, published=PUBLISHED),
 }

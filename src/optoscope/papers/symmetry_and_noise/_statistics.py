@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from optoscope.papers._claims import Records
+from optoscope.papers._claims import Records, Repetitions, Statistic
 
 # Below what float32 leaves of an exact zero; keeps a logarithm of rounding from deciding.
 _FLOOR = 1e-9
@@ -174,9 +174,12 @@ def later_near_adam(quantity: str, variant: str, records: Records) -> np.ndarray
 def sweet_spot(quantity: str, records: Records) -> np.ndarray:
     """Decades by which a β chosen on the other meta-seeds lowers the mean loss of this one.
 
-    Choosing and judging on the same seeds would find a sweet spot in pure noise.
+    Choosing and judging on the same seeds would find a sweet spot in pure noise, so that one
+    meta-seed says nothing.
     """
     losses = np.log10(records["sweep-beta"][quantity].mean(axis=(2, 3)))
+    if losses.shape[1] == 1:
+        return np.full(1, np.nan)
     seeds = np.arange(losses.shape[1])
     gains = []
     for seed in seeds:
@@ -210,3 +213,30 @@ def another_lighter_than_gradients(protocol: str, kind: str, records: Records) -
         for quantity in ("update", "gradient")
     )
     return update - gradient
+
+
+def of_another(
+    quantity: str, statistic: Statistic, variant: str, kind: str, name: str, records: Records
+) -> Repetitions:
+    """The quantity of a claim, with another optimizer in the place of the learned one.
+
+    It is one optimizer, so that its runs, paired with those of the baselines, are repetitions.
+
+    Args:
+        quantity: that the statistic reads.
+        statistic: one of the above that is about the learned optimizer of one part.
+        variant: the network.
+        kind: of part in which the optimizers are measured, "deviations" or "noise".
+        name: of the other optimizer, which is measured in a part of its own.
+        records: both parts.
+    """
+    part = f"{kind}-{variant}"
+    others = {key: values for key, values in records[part].items() if not key.startswith("lstm/")}
+    own = records[f"{part}-{name}"]
+    arrays = others | {f"lstm/{key.removeprefix(f'{name}/')}": own[key] for key in own}
+    # (repetitions, runs, steps); what else there is has one run a repetition.
+    by_run = {
+        key: np.swapaxes(values, 0, 1) if np.ndim(values) == 3 else values
+        for key, values in arrays.items()
+    }
+    return statistic(quantity, variant, {part: by_run})

@@ -2,7 +2,7 @@
 
 from optoscope.report.papers._figure import PaperFigure
 from optoscope.report.papers.symmetry_and_noise._noise import group_size, histograms, noise
-from optoscope.report.papers.symmetry_and_noise._questions import another_optimizer, swept
+from optoscope.report.papers.symmetry_and_noise._questions import another_optimizer, others, swept
 from optoscope.report.papers.symmetry_and_noise._symmetry import (
     deviations,
     illustration,
@@ -21,6 +21,7 @@ from optoscope.report.papers.symmetry_and_noise._text import (
     ILLUSTRATION_TEXT,
     LION_SGD_TEXT,
     NOISE_TEXT,
+    OTHERS_TEXT,
     PENALTY_TEXT,
     RELEASED_TEXT,
     SWEEP_TEXT,
@@ -54,6 +55,7 @@ FIGURES: dict[str, PaperFigure] = {
     "10": PaperFigure(translation, DEVIATION_TEXT),
     "sweep-beta": PaperFigure(sweep_beta, SWEEP_TEXT),
     "sweep-optimizer": PaperFigure(another_optimizer, ANOTHER_TEXT),
+    "others": PaperFigure(others, OTHERS_TEXT),
     "group-size": PaperFigure(group_size, GROUP_SIZE_TEXT),
     "released-penalty": PaperFigure(released_penalty, RELEASED_TEXT),
     **{

@@ -7,8 +7,17 @@ from optoscope.report._style import Looks, looks
 NAMES = ("momentum", "adam", "lion", "lstm")
 SHOWN = {"momentum": "SGD, momentum", "adam": "Adam", "lion": "Lion", "lstm": "learned (LSTM)"}
 SHOWN |= {"sgd": "gradient descent", "rnn": "learned (GRU)"}
+# Those that may stand beside the scale's own, each measured in a part of its own.
+GUESTS = {
+    "printed": "LSTM, paper's protocol",
+    "dm": "L2O-DM",
+    "dm_cl": "L2O-DM, curriculum",
+    "dm_il": "L2O-DM, imitation",
+    "dm_cl_il": "L2O-DM, both",
+}
+SHOWN |= GUESTS
 AGGREGATES = {"sum_abs": "Σ|⟨u, ξ⟩|  (paper)", "cosine": "cosine  (corrected)"}
 
 
 def look(names: Iterable[str]) -> Looks:
-    return looks(names, ("lstm", "rnn"))
+    return looks(names, ("lstm", "rnn", *GUESTS))

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from optoscope.report._style import INK, style, title
 from optoscope.report.papers._figure import Arrays, Records
-from optoscope.report.papers.symmetry_and_noise._marks import AGGREGATES, NAMES, SHOWN, look
+from optoscope.report.papers.symmetry_and_noise._marks import AGGREGATES, GUESTS, NAMES, SHOWN, look
 
 
 def swept(part: str, heading: str) -> Callable[[Records], Figure]:
@@ -85,3 +85,50 @@ def another_optimizer(records: Records) -> Figure:
         handles, labels = grid[0][0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
     return figure
+
+
+_NETWORKS = {"leaky-relu": "leaky ReLU", "batch-norm": "batch norm", "sigmoid": "sigmoid"}
+# What is drawn of each optimizer: the part, the array and the words.
+_OF_OTHERS = (
+    ("deviations", "losses", "training loss"),
+    ("deviations", "cosine", "cosine"),
+    ("noise", "losses", "training loss, long run"),
+    ("noise", "update/corrected/alpha", "α of update noise"),
+)
+
+
+def others(records: Records) -> Figure:
+    """Other LSTM optimizers beside the scale's own: losses, deviations, long runs, tails."""
+    with style():
+        figure = Figure(figsize=(15.0, 10.6), layout="constrained")
+        grid = figure.subplots(3, 4)
+        for row, (variant, network) in zip(grid, _NETWORKS.items(), strict=True):
+            for axes, (kind, key, words) in zip(row, _OF_OTHERS, strict=True):
+                _all_of(axes, records, f"{kind}-{variant}", key)
+                axes.set_ylabel(words)
+            row[1].set_yscale("log")
+            row[2].set_yscale("log")
+            title(row[0], network, "")
+        for axes in grid[-1]:
+            axes.set_xlabel("inner step")
+        # Not all stand beside all networks.
+        handles = {str(line.get_label()): line for axes in grid[:, 0] for line in axes.get_lines()}
+        figure.legend(handles.values(), handles, loc="outside lower center", ncols=5, frameon=False)
+    return figure
+
+
+def _all_of(axes: Axes, records: Records, part: str, key: str) -> None:
+    """The median of every optimizer's curves, against the steps where it was measured."""
+    looks = look((*NAMES, *GUESTS))
+    for name in looks:
+        if name in GUESTS and f"{part}-{name}" not in records:
+            continue
+        arrays = records[part if name in NAMES else f"{part}-{name}"]
+        curves = arrays[f"{name}/{key}"]
+        middle = np.nanmedian(curves.reshape(-1, curves.shape[-1]), axis=0)
+        at = arrays[f"{name}/steps"][0] if "alpha" in key else np.arange(1, len(middle) + 1)
+        # Zero up to rounding, as momentum is for a translation.
+        if key == "cosine" and np.max(middle) < 1e-6:
+            continue
+        axes.plot(at, middle, color=looks[name].color, linestyle=looks[name].dashes,
+                  linewidth=looks[name].width, label=SHOWN[name])  # fmt: skip
