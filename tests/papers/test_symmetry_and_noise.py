@@ -34,6 +34,11 @@ def test_the_paper_scale_has_the_papers_counts():
         counts = (recipe.meta_steps, recipe.truncation, recipe.horizon, recipe.meta_learning_rate)
         assert counts == (10_000, 20, 200, 1e-3)
     assert (scale.noise_batches, scale.covariance_batches, scale.steps) == (469, 93, 100)
+    # At length its own protocol stands beside the recipe, and what is measured is the paper's.
+    long = paper.SCALES["long"]
+    (printed,) = long.printed.values()
+    assert dataclasses.replace(printed, meta_seeds=3) == scale.recipes["leaky-relu"]
+    assert (long.noise_batches, long.noise_steps, long.image_size) == (469, 1000, None)
 
 
 def test_names_of_figures():

@@ -36,7 +36,10 @@ def test_every_paper_has_one_whose_figures_have_pictures(letter):
     assert Manifest.from_json(manifest.as_json()) == manifest
     assert_described(PICTURES[manifest.paper], manifest)
     claims = [claim for figure in manifest.figures for claim in figure.claims]
-    assert sorted(claims) == sorted(claim.id for claim in paper.claims)
+    # What is said of somebody's optimizer is judged where its weights are.
+    always = {claim.id for claim in paper.claims if not claim.only_with}
+    assert len(set(claims)) == len(claims)
+    assert always <= set(claims) <= {claim.id for claim in paper.claims}
     assert getattr(papers, paper.name).PAPER is paper
 
 

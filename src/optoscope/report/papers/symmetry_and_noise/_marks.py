@@ -20,4 +20,7 @@ AGGREGATES = {"sum_abs": "Σ|⟨u, ξ⟩|  (paper)", "cosine": "cosine  (correct
 
 
 def look(names: Iterable[str]) -> Looks:
-    return looks(names, ("lstm", "rnn", *GUESTS))
+    """How each is drawn; colors go by the order of names, in which guests follow the own LSTM."""
+    keys = {name: f"lstm {name}" if name in GUESTS else name for name in names}
+    found = looks(keys.values(), ("lstm", "rnn", *(f"lstm {name}" for name in GUESTS)))
+    return {name: found[key] for name, key in keys.items()}

@@ -126,9 +126,14 @@ def _all_of(axes: Axes, records: Records, part: str, key: str) -> None:
         arrays = records[part if name in NAMES else f"{part}-{name}"]
         curves = arrays[f"{name}/{key}"]
         middle = np.nanmedian(curves.reshape(-1, curves.shape[-1]), axis=0)
+        if part.startswith("noise") and key == "losses":
+            # One run, whose batches are noise: means over a fiftieth of it.
+            width = max(1, len(middle) // 50)
+            middle = np.convolve(middle, np.full(width, 1 / width), "valid")
         at = arrays[f"{name}/steps"][0] if "alpha" in key else np.arange(1, len(middle) + 1)
         # Zero up to rounding, as momentum is for a translation.
         if key == "cosine" and np.max(middle) < 1e-6:
             continue
         axes.plot(at, middle, color=looks[name].color, linestyle=looks[name].dashes,
-                  linewidth=looks[name].width, label=SHOWN[name])  # fmt: skip
+                  linewidth=1.7 if name in GUESTS else looks[name].width,
+                  label=SHOWN[name])  # fmt: skip

@@ -53,9 +53,10 @@ ANOTHER_TEXT = Reading(
 OTHERS_TEXT = Reading(
     "The scale's own LSTM and the baselines, and beside them, where the scale and the weights "
     "allow it, an LSTM that was meta-trained as the paper says and those that Chen et al. (2020) "
-    "published. Losses and the cosine of the deviations as in figure 4; the loss of one long run; "
-    "α of the updates under the corrected protocol. Lines are medians. The claims are those of "
-    "figures 4, 8 and 10 to 12, judged for each of these optimizers by itself.",
+    "published. Losses and the cosine of the deviations as in figure 4; the loss of one long run, "
+    "averaged over a fiftieth of it; α of the updates under the corrected protocol. Lines are "
+    "medians. The claims are those of figures 4, 8 and 10 to 12, judged for each of these "
+    "optimizers by itself.",
     "What other meta-seeds would give: each of the others is one optimizer, and its runs are what "
     "is repeated. The published ones were meta-trained on the sigmoid network with a tiny start.",
 )
