@@ -42,8 +42,11 @@ def test_the_paper_scale_has_the_papers_counts():
         recipe = paper.SCALES["paper"].recipes[name]
         assert (recipe.meta_steps, recipe.num_tasks, recipe.horizon) == (5000, 32, 200)
     for name in ("regression", "rosenbrock"):
-        recipe = paper.SCALES["laptop"].recipes[name]
-        assert (recipe.meta_steps, recipe.num_tasks, recipe.horizon) == (5000, 32, 200)
+        for scale in ("laptop", "long"):
+            recipe = paper.SCALES[scale].recipes[name]
+            assert (recipe.meta_steps, recipe.num_tasks, recipe.horizon) == (5000, 32, 200)
+    assert {recipe.horizon for recipe in paper.SCALES["long"].recipes.values()} == {200}
+    assert {recipe.meta_seeds for recipe in paper.SCALES["long"].recipes.values()} == {3}
     assert paper.SCALES["laptop"].samples == paper.SCALES["paper"].samples == 2500
     assert paper.SCALES["laptop"].runs == 64
 

@@ -39,8 +39,9 @@ class Reproduce(RunCommand):
             trained, looked into; their weights are looked for in weights/ of the data folder).
         figure: its number, several separated by commas, all (of the paper), questions (what it
             leaves open), or everything.
-        scale: smoke (bundled digits, minutes), laptop (MNIST, reduced), long (paper C: a
-            night on two cores), or paper.
+        scale: smoke (bundled digits, minutes), laptop (MNIST, reduced), long (the
+            papers' networks or counts wherever a night on two cores allows them: five hours of one
+            core for A and for B, a night for C), or paper (days, or an accelerator).
         devices: local devices to use; 0 for as many as the scale can keep busy.
     """
 

@@ -1,4 +1,4 @@
-"""The three scales of a reproduction: the paper's counts, a laptop's, and a test's."""
+"""The four scales of a reproduction: the paper's counts, a night's, a laptop's, and a test's."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ class Search:
 
 @dataclass(frozen=True)
 class Scale(_recipe.Scale):
-    """The counts of one scale; `SCALES` holds the three that have names.
+    """The counts of one scale; `SCALES` holds the four that have names.
 
     Args:
         name: its name.
@@ -109,6 +109,16 @@ def _tiny(task: str, **numbers: Any) -> Recipe:
     return _recipe_on(task, **small | numbers)
 
 
+_LONG: dict[str, Any] = {
+    "meta_learning_rate": 1e-3,
+    "clip": 0.1,
+    "decay_steps": 140,
+    "meta_steps": 1400,
+    "num_tasks": 4,
+    "evaluations": 40,
+    "evaluation_runs": 16,
+}
+
 SCALES = {
     # Wiring only: no optimizer is meta-trained long enough for its verdicts to mean anything.
     "smoke": Scale(
@@ -172,6 +182,40 @@ SCALES = {
                 meta_seeds=2,
                 evaluations=40,
                 evaluation_runs=16,
+            ),
+            "recovered": _recipe_on(
+                "quadratic-log-uniform",
+                optimizer=_NEARLY_LINEAR,
+                meta_learning_rate=1e-3,
+                relative=True,
+                snapshots=25,
+            ),
+        },
+        {"two-moons": Search(4, finalists=50), "cnn": Search(1, finalists=50)},
+    ),
+    # The paper's counts where they are cheap. Two moons and the CNN have as many meta-steps as two
+    # hours of one core allow each, over the paper's 200 steps. None of the CNN's four layers has
+    # fewer than 80 parameters or more than half of them all, so that they can be compared.
+    "long": Scale(
+        "long",
+        {
+            "regression": _recipe_on("quadratic"),
+            "rosenbrock": _recipe_on(
+                "rosenbrock", optimizer=_ON_ROSENBROCK, meta_learning_rate=1e-3
+            ),
+            "two-moons": _recipe_on(
+                "two-moons",
+                {"hidden": (32, 32, 32), "num_points": 256},
+                optimizer=_ON_TWO_MOONS,
+                estimator={"second_order": False},
+                **_LONG,
+            ),
+            "cnn": _recipe_on(
+                "mnist-cnn",
+                {"channels": (8, 8, 8), "strides": (2, 1, 1), "batch_size": 32, "size": 14},
+                optimizer=_ON_CNN,
+                estimator={"backward_clip": 0.1},
+                **_LONG,
             ),
             "recovered": _recipe_on(
                 "quadratic-log-uniform",
