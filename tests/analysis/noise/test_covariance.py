@@ -89,6 +89,7 @@ def test_what_has_no_covariance_is_refused(updates, options, words):
         update_covariance(updates, **options)
 
 
+@eqx.filter_jit
 def record_of(task, optimizer):
     inner = training.initial_state(task, optimizer, jax.random.key(0))
     return training.inner_step(task, optimizer, inner, jax.random.key(1))[1]
