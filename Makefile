@@ -1,29 +1,36 @@
-# make demo | test | test-all | test-oldest | check | docs | gallery | results RUN=… | bench | bench-compare REV=… | bench-growth
+# make demo | install | test | test-all | test-oldest | check | docs | gallery | results RUN=… | bench | bench-compare REV=… | bench-growth
 # make check-accelerator (PYTHON=python3.12 VENV=… to choose)
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
+# As many test workers as there are cores; of more than eight, some would have nothing to do.
+WORKERS ?= $(shell n=$$(nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2); \
+  echo $$((n < 2 ? 2 : n > 8 ? 8 : n)))
 # A file's tests share fixtures and compiled programs: all of them go to one worker.
-TWO_WORKERS := -n 2 --dist loadfile
+SPREAD = -n $(WORKERS) --dist loadfile
 
-.PHONY: demo test test-all test-oldest check check-accelerator format docs gallery results bench bench-compare bench-growth clean
+.PHONY: demo install test test-all test-oldest check check-accelerator format docs gallery results bench bench-compare bench-growth clean
 
 demo: $(VENV)/.installed
 	$(BIN)/optoscope demo
 
+# Everything that the other targets need, at once.
+install: $(VENV)/.installed-all
+
 # Nearly all of the time goes into compiling: without most of XLA's optimizations it is half. What
-# depends on them most, the loops of STAR and MLP optimizers, is tested as users have it too.
+# depends on them most, the loops of STAR and MLP optimizers, is tested as users have it too: in one
+# process, since a second takes as long to start as it would save.
 test: $(VENV)/.installed-dev
-	JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(PYTEST) $(TWO_WORKERS) -m "not slow"
-	$(PYTEST) $(TWO_WORKERS) -m "not slow" $(OPTIMIZED)
+	JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(PYTEST) $(SPREAD) -m "not slow"
+	$(PYTEST) -m "not slow" $(OPTIMIZED)
 
 OPTIMIZED := tests/core/test_programs.py tests/optimizers/test_sums_of_squares.py \
   tests/optimizers/test_exponential.py tests/optimizers/test_mlp.py
 
 # The slow ones too, and everything compiled as users have it.
 test-all: $(VENV)/.installed-dev
-	$(PYTEST) $(TWO_WORKERS)
+	$(PYTEST) $(SPREAD)
 
 # With the oldest versions of everything that pyproject.toml allows, in an environment of its own.
 OLDEST_VENV ?= .venv-oldest
@@ -35,7 +42,7 @@ test-oldest:
 	$(PYTHON) .ci/oldest.py >$(OLDEST_VENV)/requirements.txt
 	$(OLDEST_VENV)/bin/python -m pip install --quiet --requirement $(OLDEST_VENV)/requirements.txt
 	$(OLDEST_VENV)/bin/python -m pip install --quiet --no-deps --editable .
-	JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(OLDEST_VENV)/bin/python -m pytest $(TWO_WORKERS) -m "not slow" $(OLDEST)
+	JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(OLDEST_VENV)/bin/python -m pytest $(SPREAD) -m "not slow" $(OLDEST)
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -104,6 +111,10 @@ $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 $(VENV)/.installed-docs: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	@touch $@
+
+$(VENV)/.installed-all: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[dev,docs]'
+	@touch $@ $(VENV)/.installed $(VENV)/.installed-dev $(VENV)/.installed-docs
 
 clean:
 	rm -rf $(VENV) $(OLDEST_VENV) site .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -2,38 +2,17 @@
 
 import gc
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import jax
 import pytest
+from _pytest import runner
 
 from support.checking import check_types_of
+from support.quick_programs import choose_flags, compress_less, share_contexts, with_room
 
-# Makes loops in XLA's older way: less than half of the time to compile, slower to run.
-_QUICK = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
-
-
-def _compile_quickly() -> None:
-    """Where tests are compiled quickly rather than well (`make test`), still quicker.
-
-    XLA reads its flags when the first device is asked for, and ends the process for a flag that
-    it does not know: so another process is asked first.
-    """
-    if not os.environ.get("JAX_DISABLE_MOST_OPTIMIZATIONS") or "XLA_FLAGS" in os.environ:
-        return
-    asked = subprocess.run(
-        [sys.executable, "-c", "import jax; jax.devices()"],
-        env=os.environ | {"XLA_FLAGS": _QUICK},
-        capture_output=True,
-        check=False,
-    )
-    os.environ["XLA_FLAGS"] = "" if asked.returncode else _QUICK
-
-
-_compile_quickly()
+choose_flags()
 # As many workers as cores: threads of PyTorch would spin while they wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # No program says which line of which file each of its operations comes from: writing it down
@@ -43,6 +22,8 @@ jax.config.update("jax_traceback_in_locations_limit", 0)
 # Two devices, as the command line sets up on two cores, so that sharding is tested everywhere.
 jax.config.update("jax_num_cpu_devices", 2)
 jax.devices()
+forget_context = share_contexts()
+compress_less()
 
 # Must come before any module of the library is imported.
 check_types_of(
@@ -114,7 +95,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 10, 10)
+    gc.set_threshold(200_000, 10, 10)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -123,4 +104,11 @@ def programs_are_forgotten_when_there_are_many() -> Iterator[None]:
     from optoscope._core.programs import forget_programs
 
     yield
+    forget_context()
     forget_programs()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> object:
+    """Runs a test as pytest does."""
+    return with_room(runner.pytest_runtest_protocol, item, nextitem)

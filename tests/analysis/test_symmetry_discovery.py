@@ -272,7 +272,11 @@ def test_found_symmetries_hold_elsewhere_and_far_away(task):
 def test_generators_of_a_discovery_are_those_that_are_declared():
     task = tasks.get("digits-mlp-leaky-relu", hidden=(3,), batch_size=16)
     params = task.init(KEY)
-    updates = jax.tree.map(lambda p: jnp.sin(50 * p), params)
+    updates = jax.tree.map(lambda p: jnp.asarray(np.sin(50 * np.asarray(p))), params)
+
+    def measured(found):
+        return jax.jit(lambda u, p: symmetry.deviations(u, p, found))(updates, params)
+
     own = tasks.from_functions(
         lambda key: task.init(key), lambda p, b: task.loss(p, b), lambda key: task.sample_batch(key)
     )
@@ -281,14 +285,13 @@ def test_generators_of_a_discovery_are_those_that_are_declared():
     assert found.named["translation"] == 4
     declared = task.symmetries(params)
     for name in ("rescale", "translation"):
-        mine = symmetry.deviations(updates, params, found.symmetries[name])
-        right = symmetry.deviations(updates, params, declared[name])
+        mine, right = measured(found.symmetries[name]), measured(declared[name])
         order = np.argsort(np.abs(right.vector)), np.argsort(np.abs(mine.vector))
         np.testing.assert_allclose(
             np.abs(mine.vector)[order[1]], np.abs(right.vector)[order[0]], rtol=1e-4
         )
         np.testing.assert_allclose(mine.cosine, right.cosine, rtol=1e-4)
-    together = symmetry.deviations(updates, params, found)
+    together = measured(found)
     assert together.vector.shape == (sum(len(s.labels(params)) for s in found.symmetries.values()),)
 
 

@@ -26,10 +26,20 @@ def imitation(*teachers, weight=1.0, steps=10, objective="mean"):
 
 
 def estimates(estimator, optimizer, count):
-    workers = estimator.init(optimizer, KEY)
+    workers = begin(estimator, optimizer)
     for index in range(count):
-        estimate, workers = estimator.estimate(optimizer, workers, jax.random.key(index))
+        estimate, workers = advance(estimator, optimizer, workers, jax.random.key(index))
         yield estimate
+
+
+@eqx.filter_jit
+def begin(estimator, optimizer):
+    return estimator.init(optimizer, KEY)
+
+
+@eqx.filter_jit
+def advance(estimator, optimizer, workers, key):
+    return estimator.estimate(optimizer, workers, key)
 
 
 def test_the_distance_to_descent_at_another_rate_is_the_closed_form():

@@ -25,8 +25,9 @@ def gradients(shape, count=4):
 def test_against_the_literal_implementation(shape):
     with jax.enable_x64(True):
         ours, literal = start(shape, jnp.float64), literal_star.empty_state(shape)
+        decays, step = as_module(DECAYS), jax.jit(advance)
         for g in gradients(shape):
-            ours = advance(as_module(DECAYS), ours, jnp.asarray(g))
+            ours = step(decays, ours, jnp.asarray(g))
             literal_star.accumulate(
                 literal, g, {name: np.asarray(value) for name, value in DECAYS.items()}
             )

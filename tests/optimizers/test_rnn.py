@@ -116,13 +116,18 @@ def test_against_a_literal_implementation(cell, scaling, float64):
 def test_the_scalar_map_and_the_readout_are_one_coordinate_of_the_update(cell, float64):
     optimizer = trained(cell=cell, output_scale=0.3, input_scaling="scaled", input_scale=0.5)
     states = jax.random.normal(jax.random.key(1), (len(GRADS), optimizer.cell.state_size))
-    updates, after = optimizer.update(jnp.asarray(GRADS), RNNState(states))
-    after = after.coordinates
-    for index, gradient in enumerate(GRADS):
-        one = optimizer.transition(states[index], jnp.asarray(gradient))
-        np.testing.assert_allclose(one, after[index], rtol=1e-12)
-        np.testing.assert_allclose(optimizer.output(one), updates[index], rtol=1e-12)
+    updates, after = jax.jit(optimizer.update)(jnp.asarray(GRADS), RNNState(states))
+
+    @jax.jit
+    def scalar(state, gradient):
+        one = optimizer.transition(state, gradient)
         linear = optimizer.output_scale * (optimizer.readout_vector @ one + optimizer.readout_bias)
+        return one, optimizer.output(one), linear
+
+    for index, gradient in enumerate(GRADS):
+        one, output, linear = scalar(states[index], jnp.asarray(gradient))
+        np.testing.assert_allclose(one, after.coordinates[index], rtol=1e-12)
+        np.testing.assert_allclose(output, updates[index], rtol=1e-12)
         np.testing.assert_allclose(linear, updates[index], rtol=1e-12)
     assert optimizer.readout_vector.shape == optimizer.initial_state.shape
 
@@ -131,8 +136,9 @@ def test_the_scalar_map_and_the_readout_are_one_coordinate_of_the_update(cell, f
 def test_an_untrained_optimizer_does_exactly_nothing(cell):
     optimizer = RNNOptimizer.create(jax.random.key(0), cell=cell)
     state = optimizer.init(jnp.zeros(len(GRADS)))
+    update = jax.jit(optimizer.update)
     for grads in STEPS:
-        updates, state = optimizer.update(jnp.asarray(grads, jnp.float32), state)
+        updates, state = update(jnp.asarray(grads, jnp.float32), state)
         assert updates.tolist() == [0.0] * len(GRADS)
     assert np.any(np.asarray(state.coordinates) != 0)
 
@@ -152,6 +158,7 @@ def test_permuting_coordinates_permutes_updates_and_states():
     optimizer = trained()
     order = np.random.default_rng(0).permutation(len(GRADS))
 
+    @jax.jit
     def run(grads):
         updates, state = optimizer.update(grads, optimizer.init(grads))
         updates, state = optimizer.update(updates + grads, state)
@@ -166,8 +173,8 @@ def test_the_shape_of_the_parameters_does_not_matter():
     optimizer = trained()
     flat = jnp.asarray(GRADS, jnp.float32)
     tree = {"a": flat[:2], "b": (flat[2:3].reshape(()), flat[3:].reshape(2, 1))}
-    expected, _ = optimizer.update(flat, optimizer.init(flat))
-    updates, _ = optimizer.update(tree, optimizer.init(tree))
+    first = jax.jit(lambda grads: optimizer.update(grads, optimizer.init(grads))[0])
+    expected, updates = first(flat), first(tree)
     np.testing.assert_allclose(jax.flatten_util.ravel_pytree(updates)[0], expected, rtol=1e-5)
     assert jax.tree.map(jnp.shape, updates) == jax.tree.map(jnp.shape, tree)
 

@@ -12,6 +12,7 @@ from optoscope._core.errors import InvalidValueError, UnknownNameError
 from optoscope._core.trees import size
 from optoscope.optimizers import MLPOptimizer, StarOptimizer
 from support import literal_star
+from support.registered import with_few_units
 
 SHAPES = {
     "scalar": (),
@@ -201,8 +202,13 @@ def test_weights_start_as_a_truncated_normal_without_variance_correction():
         assert not np.any(bias)
 
 
+def narrow(key):
+    """Of two units, since derivatives take long to compile: all is in them that is in four."""
+    return with_few_units(StarOptimizer.create(jax.random.key(key), learned_nominal_scale=True))
+
+
 def test_meta_gradients_are_finite_for_gradients_of_every_size():
-    optimizer = StarOptimizer.create(jax.random.key(0), learned_nominal_scale=True)
+    optimizer = narrow(0)
     params = [jnp.ones(()), jnp.ones((4, 3))]
 
     @eqx.filter_jit
@@ -225,7 +231,7 @@ def test_meta_gradients_are_finite_for_gradients_of_every_size():
 
 def test_meta_gradients_match_finite_differences():
     with jax.enable_x64(True):
-        optimizer = trained(StarOptimizer.create(jax.random.key(2), learned_nominal_scale=True))
+        optimizer = trained(narrow(2))
         flat, unravel = ravel_pytree(jax.tree.map(lambda leaf: leaf.astype(jnp.float64), optimizer))
         runs = {name: trajectory(SHAPES[name], 3) for name in ("vector", "square, folded")}
         first = {name: jnp.asarray(p) for name, (_, p) in runs.items()}

@@ -12,10 +12,20 @@ from support.run_files import (
 )
 
 
+@pytest.fixture(scope="session")
+def make_full_run():
+    """Writes a run with every kind of record."""
+    return _full_run
+
+
 @pytest.fixture
 def full_run(tmp_path):
+    return _full_run(tmp_path)
+
+
+def _full_run(folder):
     return write_run(
-        tmp_path / "run",
+        folder / "run",
         results=make_results(),
         losses=make_losses(),
         search=make_search(),

@@ -3,6 +3,7 @@ import hashlib
 import html
 import json
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -30,6 +31,24 @@ NAMES = (
 VOID = {"meta", "link", "img", "br", "hr"}
 
 
+@pytest.fixture(scope="module")
+def rendered(make_full_run, tmp_path_factory):
+    """A run with its page, drawn once for all who only look at it."""
+    run = make_full_run(tmp_path_factory.mktemp("rendered"))
+    report.render(run, notes=["Made for the tests."])
+    return run
+
+
+@pytest.fixture
+def rendered_copy(rendered, tmp_path):
+    return shutil.copytree(rendered, tmp_path / "copy")
+
+
+@pytest.fixture(scope="module")
+def reader(rendered):
+    return Reader((rendered / "index.html").read_text())
+
+
 class Reader(HTMLParser):
     """Collects tags and attributes, and checks that every tag is closed."""
 
@@ -49,20 +68,15 @@ class Reader(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_every_figure_is_written_twice_and_shown(full_run):
-    page = report.render(full_run)
-    assert page == full_run / "index.html"
-    found = {path.name for path in (full_run / "figures").iterdir()}
+def test_every_figure_is_written_twice_and_shown(rendered, reader):
+    found = {path.name for path in (rendered / "figures").iterdir()}
     assert found == {f"{name}.{kind}" for name in NAMES for kind in ("png", "svg")}
-    images = [
-        v for tag, name, v in Reader(page.read_text()).attributes if (tag, name) == ("img", "src")
-    ]
+    images = [v for tag, name, v in reader.attributes if (tag, name) == ("img", "src")]
     assert len(images) == len(NAMES)
     assert all(image.startswith("data:image/png;base64,") for image in images)
 
 
-def test_the_page_needs_nothing_from_outside(full_run):
-    reader = Reader(report.render(full_run).read_text())
+def test_the_page_needs_nothing_from_outside(rendered, reader):
     # The numbers, and the program that draws them.
     assert reader.tags.count("script") == 2
     assert "iframe" not in reader.tags
@@ -70,14 +84,14 @@ def test_the_page_needs_nothing_from_outside(full_run):
         if name in ("src", "href", "srcset", "action", "data"):
             assert value.startswith("data:")
         assert not name.startswith("on")
-    style = (report.render(full_run)).read_text().split("<style>")[1].split("</style>")[0]
+    style = (rendered / "index.html").read_text().split("<style>")[1].split("</style>")[0]
     assert "url(" not in style
     assert "<" not in style
     assert "@import" not in style
 
 
-def test_the_page_says_it_all(full_run):
-    text = html.unescape(report.render(full_run, notes=["Made for the tests."]).read_text())
+def test_the_page_says_it_all(rendered):
+    text = html.unescape((rendered / "index.html").read_text())
     assert report.sentence(make_results()) in text
     assert "Made for the tests." in text
     assert "demo: digits-mlp-sigmoid" in text
@@ -87,7 +101,7 @@ def test_the_page_says_it_all(full_run):
     assert "0.283 [0.250, 0.300]" in text
     assert "lion: best learning_rate 0.01 is at the edge of its grid" in text
     assert "10 runs of 200 steps each · seeds 0 to 9 · 4 min 5 s in all" in text
-    assert f"optoscope demo --config {full_run / 'config.json'}" in text
+    assert f"optoscope demo --config {rendered / 'config.json'}" in text
     assert "optoscope 0.1.0 · jax 0.10" in text
     assert {kind.name for kind in report.FIGURES} == set(NAMES)
     for kind in report.FIGURES:
@@ -137,9 +151,9 @@ def test_nothing_from_the_records_becomes_markup(tmp_path):
         assert "script" not in tags
 
 
-def test_the_policy_lets_the_page_s_own_program_run_and_no_other(full_run):
-    text = report.render(full_run).read_text()
-    policy = next(v for _, name, v in Reader(text).attributes if v and "default-src" in v)
+def test_the_policy_lets_the_page_s_own_program_run_and_no_other(rendered, reader):
+    text = (rendered / "index.html").read_text()
+    policy = next(v for _, name, v in reader.attributes if v and "default-src" in v)
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
     for kind, start in (("script", "<script>"), ("style", "<style>")):
@@ -147,12 +161,11 @@ def test_the_policy_lets_the_page_s_own_program_run_and_no_other(full_run):
         found = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
         assert f"{kind}-src 'sha256-{found}'" in policy
         assert text.count(f"<{kind}>") == 1
-    names = {name for _, name, _ in Reader(text).attributes}
+    names = {name for _, name, _ in reader.attributes}
     assert "style" not in names
 
 
-def test_static_pictures_say_what_is_seen(full_run):
-    reader = Reader(report.render(full_run).read_text())
+def test_static_pictures_say_what_is_seen(reader):
     texts = [v for tag, name, v in reader.attributes if (tag, name) == ("img", "alt")]
     assert len(texts) == len(NAMES)
     curves = next(t for t in texts if t.startswith("The whole of training"))
@@ -186,29 +199,28 @@ def test_a_configuration_alone_gives_a_page(tmp_path):
     assert "digits-mlp-sigmoid" in text
 
 
-def test_drawing_again_gives_the_same_bytes(full_run, tmp_path):
-    report.render(full_run)
-    first = {path.name: path.read_bytes() for path in (full_run / "figures").iterdir()}
-    first["page"] = (full_run / "index.html").read_bytes()
-    report.render(full_run)
-    again = {path.name: path.read_bytes() for path in (full_run / "figures").iterdir()}
-    again["page"] = (full_run / "index.html").read_bytes()
-    assert again == first
+def test_drawing_again_gives_the_same_bytes(rendered):
+    def contents():
+        return {path.name: path.read_bytes() for path in rendered.rglob("*") if path.is_file()}
+
+    first = contents()
+    page = report.render(rendered, notes=["Made for the tests."])
+    assert page == rendered / "index.html"
+    assert contents() == first
 
 
-def test_drawings_keep_their_words_and_hold_no_date(full_run):
-    report.render(full_run)
-    drawing = (full_run / "figures" / "loss_curves.svg").read_text()
+def test_drawings_keep_their_words_and_hold_no_date(rendered):
+    drawing = (rendered / "figures" / "loss_curves.svg").read_text()
     assert re.search(r"<text[^>]*>momentum</text>", drawing)
     assert "<dc:date>" not in drawing
 
 
-def test_a_damaged_record_leaves_the_old_page(full_run):
-    page = report.render(full_run)
+def test_a_damaged_record_leaves_the_old_page(rendered_copy):
+    page = rendered_copy / "index.html"
     before = page.read_bytes()
-    (full_run / "results.json").write_text("{")
+    (rendered_copy / "results.json").write_text("{")
     with pytest.raises(RunDirectoryError, match=r"results\.json"):
-        report.render(full_run)
+        report.render(rendered_copy)
     assert page.read_bytes() == before
 
 

@@ -30,7 +30,7 @@ def checked(what: Any) -> Any:
     """The function with its types checked at every call; of a dataclass, what it is made with.
 
     What comes out is checked after the arguments, and a name of a dimension stands for one size in
-    both.
+    both. What checks is made at the first call: most functions of a run of a few tests have none.
     """
     if isinstance(what, type):
         made = vars(what).get("__init__")
@@ -39,19 +39,26 @@ def checked(what: Any) -> Any:
         return what
     if not what.__annotations__:
         return what
-    what.__annotations__ = {
-        name: _named(hint, what.__globals__) for name, hint in what.__annotations__.items()
-    }
-    inner = beartype(conf=_CONFIGURATION)(what)
+    inner = None
 
     @functools.wraps(what)
     def call(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
+        nonlocal inner
+        if inner is None:
+            inner = _checking(what)
         with jaxtyped("context"):
             return inner(*args, **kwargs)
 
     setattr(call, _NAME, True)
     return call
+
+
+def _checking(what: Any) -> Any:
+    what.__annotations__ = {
+        name: _named(hint, what.__globals__) for name, hint in what.__annotations__.items()
+    }
+    return beartype(conf=_CONFIGURATION)(what)
 
 
 def _named(hint: Any, names: dict[str, Any]) -> Any:
@@ -66,6 +73,10 @@ def _named(hint: Any, names: dict[str, Any]) -> Any:
 
 class _Decorating(ast.NodeTransformer):
     """Puts `checked` next to every function, and around every class."""
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        # There are none of them within an expression, of which most of a program consists.
+        return node if isinstance(node, ast.expr) else super().generic_visit(node)
 
     def visit_Module(self, node: ast.Module) -> ast.Module:
         self.generic_visit(node)
@@ -90,7 +101,7 @@ class _Loader(SourceFileLoader):
         """Of the source, never of a file that was compiled without checks."""
         path = self.get_filename(fullname)
         tree = _Decorating().visit(ast.parse(self.get_data(path), path))
-        return compile(ast.fix_missing_locations(tree), path, "exec", dont_inherit=True)
+        return compile(tree, path, "exec", dont_inherit=True)
 
 
 class _Finder(MetaPathFinder):

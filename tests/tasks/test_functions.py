@@ -172,8 +172,8 @@ def test_the_loss_gets_another_key_every_step_but_the_same_for_every_optimizer()
 def test_every_estimator_threads_the_model_state(make):
     estimator = make(tasks.fixed(counting()))
     optimizer = optimizers.sgd(0.01)
-    workers = estimator.init(optimizer, KEY)
-    estimate, workers = estimator.estimate(optimizer, workers, jax.random.key(1))
+    workers = jax.jit(estimator.init)(optimizer, KEY)
+    estimate, workers = jax.jit(estimator.estimate)(optimizer, workers, jax.random.key(1))
     # The loss falls faster with a larger rate.
     assert float(estimate.gradient.hyperparameters["learning_rate"]) < 0
     if workers.model_state != ():

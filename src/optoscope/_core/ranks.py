@@ -2,7 +2,6 @@
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy import stats
 
 _LEAST = 3
 
@@ -24,4 +23,7 @@ def rank_correlation(first: Numbers, second: Numbers) -> float:
     """
     if len(first) < _LEAST or np.ptp(first) == 0 or np.ptp(second) == 0:
         return float("nan")
+    # Takes longer to import than most commands to start.
+    from scipy import stats
+
     return float(np.corrcoef(stats.rankdata(first), stats.rankdata(second))[0, 1])

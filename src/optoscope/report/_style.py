@@ -15,6 +15,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLoca
 from optoscope._core.files import replacing
 
 DOTS_PER_INCH = 150
+# Around a saved picture, in inches.
+_MARGIN = 0.12
 INK = "#222222"
 MUTED = "#666666"
 
@@ -264,10 +266,15 @@ def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
     """
     paths = stem.with_name(stem.name + ".png"), stem.with_name(stem.name + ".svg")
     with style():
+        # The layout takes longer than the drawing, so there is one for both files.
+        layout = figure.get_layout_engine()
+        figure.draw_without_rendering()
+        bounds = figure.get_tightbbox().padded(_MARGIN)
+        figure.set_layout_engine("none")
         for path, metadata in zip(paths, ({"Software": None}, {"Date": None}), strict=True):
             with replacing(path) as temporary:
                 figure.savefig(
-                    temporary, dpi=DOTS_PER_INCH, metadata=metadata, bbox_inches="tight",
-                    pad_inches=0.12,
+                    temporary, dpi=DOTS_PER_INCH, metadata=metadata, bbox_inches=bounds
                 )  # fmt: skip
+        figure.set_layout_engine(layout)
     return paths

@@ -44,11 +44,14 @@ def test_the_others_advance_on_the_same_gradients(task, recording):
     runs, asked = optimizers.momentum(0.1, 0.9), optax.adam(0.01)
     inner = training.initial_state(task, runs, init_key)
     state = packed_state(asked, inner.params)
+
+    @jax.jit
+    def both(inner, state, step):
+        after, met = inner_step(task, runs, inner, draw=draw_step(task, batch_key, step))
+        return after, *as_optax(asked).update(met.grads, state, met.params)
+
     for step in range(7):
-        after, met = inner_step(
-            task, runs, inner, draw=draw_step(task, batch_key, jnp.asarray(step))
-        )
-        updates, next_state = as_optax(asked).update(met.grads, state, met.params)
+        after, updates, next_state = both(inner, state, jnp.asarray(step))
         if step in recording.steps:
             found = recording.of_run("a", recording.steps.index(step))
             for got, wanted in zip(

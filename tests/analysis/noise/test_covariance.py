@@ -89,6 +89,7 @@ def test_what_has_no_covariance_is_refused(updates, options, words):
         update_covariance(updates, **options)
 
 
+@eqx.filter_jit
 def record_of(task, optimizer):
     inner = training.initial_state(task, optimizer, jax.random.key(0))
     return training.inner_step(task, optimizer, inner, jax.random.key(1))[1]
@@ -101,11 +102,14 @@ def test_the_probe_measures_updates_from_the_records_state():
     measured = eqx.filter_jit(probe.measure)(record)
 
     batch_key, _ = jax.random.split(jax.random.fold_in(jax.random.key(0), 0))
-    rows = []
-    for key in training.run_keys(batch_key, 6):
+
+    @jax.jit
+    def row(key):
         grads = jax.grad(task.loss)(record.params, task.sample_batch(key))
         updates, _ = optimizer.update(grads, record.state, record.params)
-        rows.append(np.asarray(jax.flatten_util.ravel_pytree(updates)[0]))
+        return jax.flatten_util.ravel_pytree(updates)[0]
+
+    rows = [np.asarray(row(key)) for key in training.run_keys(batch_key, 6)]
     expected = update_covariance(np.stack(rows))
     np.testing.assert_allclose(measured["eigenvalues"][:5], expected.eigenvalues[:5], rtol=1e-3)
     assert float(measured["relative_top"]) == pytest.approx(expected.relative_top, rel=1e-3)
@@ -118,4 +122,6 @@ def test_a_diverged_state_gives_nan():
     record = eqx.tree_at(
         lambda r: r.params, record, jax.tree.map(lambda leaf: leaf * jnp.nan, record.params)
     )
-    assert all(np.isnan(leaf).all() for leaf in jax.tree.leaves(probe.measure(record)))
+    assert all(
+        np.isnan(leaf).all() for leaf in jax.tree.leaves(eqx.filter_jit(probe.measure)(record))
+    )

@@ -33,14 +33,21 @@ def started(task):
     return optimizer, params, state
 
 
+@eqx.filter_jit
+def draw(task, key):
+    return task.sample_batch(key)
+
+
+@eqx.filter_jit
+def row(task, optimizer, params, state, batch):
+    gradient = jax.grad(task.loss)(params, batch)
+    update, _ = optimizer.update(gradient, state, params)
+    return {"gradient": ravel_pytree(gradient)[0], "update": ravel_pytree(update)[0]}
+
+
 def loop(task, optimizer, params, state, batches):
-    gradients, updates = [], []
-    for batch in batches:
-        gradient = jax.grad(task.loss)(params, batch)
-        update, _ = optimizer.update(gradient, state, params)
-        gradients.append(np.asarray(ravel_pytree(gradient)[0], np.float64))
-        updates.append(np.asarray(ravel_pytree(update)[0], np.float64))
-    return {"gradient": np.stack(gradients), "update": np.stack(updates)}
+    rows = [row(task, optimizer, params, state, batch) for batch in batches]
+    return jax.tree.map(lambda *each: np.stack([np.asarray(x, np.float64) for x in each]), *rows)
 
 
 def epoch(task, key):
@@ -74,7 +81,7 @@ def test_rows_are_those_of_a_plain_loop(task, started, quantity, full_batch, bat
         num_batches=5 if batches == "sampled" else None,
     )
     drawn = (
-        [task.sample_batch(k) for k in training.run_keys(key, 5)]
+        [draw(task, k) for k in training.run_keys(key, 5)]
         if batches == "sampled"
         else epoch(task, key)
     )
@@ -171,6 +178,7 @@ def test_what_cannot_be_sampled_is_refused(task, started):
         noise_samples(bowl, optimizer, params, optimizer.init(params), key=key, batches="epoch")
 
 
+@eqx.filter_jit
 def record_of(task, optimizer, params, state):
     inner = training.InnerState(params, state, jnp.asarray(4))
     return training.inner_step(task, optimizer, inner, jax.random.key(1))[1]
@@ -218,12 +226,13 @@ def test_without_noise_or_after_divergence_alpha_is_nan(task, started):
     optimizer, params, state = started
     broken = jax.tree.map(lambda leaf: leaf * jnp.nan, params)
     probe = TailIndexProbe(optimizer=optimizer, task=task)
-    measured = probe.measure(record_of(task, optimizer, broken, state))
+    measure = eqx.filter_jit(lambda probe, record: probe.measure(record))
+    measured = measure(probe, record_of(task, optimizer, broken, state))
     assert np.isnan(measured["update"]["alpha"])
     bowl = tasks.get("quadratic").sample(jax.random.key(0))
     start = bowl.init(jax.random.key(0))
     probe = TailIndexProbe(optimizer=optimizer, task=bowl, num_batches=3)
-    measured = probe.measure(record_of(bowl, optimizer, start, optimizer.init(start)))
+    measured = measure(probe, record_of(bowl, optimizer, start, optimizer.init(start)))
     assert np.isnan(measured["gradient"]["alpha"])
 
 

@@ -6,7 +6,6 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 from scipy.special import gammaln
-from sklearn.decomposition import PCA
 
 from optoscope._core.errors import InvalidValueError, check_count, check_number
 from optoscope._core.showing import shown
@@ -68,6 +67,9 @@ def state_pca(states: Float[np.ndarray, "*batch size"], *, num_components: int =
             "(leave out the runs that diverged)."
         )
     check_count("num_components", num_components, minimum=1, maximum=min(flat.shape))
+    # Takes longer to import than most commands to start.
+    from sklearn.decomposition import PCA
+
     pca = PCA(num_components, svd_solver="full").fit(flat)
     projections = pca.transform(flat).reshape(*states.shape[:-1], num_components)
     return StatePCA(

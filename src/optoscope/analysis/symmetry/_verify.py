@@ -123,31 +123,51 @@ def _draw(task: Task, key: PRNGKeyArray) -> PyTree[Array]:
 
 
 @Program
-def _check_once(task: Task, symmetry: Symmetry, key: PRNGKeyArray) -> dict[str, Array]:
+def _check_once(
+    task: Task, symmetries: list[Symmetry], key: PRNGKeyArray
+) -> dict[str, Float[Array, " generators"]]:
+    """The measurements of every generator of all the symmetries, at one draw.
+
+    Each symmetry is checked at parameters of its own: as drawn, or moved to its limit.
+    """
     params_key, batch_key, amount_key = jax.random.split(key, 3)
     params = _draw(task, params_key)
     batch = _as_float64(task.sample_batch(batch_key))
-    as_drawn = relative_deviations(jax.grad(task.loss)(params, batch), params, symmetry)
-    gradient = as_drawn
-    if symmetry.limit:
-        params = symmetry.transform(params, jnp.full_like(as_drawn, symmetry.limit))
-        gradient = relative_deviations(jax.grad(task.loss)(params, batch), params, symmetry)
-    loss = task.loss(params, batch)
+    joined, places, owners = join(*symmetries), [params], []
+    for symmetry in symmetries:
+        count = len(symmetry.labels(params))
+        if symmetry.limit:
+            places.append(symmetry.transform(params, jnp.full(count, symmetry.limit)))
+        owners += [len(places) - 1 if symmetry.limit else 0] * count
+    # Loops, so that the loss and its gradient are compiled once.
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *places)
+
+    def measured(params: PyTree[Array]) -> tuple[Array, Array]:
+        loss, grads = jax.value_and_grad(task.loss)(params, batch)
+        return loss, relative_deviations(grads, params, joined)
+
+    losses, deviations = jax.lax.map(measured, stacked)
     amount = jax.random.uniform(amount_key, (), minval=_AMOUNT / 2, maxval=_AMOUNT)
+    owner, generators = jnp.asarray(owners), jnp.arange(len(owners))
 
     def change(k: Array) -> Array:
-        moved = symmetry.transform(params, jnp.zeros_like(as_drawn).at[k].set(amount))
+        params = jax.tree.map(lambda leaf: leaf[owner[k]], stacked)
+        moved = joined.transform(params, jnp.zeros_like(deviations[0]).at[k].set(amount))
+        loss = losses[owner[k]]
         return jnp.abs(task.loss(moved, batch) - loss) / jnp.maximum(jnp.abs(loss), 1.0)
 
-    changes = jax.lax.map(change, jnp.arange(as_drawn.shape[0]))
-    return {"gradient": gradient, "loss": changes, "as_drawn": as_drawn}
+    return {
+        "gradient": deviations[owner, generators],
+        "loss": jax.lax.map(change, generators),
+        "as_drawn": deviations[0],
+    }
 
 
 def _check_together(
     task: Task, symmetries: dict[str, Symmetry], keys: list[PRNGKeyArray]
 ) -> dict[str, dict[str, np.ndarray]]:
     """For each symmetry the worst of each measurement over the draws; one program for them all."""
-    draws = [_check_once(task, join(*symmetries.values()), key) for key in keys]
+    draws = [_check_once(task, list(symmetries.values()), key) for key in keys]
     worst = {part: np.max([np.asarray(draw[part]) for draw in draws], axis=0) for part in draws[0]}
     shapes = jax.eval_shape(task.init, keys[0])
     counts = [len(symmetry.labels(shapes)) for symmetry in symmetries.values()]
@@ -204,14 +224,11 @@ def verify(
     check_count("num_draws", num_draws, minimum=1)
     check_number("tolerance", tolerance, minimum=0, exclusive_minimum=True)
     found = task_symmetries(task) if symmetries is None else dict(symmetries)
-    measured = {}
     with jax.enable_x64(True):
         task_key, *draw_keys = jax.random.split(as_key(key), 1 + num_draws)
         sample = _as_float64(as_distribution(task).sample(task_key))
         shapes = jax.eval_shape(sample.init, task_key)
-        for limit in {symmetry.limit for symmetry in found.values()}:
-            group = {name: one for name, one in found.items() if one.limit == limit}
-            measured |= _check_together(sample, group, draw_keys)
+        measured = _check_together(sample, found, draw_keys)
     return Verification(
         {
             name: Check(symmetry.labels(shapes), **measured[name], tolerance=tolerance)

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
-from scipy.signal import lfilter
 
 from optoscope import meta, training
 from optoscope._core.keys import stream
@@ -26,6 +25,9 @@ def smoothed(losses: Float[np.ndarray, "*runs steps"]) -> Float64[np.ndarray, "*
         >>> smoothed(np.array([1.0, 2.0])).round(2).tolist()
         [1.0, 1.02]
     """
+    # Takes longer to import than most commands to start.
+    from scipy.signal import lfilter
+
     losses = np.asarray(losses, np.float64)
     first = SMOOTHING * losses[..., :1]
     return lfilter([1 - SMOOTHING], [1, -SMOOTHING], losses, axis=-1, zi=first)[0]
