@@ -21,6 +21,7 @@ from optoscope.bench._evaluate import (
     tenths,
 )
 from optoscope.bench._metrics import Metric
+from optoscope.bench._relative import relative_loss
 from optoscope.bench._scores import (
     Scores,
     equivalent_steps,
@@ -86,6 +87,7 @@ __all__ = [
     "random_search",
     "ratio",
     "relative_decrease",
+    "relative_loss",
     "score",
     "smoothed",
     "speed_ups",
