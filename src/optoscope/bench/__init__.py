@@ -20,6 +20,7 @@ from optoscope.bench._evaluate import (
     given_back,
     tenths,
 )
+from optoscope.bench._held_out_score import HELD_OUT_SCORES, HeldOutScore
 from optoscope.bench._metrics import Metric
 from optoscope.bench._relative import relative_loss
 from optoscope.bench._scores import (
@@ -50,12 +51,14 @@ from optoscope.bench._suite_tasks import SUITES, SuiteTask
 
 __all__ = [
     "COVERAGE",
+    "HELD_OUT_SCORES",
     "SUITES",
     "Comparison",
     "Contestant",
     "Criterion",
     "Estimate",
     "Evaluation",
+    "HeldOutScore",
     "LogUniform",
     "Metric",
     "OneMinusLogUniform",
