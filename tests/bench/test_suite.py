@@ -1,19 +1,24 @@
 """Suites: cells that are kept and claimed, fair trials, and selection that does not see itself."""
 
 import json
+import math
 import threading
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from optoscope import bench, optimizers, tasks
+from optoscope._core.arrays import read_arrays, write_arrays
 from optoscope._core.errors import InvalidValueError, UnknownNameError
+from optoscope._core.estimates import student
 from optoscope._core.keys import stream
 from optoscope._core.locks import locked
 from optoscope.bench import _suite
 from optoscope.bench._contestants import given as contestant_of
 from optoscope.bench._entrants import baseline, best_trials, given, identity
+from optoscope.bench._relative import NOT_RECORDED
 from optoscope.bench._suite_tasks import suite_tasks
 from optoscope.optimizers import SCHEDULES
 from optoscope.training import train
@@ -102,13 +107,13 @@ def test_targets_and_scores_follow_from_the_curves(found):
 
 def test_finished_cells_are_not_computed_again(tmp_path, monkeypatch):
     calls = []
-    compute = _suite._losses
+    compute = _suite._trained
 
     def counted(*arguments):
         calls.append(len(arguments[3]))
         return compute(*arguments)
 
-    monkeypatch.setattr(_suite, "_losses", counted)
+    monkeypatch.setattr(_suite, "_trained", counted)
     first = bench.suite({"ours": ours()}, TASKS, directory=tmp_path, **SETTINGS)
     num_calls, progress = len(calls), []
     again = bench.suite(
@@ -133,6 +138,111 @@ def test_finished_cells_are_not_computed_again(tmp_path, monkeypatch):
     # No other file is left, half-written or as a lock.
     left = {path.suffix for path in tmp_path.rglob("*") if path.is_file()}
     assert left == {".npz"}
+
+
+X = np.linspace(-1, 1, 8).astype(np.float32)
+
+
+def hold_out():
+    """The mean of numbers; its validation loss is the squared distance to 2, and 1 more."""
+    return tasks.from_functions(
+        lambda key: jax.random.normal(key),
+        lambda params, batch: jnp.mean((params - batch) ** 2),
+        X,
+        batch_size=4,
+        validation=np.float32([1.0, 3.0]),
+        name="hold-out",
+    )
+
+
+@pytest.fixture(scope="module")
+def held_out(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("held-out")
+    settings = {"baselines": ["schedule_free_adamw"], "num_steps": 9, "num_runs": 2, "num_rates": 2}
+    both = {"mean": hold_out(), "bowl": tasks.get("quadratic")}
+
+    def again():
+        return bench.suite({"sgd": optimizers.sgd(0.3)}, both, directory=directory, **settings)
+
+    return directory, again(), again
+
+
+def test_runs_end_with_the_loss_on_validation_data(held_out):
+    _, found, _ = held_out
+    assert set(found.validation["sgd"]) == {"mean"}  # the quadratic holds nothing out
+    for label, options in (("schedule_free_adamw", {}), ("sgd", {"multiplier": 1.0})):
+        entrant = next(one for one in found.entrants if one.label == label)
+        trial = entrant.shipped or 0
+        one = {name: float(values[trial]) for name, values in entrant.trials.items()} | options
+        alone = train(
+            hold_out(), entrant.maker(9)(**one), 9, key=stream(0, "suite"), num_runs=2
+        )  # `train` gives the point at which schedule-free optimizers are evaluated
+        expected = (np.asarray(alone.params) - 2) ** 2 + 1
+        np.testing.assert_allclose(found.validation[label]["mean"][trial], expected, rtol=1e-5)
+
+
+def test_losses_relative_to_the_reference_are_those_of_the_chosen_runs(held_out):
+    _, found, _ = held_out
+    described = found.as_json()["optimizers"]["sgd (tuned)"]
+    chosen = found.chosen("sgd (tuned)", "mean"), np.arange(2)
+    own = found.validation["sgd"]["mean"][chosen]
+    reference = found.measured("schedule_free_adamw", "validation")["mean"]
+    ratio = np.exp(np.mean(np.log(own / reference)))
+    relative = described["relative"]["schedule_free_adamw"]
+    assert relative["validation"]["value"] == pytest.approx(ratio)
+    assert described["ratios"]["mean"]["validation"]["value"] == pytest.approx(ratio)
+    assert set(described["ratios"]["bowl"]) == {"final", "mean"}
+    assert described["validation_loss"]["mean"]["value"] == pytest.approx(own.mean())
+    means = [
+        np.log(
+            found.curves("sgd (tuned)")[task].mean(axis=1)
+            / found.curves("schedule_free_adamw")[task].mean(axis=1)
+        )
+        for task in found.tasks
+    ]
+    assert relative["mean"]["value"] == pytest.approx(np.exp(np.mean(means)), rel=1e-6)
+    assert any("without validation data: bowl" in note for note in found.notes())
+
+
+def test_cells_of_an_earlier_version_are_taken_as_they_are(held_out, monkeypatch):
+    directory, before, again = held_out
+    for place in directory.glob("cells/mean/sgd/*.npz"):
+        arrays = read_arrays(place)
+        write_arrays(place, {name: x for name, x in arrays.items() if name != "validation"})
+    monkeypatch.setattr(_suite, "_trained", None)  # nothing is computed
+    found = again()
+    np.testing.assert_array_equal(found.losses["sgd"]["mean"], before.losses["sgd"]["mean"])
+    assert np.isnan(found.validation["sgd"]["mean"]).all()
+    assert any("computed sgd on mean without" in note for note in found.notes())
+    described = found.as_json()["optimizers"]["sgd"]
+    missing = described["validation_loss"]["mean"]
+    assert (missing["value"], missing["method"]) == (None, NOT_RECORDED)
+    assert described["relative"]["schedule_free_adamw"]["validation"]["value"] is None
+    assert described["relative"]["schedule_free_adamw"]["final"]["value"] > 0
+
+
+def test_relative_losses_by_hand():
+    own = {"a": np.array([1.0, 4.0]), "b": np.array([2.0, 1.0])}
+    other = {"a": np.array([2.0, 2.0]), "b": np.array([1.0, 4.0])}
+    # Run 0: √(1/2 · 2) = 1; run 1: √(2 · 1/4) = 2^(−1/2). Their geometric mean is 2^(−1/4).
+    found = bench.relative_loss(own, other)
+    assert found.value == pytest.approx(2**-0.25)
+    spread = math.log(2) / 2 / math.sqrt(2) / math.sqrt(2)  # of two logarithms, over √2
+    assert found.low == pytest.approx(2**-0.25 * math.exp(-student(2) * spread))
+    assert found.count == 2
+    assert bench.relative_loss(other, own).value == pytest.approx(2**0.25)
+
+
+@pytest.mark.parametrize(
+    ("loss", "why"),
+    [(math.nan, NOT_RECORDED), (math.inf, "not finite"), (0.0, "not a ratio"), (-1.0, "not a r")],
+)
+def test_a_relative_loss_that_is_none_says_why(loss, why):
+    odd, ones = {"a": np.array([1.0, loss])}, {"a": np.ones(2)}
+    for pair in ((odd, ones), (ones, odd)):
+        found = bench.relative_loss(*pair)
+        assert not found.known
+        assert why in found.method
 
 
 def test_other_counts_are_other_cells(tmp_path):

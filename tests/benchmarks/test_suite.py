@@ -1,32 +1,15 @@
 """The parts of the benchmarks that do not measure: results, comparisons, worktrees, the rows."""
 
 import dataclasses
-import importlib.util
 import json
 import subprocess
-import sys
 import time
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
-
-
-def loaded(name: str) -> ModuleType:
-    """A benchmark module by its path; the modules find each other as they do when run."""
-    if str(BENCHMARKS) not in sys.path:
-        sys.path.append(str(BENCHMARKS))
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
+from support.benchmark_modules import BENCHMARKS, loaded
 
 results, workers, curves = loaded("_results"), loaded("_workers"), loaded("_curves")
 measuring, suite = loaded("_measuring"), loaded("suite")

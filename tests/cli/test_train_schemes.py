@@ -1,12 +1,14 @@
 """`optoscope train` with several starts, stages, teachers and tasks: the whole way, killed too."""
 
 import json
+from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 
 from optoscope import optimizers, tasks
+from optoscope.cli._judging import time_in_words
 from optoscope.cli._main import main
 from optoscope.cli._meta_training import MetaTraining, make_trainer
 
@@ -16,6 +18,7 @@ SMALL = ["--meta-steps", "40", "--horizon", "4", "--truncation", "2", "--evaluat
 # Several starts, stages, teachers and judges in one run: three commands, not three for each.
 SCHEMES = ["--starts", "2", "--curriculum", "6", "--imitate", "adam=0.01"]
 SCHEMES += ["--validate-on", "quadratic-log-uniform", "--rescale", "10", "--averaging", "0.9"]
+SCHEMES += ["--judge-by", "final-ratio", "--judge-against", "sgd", "--judge-rates", "2"]
 
 
 def weights(directory):
@@ -56,9 +59,15 @@ def test_a_run_goes_on_in_the_precision_it_was_begun_with(tmp_path, monkeypatch,
         np.testing.assert_array_equal(whole, cut)
 
 
-def test_schemes_train_log_and_resume_exactly(tmp_path, monkeypatch):
+def test_schemes_train_log_and_resume_exactly(tmp_path, monkeypatch, capsys):
     line = [*LINE, *SMALL, *SCHEMES, "--devices", "1"]
     assert main([*line, "--out", str(tmp_path / "whole")]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Best final ratio against sgd, tuned by 2 learning rates, on 1 task over 6 steps" in said
+    assert "Evaluations took" in said
+    # The reference on its one length, once for all starts and stages.
+    kept = (tmp_path / "whole" / "judge").rglob("*.npz")
+    assert sorted(path.name for path in kept) == ["0.npz", "1.npz"]
     stopped(monkeypatch, [*line, "--out", str(tmp_path / "cut")])
     assert main(["train", "--resume", str(tmp_path / "cut")]) == 0
     for whole, cut in zip(weights(tmp_path / "whole"), weights(tmp_path / "cut"), strict=True):
@@ -81,6 +90,23 @@ def test_each_task_of_a_mixture_has_its_own_horizon():
 
 
 @pytest.mark.parametrize(
+    ("evaluating", "words", "advice"),
+    [
+        (5.0, "Evaluations took 5% of the time.", False),
+        (10.0, "Evaluations took 10% of the time.", False),
+        # A quarter as much as all else: 2.25 times as seldom it is a ninth, a tenth of all.
+        (20.0, "took 20% of the time, more than a tenth. With --evaluate-every 450 ", True),
+        (90.0, "With --evaluate-every 10000 ", True),  # all meta-steps: it cannot be more
+    ],
+)
+def test_the_share_of_evaluations_is_said_with_what_lowers_it(evaluating, words, advice):
+    result = SimpleNamespace(seconds=100.0, evaluation_seconds=evaluating)
+    said = time_in_words(MetaTraining(evaluate_every=200, meta_steps=10_000), result)
+    assert words in said
+    assert ("--validation-steps" in said) == advice
+
+
+@pytest.mark.parametrize(
     ("more", "words"),
     [
         (["--imitate", "adam"], "adam=0.01"),
@@ -90,6 +116,7 @@ def test_each_task_of_a_mixture_has_its_own_horizon():
         (["--task-horizons", "3", "0"], "task_horizons"),
         (["--task-horizons", "3", "4", "--curriculum", "9"], "give one of them"),
         (["--validate-on", "nosuch"], "nosuch"),
+        (["--judge-by", "speed-up", "--judge-against", "adm"], "adam"),
         (["--set", "lstm.hidden_size=3"], "lstm"),
         (["--rescale", "0.5"], "rescale"),
         (["--averaging", "1"], "averaging"),

@@ -36,6 +36,7 @@ def test_a_line_holds_the_report(tmp_path):
         "skipped_for_loss": 0,
         "skipped_for_gradient": 0,
         "skipped_for_state": 0,
+        "evaluation_seconds": 0.0,
     }
     assert second["evaluation_loss"] == 0.5
 

@@ -304,7 +304,7 @@ def outcome(result):
 
 def metrics(directory):
     lines = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in line.items() if name != "seconds"} for line in lines]
+    return [{name: x for name, x in line.items() if not name.endswith("seconds")} for line in lines]
 
 
 def test_a_run_that_is_asked_to_stop_does_and_the_rest_is_bit_identical(tmp_path):
@@ -324,7 +324,10 @@ def test_a_run_that_is_asked_to_stop_does_and_the_rest_is_bit_identical(tmp_path
     assert not rest.interrupted
     assert outcome(rest) == outcome(whole)
     assert metrics(tmp_path / "part") == metrics(tmp_path / "whole")
-    assert rest.seconds > part.seconds
+    assert rest.seconds > part.seconds > part.evaluation_seconds > 0
+    assert rest.seconds > rest.evaluation_seconds > part.evaluation_seconds
+    last = json.loads((tmp_path / "part" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert last["evaluation_seconds"] == rest.evaluation_seconds
     # Once more there is nothing left to do, and nothing changes.
     again = noisy_trainer().run(number(), 40, key=KEY, directory=tmp_path / "part")
     assert outcome(again) == outcome(whole)

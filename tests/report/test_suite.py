@@ -4,6 +4,8 @@ import html
 import json
 import re
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -15,12 +17,34 @@ from optoscope.report._records import read_run
 from optoscope.report.results import write_results
 
 
+def bowl():
+    """A mean of numbers, with numbers that are held out."""
+    return tasks.from_functions(
+        lambda key: jax.random.normal(key),
+        lambda params, batch: jnp.mean((params - batch) ** 2),
+        np.linspace(-1, 1, 8).astype(np.float32),
+        batch_size=4,
+        validation=np.float32([1.0, 3.0]),
+    )
+
+
+def all_tables(record):
+    return (
+        report.score_table(record),
+        report.loss_table(record),
+        report.validation_table(record),
+        report.ratio_table(record),
+        report.against_table(record),
+        report.trial_table(record),
+    )
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     directory = tmp_path_factory.mktemp("suite")
     found = bench.suite(
         {"plain": optimizers.sgd(0.05), "<wild>": optimizers.sgd(1e9)},
-        {"bowl": tasks.get("quadratic"), "valley": tasks.get("rosenbrock")},
+        {"bowl": bowl(), "valley": tasks.get("rosenbrock")},
         baselines=["adamw-cosine", "sgd"],
         num_steps=12,
         num_runs=3,
@@ -57,10 +81,8 @@ def test_the_page_says_it_all(run):
     record = read_run(run).suite
     assert record is not None
     assert report.suite_sentence(record) in text
-    for headings, rows in (
-        report.score_table(record), report.loss_table(record), report.trial_table(record)
-    ):  # fmt: skip
-        assert len(rows) == len(record.optimizers)
+    for headings, rows in all_tables(record):
+        assert len(rows) >= len(record.optimizers) - 1  # the reference has no ratio to itself
         for cell in (*headings, *(cell for row in rows for cell in row)):
             assert cell in text
     for kind in report.SUITE_FIGURES:
@@ -90,11 +112,41 @@ def test_the_documentation_gets_a_page(run, tmp_path):
         assert kind.text.how_to_read in page
         (image,) = re.findall(rf"!\[{kind.text.title}\]\((.*)\)", page)
         assert (tmp_path / "results" / image).stat().st_size > 1000
-    for headings, rows in (
-        report.score_table(record), report.loss_table(record), report.trial_table(record)
-    ):  # fmt: skip
+    for headings, rows in all_tables(record):
         for row in (headings, *rows):
             assert f"| {' | '.join(row)} |" in page
+    assert "Loss on the task's validation data" in page
+
+
+def test_validation_and_ratios_stand_in_their_tables(run):
+    record = read_run(run).suite
+    assert record is not None
+    assert record.validated == ("bowl",)
+    headings, rows = report.validation_table(record)
+    assert headings == ["validation loss at the end", "bowl", "valley"]
+    assert {row[2] for row in rows} == {"no data"}
+    sgd = record.optimizers["sgd"]
+    assert next(row for row in rows if row[0] == "sgd")[1].startswith(
+        f"{sgd.validation_loss['bowl'].value:.3f}"
+    )
+    headings, rows = report.ratio_table(record)
+    assert headings[-3:] == ["all, final", "all, mean", "1 tasks, validation"]
+    row = next(row for row in rows if row[0] == "sgd")
+    assert [len(cell.split(", ")) for cell in row[1:3]] == [3, 2]
+    assert row[-1].startswith(f"{sgd.relative['adamw-cosine']['validation'].value:.3f}")
+    assert next(row for row in rows if row[0] == "<wild>")[-2] == "–"
+    pairs = [row[:2] for row in report.against_table(record)[1]]
+    assert ["sgd", "plain"] in pairs
+    assert not any("adamw-cosine" in pair for pair in pairs)
+
+
+def test_a_record_of_an_earlier_version_has_fewer_tables(run):
+    content = json.loads((run / "suite.json").read_text())
+    for one in content["optimizers"].values():
+        for later in ("validation_loss", "relative", "ratios"):
+            del one[later]
+    record = report.SuiteRecord.from_json(content)
+    assert [len(rows) for _, rows in all_tables(record)] == [6, 6, 0, 0, 0, 6]
 
 
 @pytest.mark.parametrize(
@@ -105,6 +157,8 @@ def test_the_documentation_gets_a_page(run, tmp_path):
         lambda content: content.update(optimizers={}),
         lambda content: content["optimizers"]["sgd"]["scores"].pop("profile"),
         lambda content: content["optimizers"]["sgd"].update(final_loss=3),
+        lambda content: content["optimizers"]["sgd"].update(validation_loss=3),
+        lambda content: content["optimizers"]["sgd"]["ratios"].update(bowl={"final": "1"}),
         lambda content: content["tasks"].append("unheard-of"),
     ],
 )

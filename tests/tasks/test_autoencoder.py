@@ -1,3 +1,4 @@
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -33,6 +34,16 @@ def test_the_loss_against_its_formula(task):
     outputs = np.asarray(task.network(params, batch), float)
     expected = naive_loss(outputs, np.asarray(batch, float), task.loss_name)
     np.testing.assert_allclose(task.loss(params, batch), expected, rtol=1e-5)
+
+
+def test_the_validation_loss_is_that_of_images_that_are_not_trained_on(task, digits):
+    params, images = task.init(KEY), digits.validation.inputs.reshape(200, 64)
+    found = task.validate(params)
+    np.testing.assert_allclose(found["loss"], task.loss(params, images), rtol=1e-6)
+    noisy = tasks.es_gradient(task, num_pairs=2)
+    np.testing.assert_allclose(noisy.validate(params)["loss"], found["loss"], rtol=1e-6)
+    empty = eqx.tree_at(lambda t: t.splits["validation"], task, images[:0])
+    assert empty.validate(params) == {}
 
 
 def test_the_scale_is_the_loss_of_the_best_constant_answer(task):

@@ -93,6 +93,17 @@ def test_accuracy_counts_all_whole_windows(make, split):
     np.testing.assert_allclose(task.accuracy(params, split), np.mean(right), rtol=1e-6)
 
 
+@both
+def test_the_validation_loss_is_that_of_all_whole_windows(make):
+    task = make()
+    params, tokens = task.init(jax.random.key(2)), np.asarray(task.splits["validation"])
+    starts = range(0, len(tokens) - 7, 7)
+    windows = jnp.asarray(np.stack([tokens[start : start + 8] for start in starts]))
+    found = task.validate(params)
+    np.testing.assert_allclose(found["loss"], task.loss(params, windows), rtol=1e-5)
+    np.testing.assert_allclose(found["accuracy"], task.accuracy(params, "validation"), rtol=1e-6)
+
+
 def test_accuracy_reads_forward():
     """A network that always answers one less is right on the split that counts down."""
     task = counting()

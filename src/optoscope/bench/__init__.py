@@ -20,7 +20,9 @@ from optoscope.bench._evaluate import (
     given_back,
     tenths,
 )
+from optoscope.bench._held_out_score import HELD_OUT_SCORES, HeldOutScore
 from optoscope.bench._metrics import Metric
+from optoscope.bench._relative import relative_loss
 from optoscope.bench._scores import (
     Scores,
     equivalent_steps,
@@ -49,12 +51,14 @@ from optoscope.bench._suite_tasks import SUITES, SuiteTask
 
 __all__ = [
     "COVERAGE",
+    "HELD_OUT_SCORES",
     "SUITES",
     "Comparison",
     "Contestant",
     "Criterion",
     "Estimate",
     "Evaluation",
+    "HeldOutScore",
     "LogUniform",
     "Metric",
     "OneMinusLogUniform",
@@ -86,6 +90,7 @@ __all__ = [
     "random_search",
     "ratio",
     "relative_decrease",
+    "relative_loss",
     "score",
     "smoothed",
     "speed_ups",

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PyTree
 
 from optoscope._core.errors import InvalidValueError, UnknownNameError
 from optoscope._core.keys import new_key
-from optoscope.tasks import Task, TaskDistribution
+from optoscope.tasks import Task, TaskDistribution, as_distribution
 from optoscope.training import InnerState
 from optoscope.training._step import initial_model_state
 
@@ -143,12 +143,13 @@ class Metric:
 TRAIN = Metric()
 
 
-def validation_names(task: Task) -> tuple[str, ...]:
-    """The names of what a task's `validate` gives."""
+def validation_names(task: Task | TaskDistribution) -> tuple[str, ...]:
+    """The names of what a task's `validate` gives; of a distribution, that of its tasks."""
 
     def found() -> dict[str, Array]:
         key = new_key(0)
-        state = initial_model_state(task, key)
-        return task.validate(task.init(key), state) if hasattr(task, "validate") else {}
+        one = as_distribution(task).sample(key)
+        state = initial_model_state(one, key)
+        return one.validate(one.init(key), state) if hasattr(one, "validate") else {}
 
     return tuple(jax.eval_shape(found))

@@ -3,14 +3,16 @@
 import json
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key, PRNGKeyArray
+from jaxtyping import Array, Float, Key, PRNGKeyArray, PyTree
 
 from optoscope._core.arrays import read_arrays, write_arrays
 from optoscope._core.chunks import map_chunked, side_by_side
@@ -20,9 +22,10 @@ from optoscope._core.locks import locked
 from optoscope._core.programs import Program, forget_programs
 from optoscope.bench._contestants import Contestant, Raced
 from optoscope.bench._entrants import BASELINES, Entrant, entrants
+from optoscope.bench._metrics import validation_names
 from optoscope.bench._suite_result import SuiteResult
 from optoscope.bench._suite_tasks import described, suite_tasks
-from optoscope.optimizers import Optimizer
+from optoscope.optimizers import Optimizer, evaluation_params
 from optoscope.tasks import Task, TaskDistribution, as_distribution
 from optoscope.training import run_keys
 from optoscope.training._train import inner_bytes, run_once, split_run_key
@@ -34,21 +37,59 @@ Progress = Callable[[int, int, str], None]
 
 
 @Program
-def _losses(
+def _trained(
     distribution: TaskDistribution,
     create: Raced,
     trials: dict[str, Array],
     keys: Key[Array, " items"],
     num_steps: int,
     chunk_size: int,
-) -> Float[Array, "items steps"]:
-    def one(item: tuple[dict[str, Array], PRNGKeyArray]) -> Array:
+) -> tuple[Float[Array, "items steps"], PyTree[Array]]:
+    """The losses of runs, and where each ended: parameters and model state."""
+
+    def one(item: tuple[dict[str, Array], PRNGKeyArray]) -> tuple[Array, PyTree[Array]]:
         trial, key = item
         task_key, init_key, batch_key = split_run_key(key)
-        task = distribution.sample(task_key)
-        return run_once(task, create(**trial), num_steps, init_key, batch_key)[0]
+        task, optimizer = distribution.sample(task_key), create(**trial)
+        losses, inner, _ = run_once(task, optimizer, num_steps, init_key, batch_key)
+        params = evaluation_params(optimizer, inner.optimizer_state, inner.params)
+        return losses, (params, inner.model_state)
 
     return map_chunked(one, (trials, keys), chunk_size)
+
+
+@Program
+def _validated(
+    distribution: TaskDistribution, keys: Key[Array, " runs"], ends: PyTree[Array]
+) -> Float[Array, " runs"]:
+    """The losses on validation data where the runs of one trial ended, one after the other.
+
+    It knows no optimizer, so that it is compiled once a task; run by run, it needs the memory of
+    the validation data once.
+    """
+
+    def one(item: tuple[PRNGKeyArray, PyTree[Array]]) -> Array:
+        key, (params, model_state) = item
+        task = distribution.sample(split_run_key(key)[0])
+        return task.validate(params, model_state)["loss"]
+
+    return jax.lax.map(one, (keys, ends))
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """What is kept of one trial of an optimizer on a task.
+
+    Args:
+        losses: training losses, (runs, steps).
+        seconds: that the training took.
+        validation: the loss on validation data at the end of each run, infinite where that is not
+            finite; None for a task without such data, and in cells of earlier versions.
+    """
+
+    losses: np.ndarray
+    seconds: float
+    validation: np.ndarray | None = None
 
 
 class _Cells:
@@ -57,7 +98,7 @@ class _Cells:
     def __init__(self, directory: Path | None, common: Mapping[str, Any]) -> None:
         self._directory = directory
         self._common = common
-        self._kept: dict[tuple[str, str, int], tuple[np.ndarray, float]] = {}
+        self._kept: dict[tuple[str, str, int], _Cell] = {}
 
     def place(self, task: str, entrant: Entrant) -> Path | None:
         """The folder of one entrant on one task."""
@@ -79,19 +120,21 @@ class _Cells:
 
     def get(
         self, task: str, made: Task | TaskDistribution, entrant: Entrant, trial: int
-    ) -> np.ndarray | None:
-        """The losses (runs, steps) if they are there."""
+    ) -> _Cell | None:
+        """The cell if it is there."""
         key = task, entrant.label, trial
         place = self.place(task, entrant)
         if key not in self._kept and place is not None:
             try:
                 arrays = read_arrays(place / f"{trial}.npz")
                 if str(arrays["description"]) == self.description(task, made, entrant, trial):
-                    self._kept[key] = arrays["losses"], float(arrays["seconds"])
+                    self._kept[key] = _Cell(
+                        arrays["losses"], float(arrays["seconds"]), arrays.get("validation")
+                    )
             # Whatever is wrong with it, the cell is computed again.
             except (RunDirectoryError, KeyError, ValueError):
                 return None
-        return self._kept[key][0] if key in self._kept else None
+        return self._kept.get(key)
 
     def put(
         self,
@@ -99,20 +142,25 @@ class _Cells:
         made: Task | TaskDistribution,
         entrant: Entrant,
         trial: int,
-        losses: np.ndarray,
-        seconds: float,
+        cell: _Cell,
     ) -> None:
         """Keeps a cell, written beside and renamed."""
-        self._kept[task, entrant.label, trial] = losses, seconds
+        self._kept[task, entrant.label, trial] = cell
         place = self.place(task, entrant)
         if place is not None:
             description = np.asarray(self.description(task, made, entrant, trial))
-            arrays = {"losses": losses, "seconds": np.asarray(seconds), "description": description}
+            arrays = {
+                "losses": cell.losses,
+                "seconds": np.asarray(cell.seconds),
+                "description": description,
+            }
+            if cell.validation is not None:
+                arrays["validation"] = cell.validation
             write_arrays(place / f"{trial}.npz", arrays)
 
     def seconds(self, task: str, entrant: Entrant) -> float:
         """What the entrant's cells on the task took, all added up."""
-        return sum(self._kept[task, entrant.label, t][1] for t in range(entrant.num_trials))
+        return sum(self._kept[task, entrant.label, t].seconds for t in range(entrant.num_trials))
 
 
 def _file_name(text: str) -> str:
@@ -142,6 +190,9 @@ def suite(
     trial is the one that ends lowest on the *other* runs, so that no number is taken from a run
     that chose for itself; with a single run it is that run.
 
+    Where a task has validation data, each run ends with one pass over them. Trials are chosen by
+    training losses all the same.
+
     For a quick look at a candidate, take fewer steps and no trials, and name a directory, which
     keeps the baselines from one call to the next:
 
@@ -159,13 +210,14 @@ def suite(
         only: the suite's tasks that are wanted; all if empty.
         directory: where cells are kept. A cell that is there, of the same task, optimizer, weights,
             trial and counts, is not computed again, so that an interrupted suite goes on. Several
-            processes may work in one directory: each takes what no other one is computing.
+            processes may work in one directory: each takes what no other one is computing. Cells
+            of an earlier version, which have no validation losses, are taken as they are.
         seed: of the runs.
         data_dir: where datasets lie.
         on_progress: called with (cells done, cells in all, what is being computed).
 
     Returns:
-        All losses, and the scores of who is compared.
+        All training losses, the validation losses at the end, and the scores of who is compared.
 
     Raises:
         UnknownNameError: no such suite, task or baseline.
@@ -186,20 +238,31 @@ def suite(
     keys = run_keys(stream(check_seed(seed), "suite"), num_runs)
     common = {"steps": num_steps, "runs": num_runs, "seed": seed, "version": CELLS_VERSION}
     cells = _Cells(None if directory is None else Path(directory), common)
-    _fill(cells, made, everyone, keys, num_steps, on_progress or (lambda *_: None))
+    held_out = frozenset(name for name, task in made.items() if "loss" in validation_names(task))
+    _fill(cells, made, held_out, everyone, keys, num_steps, on_progress or (lambda *_: None))
     losses: dict[str, dict[str, np.ndarray]] = {}
+    validation: dict[str, dict[str, np.ndarray]] = {}
+    missing = np.full(num_runs, np.nan)
     for one in everyone:
-        losses[one.label] = {}
+        losses[one.label], validation[one.label] = {}, {}
         for name, task in made.items():
-            found = [cells.get(name, task, one, trial) for trial in range(one.num_trials)]
-            losses[one.label][name] = np.stack([x for x in found if x is not None])
+            trials = [cells.get(name, task, one, trial) for trial in range(one.num_trials)]
+            found = [cell for cell in trials if cell is not None]
+            losses[one.label][name] = np.stack([cell.losses for cell in found])
+            if name in held_out:
+                ends = [missing if x.validation is None else x.validation for x in found]
+                validation[one.label][name] = np.stack(ends)
     seconds = {one.label: {name: cells.seconds(name, one) for name in made} for one in everyone}
-    return SuiteResult(everyone, losses, seconds, num_steps, num_runs, seed, described(tasks, made))
+    descriptions = described(tasks, made)
+    return SuiteResult(
+        everyone, losses, seconds, num_steps, num_runs, seed, descriptions, validation
+    )
 
 
 def _fill(
     cells: _Cells,
     made: Mapping[str, Task | TaskDistribution],
+    held_out: Collection[str],
     everyone: Sequence[Entrant],
     keys: Key[Array, " runs"],
     num_steps: int,
@@ -223,13 +286,9 @@ def _fill(
             report(what)
             place = cells.place(name, one)
             try:
-                if place is None:
-                    _compute(cells, name, made[name], one, missing(name, one), keys, num_steps,
-                             lambda what=what: report(what))  # fmt: skip
-                else:
-                    with locked(place):
-                        _compute(cells, name, made[name], one, missing(name, one), keys, num_steps,
-                                 lambda what=what: report(what))  # fmt: skip
+                with nullcontext() if place is None else locked(place):
+                    _compute(cells, name, made[name], name in held_out, one, missing(name, one),
+                             keys, num_steps, lambda what=what: report(what))  # fmt: skip
             except RunInUseError:
                 continue
             forget_programs()
@@ -242,6 +301,7 @@ def _compute(
     cells: _Cells,
     name: str,
     task: Task | TaskDistribution,
+    validates: bool,
     entrant: Entrant,
     trials: Sequence[int],
     keys: Key[Array, " runs"],
@@ -267,9 +327,17 @@ def _compute(
         }
         started = time.perf_counter()
         items = keys[jnp.tile(jnp.arange(num_runs), per_call)]
-        found = _losses(distribution, create, values, items, num_steps, min(chunk, len(items)))
-        losses = np.asarray(jax.block_until_ready(found)).reshape(per_call, num_runs, num_steps)
+        losses, ends = jax.block_until_ready(
+            _trained(distribution, create, values, items, num_steps, min(chunk, len(items)))
+        )
         seconds = (time.perf_counter() - started) / len(wanted)
-        for trial, one in zip(wanted, losses, strict=False):
-            cells.put(name, task, entrant, trial, one, seconds)
+        for place, trial in enumerate(wanted):
+            runs = slice(place * num_runs, (place + 1) * num_runs)
+            validation = None
+            if validates:
+                end = jax.tree.map(lambda leaf, runs=runs: leaf[runs], ends)
+                measured = np.asarray(_validated(distribution, keys, end), np.float64)
+                validation = np.where(np.isfinite(measured), measured, np.inf)
+            cell = _Cell(np.asarray(losses[runs]), seconds, validation)
+            cells.put(name, task, entrant, trial, cell)
         report()

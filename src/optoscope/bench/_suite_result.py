@@ -1,7 +1,7 @@
 """What a suite found: losses of all trials, who is compared, and their scores."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from optoscope._core.errors import InvalidValueError
-from optoscope._core.estimates import Estimate
+from optoscope._core.errors import InvalidValueError, UnknownNameError
+from optoscope._core.estimates import Estimate, nothing
 from optoscope._core.files import write_json
 from optoscope._core.inference import mean
 from optoscope._core.records import save_records
@@ -18,6 +18,7 @@ from optoscope._core.showing import shown
 from optoscope.bench._comparison import tuned_label
 from optoscope.bench._entrants import Entrant, best_trials
 from optoscope.bench._metrics import Metric
+from optoscope.bench._relative import MEASURES, NOT_RECORDED, relative_loss
 from optoscope.bench._scores import Scores, score, smoothed
 
 FORMAT = "optoscope/suite"
@@ -26,6 +27,8 @@ REFERENCE = "adamw-cosine"
 # AlgoPerf's: the target is what the best baseline reaches in three quarters of the run.
 _TARGET_SHARE = 0.75
 _CURVE_POINTS = 200
+# For each of `MEASURES` and each task the loss of every run.
+_Measured = Mapping[str, Mapping[str, Float[np.ndarray, " runs"]]]
 
 
 @shown
@@ -41,6 +44,9 @@ class SuiteResult:
         num_runs: paired runs.
         seed: of the runs.
         descriptions: a line for each task of a suite.
+        validation: by label and task, the loss on validation data at the end of the runs: (trials,
+            runs). Tasks without such data are not there; what an earlier version computed without
+            measuring it is NaN, and infinite what was not finite.
     """
 
     entrants: tuple[Entrant, ...]
@@ -50,6 +56,9 @@ class SuiteResult:
     num_runs: int
     seed: int
     descriptions: Mapping[str, str] = field(default_factory=dict)
+    validation: Mapping[str, Mapping[str, Float[np.ndarray, "trials runs"]]] = field(
+        default_factory=dict
+    )
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -91,6 +100,46 @@ class SuiteResult:
     def final(self, label: str) -> dict[str, Estimate]:
         """The mean training loss over the last tenth of the steps, by task; over runs."""
         return {task: mean(final_losses(losses)) for task, losses in self.curves(label).items()}
+
+    def measured(self, label: str, measure: str) -> dict[str, Float[np.ndarray, " runs"]]:
+        """One loss of each run with the trial that is chosen for it, by task.
+
+        Args:
+            label: of one who is compared.
+            measure: "final", the mean training loss over the last tenth of the steps; "mean", that
+                over all of them; or "validation", the loss on validation data at the end, for the
+                tasks that have such data.
+
+        Raises:
+            UnknownNameError: no such measure.
+            InvalidValueError: nobody is called so.
+        """
+        if measure not in MEASURES:
+            raise UnknownNameError("measure", measure, MEASURES)
+        if measure == "final":
+            return {task: final_losses(losses) for task, losses in self.curves(label).items()}
+        if measure == "mean":
+            return {task: mean_losses(losses) for task, losses in self.curves(label).items()}
+        entrant, _ = self._entrant(label)
+        found = self.validation.get(entrant.label, {})
+        runs = np.arange(self.num_runs)
+        return {task: ends[self.chosen(label, task), runs] for task, ends in found.items()}
+
+    def relative(self, label: str, against: str | None = None) -> dict[str, Estimate]:
+        """How many times the losses of another one's are one's own, over all tasks.
+
+        Args:
+            label: of one who is compared.
+            against: the other one, by default `reference`.
+
+        Returns:
+            For each measure of `measured` the geometric mean over the tasks, with its interval
+            over paired runs.
+        """
+        return _relative(self._all_measured(label), self._all_measured(against or self.reference))
+
+    def _all_measured(self, label: str) -> _Measured:
+        return {measure: self.measured(label, measure) for measure in MEASURES}
 
     def targets(self) -> dict[str, float]:
         """For each task AlgoPerf's target: what the best baseline has after 3/4 of the steps.
@@ -134,8 +183,8 @@ class SuiteResult:
         return REFERENCE if REFERENCE in self.baselines else self.baselines[0]
 
     def notes(self) -> tuple[str, ...]:
-        """What has to be said beside the scores: best trials at an edge."""
-        found = []
+        """What has to be said beside the scores: missing validation losses, trials at an edge."""
+        found = list(self._missing_validation())
         for label in self.labels:
             entrant, tuned = self._entrant(label)
             if entrant.shipped is not None and not tuned:
@@ -152,9 +201,27 @@ class SuiteResult:
                 )
         return tuple(found)
 
+    def _missing_validation(self) -> Iterator[str]:
+        """What has to be said about the tasks and cells that have no validation losses."""
+        everyone = self.entrants[0].label
+        without = [task for task in self.tasks if task not in self.validation.get(everyone, {})]
+        if without:
+            yield f"without validation data: {', '.join(without)}"
+        earlier: dict[tuple[str, ...], list[str]] = {}
+        for label, found in self.validation.items():
+            places = tuple(task for task, ends in found.items() if np.isnan(ends).any())
+            earlier.setdefault(places, []).append(label)
+        for places, labels in earlier.items():
+            if places:
+                yield (
+                    f"an earlier version computed {', '.join(labels)} on {', '.join(places)} "
+                    "without validation losses; delete these folders in cells/ to have them"
+                )
+
     def as_json(self) -> dict[str, Any]:
         """The content of `suite.json`."""
         scored = self.scores()
+        measured = {label: self._all_measured(label) for label in self.labels}
         return {
             "format": FORMAT,
             "version": VERSION,
@@ -167,7 +234,9 @@ class SuiteResult:
             "reference": self.reference,
             "baselines": list(self.baselines),
             "targets": self.targets(),
-            "optimizers": {label: self._described(label, scored[label]) for label in self.labels},
+            "optimizers": {
+                label: self._described(label, scored[label], measured) for label in self.labels
+            },
             "notes": list(self.notes()),
         }
 
@@ -181,7 +250,9 @@ class SuiteResult:
         save_records(directory, "suite", arrays)
         write_json(directory / "suite.json", self.as_json())
 
-    def _described(self, label: str, scores: Scores) -> dict[str, Any]:
+    def _described(
+        self, label: str, scores: Scores, measured: Mapping[str, _Measured]
+    ) -> dict[str, Any]:
         entrant, tuned = self._entrant(label)
         as_it_is = entrant.shipped is not None and not tuned
         seconds = self.seconds[entrant.label]
@@ -191,6 +262,19 @@ class SuiteResult:
             "tuned": not as_it_is,
             "scores": scores.as_json(),
             "final_loss": {task: one.as_json() for task, one in self.final(label).items()},
+            "validation_loss": {
+                task: _recorded(ends).as_json()
+                for task, ends in measured[label]["validation"].items()
+            },
+            "relative": {
+                other: _as_json(_relative(measured[label], measured[other]))
+                for other in self.labels
+                if other != label
+            },
+            "ratios": {
+                task: _as_json(_relative(measured[label], measured[self.reference], task))
+                for task in self.tasks
+            },
             "trials": {task: self._trial(label, task) for task in self.tasks},
             "milliseconds_per_step": {task: 1e3 * seconds[task] / steps for task in self.tasks},
             "seconds": sum(seconds.values()),
@@ -214,3 +298,29 @@ def final_losses(losses: Float[np.ndarray, "*runs steps"]) -> Float[np.ndarray, 
     with np.errstate(invalid="ignore", over="ignore"):
         found = np.asarray(Metric("final").of_losses(losses, losses.shape[-1]))
     return np.where(np.isfinite(losses).all(axis=-1), found, np.inf)
+
+
+def mean_losses(losses: Float[np.ndarray, "*runs steps"]) -> Float[np.ndarray, "*runs"]:
+    """The mean loss over all steps; infinite where a run diverged."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        found = np.asarray(losses, np.float64).mean(axis=-1)
+    return np.where(np.isfinite(losses).all(axis=-1), found, np.inf)
+
+
+def _relative(own: _Measured, other: _Measured, task: str | None = None) -> dict[str, Estimate]:
+    """The ratios of two optimizers over all tasks, or on one, for each measure that it has."""
+    found = {}
+    for measure, mine in own.items():
+        kept = {name: losses for name, losses in mine.items() if task in (None, name)}
+        if task is None or kept:
+            found[measure] = relative_loss(kept, other[measure])
+    return found
+
+
+def _recorded(losses: Float[np.ndarray, " runs"]) -> Estimate:
+    """The mean over runs, or that it was not recorded."""
+    return nothing(len(losses), NOT_RECORDED) if np.isnan(losses).any() else mean(losses)
+
+
+def _as_json(estimates: Mapping[str, Estimate]) -> dict[str, Any]:
+    return {name: one.as_json() for name, one in estimates.items()}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from optoscope._core.errors import InvalidValueError, check_count
 from optoscope.cli._console import steps
+from optoscope.cli._judging import JudgeBy, check, evaluation, prepare
 from optoscope.cli._options import (
     Count,
     CountOrZero,
@@ -62,6 +63,12 @@ class MetaTraining:
         validate_on: tasks that the optimizer is judged on while it is meta-trained, by the
             geometric mean of its losses there; those it is trained on, if none is named.
         validation_steps: inner steps of those runs; 0: the horizon.
+        judge_by: what the best optimizer is chosen by: its mean loss on these tasks, or a score
+            against a tuned optimizer on the same runs. Final ratio: that one's final loss over
+            one's own (Celo's); speed-up: all steps over those that it takes to get as low; or
+            equivalent steps: the share of the run that the tuned one takes to get as low (VeLO's).
+        judge_against: the optimizer of the scores, which is tuned once, at the start.
+        judge_rates: learning rates that it is tuned by.
         evaluate_every: meta-steps between evaluations; the best optimizer seen is kept.
         checkpoint_every: meta-steps between checkpoints.
         devices: local devices (on a CPU: cores) to spread the problems over; 0: as many as fit.
@@ -90,6 +97,9 @@ class MetaTraining:
     averaging: ShareOrZero = 0.0
     validate_on: tuple[str, ...] = ()
     validation_steps: CountOrZero = 0
+    judge_by: JudgeBy = "loss"
+    judge_against: str = "adamw-cosine"
+    judge_rates: Count = 5
     evaluate_every: Count = 200
     checkpoint_every: Count = 200
     devices: CountOrZero = 0
@@ -175,6 +185,7 @@ def make_trainer(
     horizon: int | None = None,
     validated: int | None = None,
     made_for: int | None = None,
+    directory: Path | None = None,
 ) -> "Trainer":
     """The trainer that the settings describe; raises before anything is written or compiled.
 
@@ -186,11 +197,11 @@ def make_trainer(
         horizon: in place of the settings' own, for a stage of a curriculum.
         validated: inner steps of the runs that it is judged on.
         made_for: the length of training that the optimizer knows, if it knows one.
+        directory: of the run; what it is judged against is kept there.
     """
     import optax
 
     from optoscope import meta, tasks
-    from optoscope._core.keys import stream
 
     horizon = settings.horizon if horizon is None else horizon
     distributions = [tasks.as_distribution(one) for one in problems]
@@ -207,15 +218,10 @@ def make_trainer(
     lengths = [num_steps] * len(judging)
     if settings.task_horizons and not (judges or settings.validation_steps):
         lengths = settings.task_horizons
-    held_out = stream(seed, "held-out loss")
-    parts = [
-        meta.HeldOutLoss(one, length, 4, held_out)
-        for one, length in zip(judging, lengths, strict=True)
-    ]
     return meta.Trainer(
         _estimator(settings, distributions, horizon, made_for),
         meta_optimizer,
-        evaluation=parts[0] if len(parts) == 1 else meta.GeometricMean(tuple(parts)),
+        evaluation=evaluation(settings, judging, lengths, seed, directory),
         evaluate_every=settings.evaluate_every,
         checkpoint_every=settings.checkpoint_every,
         averaging=settings.averaging,
@@ -258,6 +264,7 @@ class Scheme:
         trainers = [self.trainer(horizon, horizon) for horizon in self.settings.horizons]
         for trainer in trainers:
             trainer.check_memory(self.starts[0])
+            check(trainer.evaluation)
         if self.settings.curriculum:
             self._curriculum(self.settings.horizons)
 
@@ -267,7 +274,7 @@ class Scheme:
         longest = max(self.settings.task_horizons, default=self.settings.horizons[-1])
         return self.settings.validation_steps or longest
 
-    def trainer(self, horizon: int, validated: int) -> "Trainer":
+    def trainer(self, horizon: int, validated: int, directory: Path | None = None) -> "Trainer":
         """The trainer of a stage; see `make_trainer`."""
         return make_trainer(
             self.settings,
@@ -277,12 +284,23 @@ class Scheme:
             horizon=horizon,
             validated=validated,
             made_for=getattr(self.starts[0], "num_steps", None),
+            directory=directory,
         )
 
-    def _curriculum(self, horizons: Sequence[int]) -> Any:
+    def _curriculum(self, horizons: Sequence[int], directory: Path | None = None) -> Any:
         from optoscope import meta
 
-        return meta.Curriculum(self.trainer, horizons, self.settings.stage_steps)
+        def trainer(horizon: int, validated: int) -> "Trainer":
+            return self.trainer(horizon, validated, directory)
+
+        return meta.Curriculum(trainer, horizons, self.settings.stage_steps)
+
+    def prepare(self, directory: Path) -> None:
+        """Tunes what the optimizer is judged against, unless the run directory has it already."""
+        horizons = self.settings.horizons
+        # A stage is judged on the next horizon, the last one on its own.
+        stages = zip(horizons, (*horizons[1:], horizons[-1]), strict=True)
+        prepare([self.trainer(*stage, directory) for stage in stages])
 
     def run(self, directory: Path, *, key: Any, on_report: Any, stop: Any) -> "MetaTrainingResult":
         """Meta-trains in a run directory, from its newest checkpoints on."""
@@ -292,16 +310,16 @@ class Scheme:
         callbacks = {"on_report": on_report, "stop": stop}
         horizons, steps = self.settings.horizons, self.settings.stage_steps
         if len(self.starts) == 1 and len(horizons) == 1:
-            trainer = self.trainer(horizons[0], horizons[0])
+            trainer = self.trainer(horizons[0], horizons[0], directory)
             return trainer.run(self.starts[0], steps, key=key, directory=directory, **callbacks)
         if len(self.starts) == 1:
-            result = self._curriculum(horizons).run(
+            result = self._curriculum(horizons, directory).run(
                 self.starts[0], key=key, directory=directory, **callbacks
             )
         else:
             validated = horizons[min(1, len(horizons) - 1)]
             result = meta.successive_halving(
-                self.trainer(horizons[0], validated),
+                self.trainer(horizons[0], validated, directory),
                 self.starts,
                 steps,
                 key=key,
@@ -311,7 +329,7 @@ class Scheme:
             )
             if len(horizons) > 1 and not result.interrupted:
                 first = result
-                result = self._curriculum(horizons[1:]).run(
+                result = self._curriculum(horizons[1:], directory).run(
                     first.best, key=key, directory=directory, **callbacks
                 )
                 result = dataclasses.replace(
@@ -320,6 +338,7 @@ class Scheme:
                     skipped=first.skipped + result.skipped,
                     non_finite_tasks=first.non_finite_tasks + result.non_finite_tasks,
                     seconds=first.seconds + result.seconds,
+                    evaluation_seconds=first.evaluation_seconds + result.evaluation_seconds,
                     directories=first.directories + result.directories,
                 )
         if is_first():

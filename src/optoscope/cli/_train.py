@@ -14,6 +14,7 @@ from optoscope._core.locks import locked
 from optoscope.cli._command import RunCommand, get_task, read_config, task_label, use_devices
 from optoscope.cli._console import command_line, console
 from optoscope.cli._directories import CONFIG
+from optoscope.cli._judging import best_in_words, time_in_words
 from optoscope.cli._meta_training import MetaTraining, Scheme, export, meta_train
 from optoscope.cli._processes import Processes
 from optoscope.cli._user_code import check_owners, parse_settings
@@ -198,6 +199,7 @@ class Train(RunCommand, MetaTraining, Processes):
         def run(**callbacks: Any) -> Any:
             return scheme.run(directory, **callbacks)
 
+        scheme.prepare(directory)
         return meta_train(run, self.meta_steps, self.seed, board)
 
     def _tell(self, directory: Path, scheme: Scheme, result: Any) -> None:
@@ -209,8 +211,9 @@ class Train(RunCommand, MetaTraining, Processes):
         export(directory, result, scheme.problems, self.optimizer, self, self.seed, own)
         page = report.render(directory)
         # `train` always evaluates: without a best loss there was none that was finite.
-        best = "infinite every time" if result.best_loss is None else f"{result.best_loss:.4f}"
-        console.print(f"Best held-out training loss over {scheme.judged_steps} steps: {best}.")
+        judged = len(scheme.judges or scheme.problems)
+        console.print(best_in_words(self, result.best_loss, judged, scheme.judged_steps))
+        console.print(time_in_words(self, result))
         if result.skipped:
             console.print(
                 f"{result.skipped} meta-steps were skipped because something in them was not "

@@ -117,6 +117,7 @@ class Curriculum:
                 skipped=done.skipped + result.skipped,
                 non_finite_tasks=done.non_finite_tasks + result.non_finite_tasks,
                 seconds=done.seconds + result.seconds,
+                evaluation_seconds=done.evaluation_seconds + result.evaluation_seconds,
                 interrupted=result.interrupted,
                 directories=done.directories + result.directories,
             )
@@ -136,6 +137,7 @@ def _shifted(on_report: Callable[[Report], None], done: MetaTrainingResult) -> A
                 skipped=report.skipped + done.skipped,
                 non_finite_tasks=report.non_finite_tasks + done.non_finite_tasks,
                 seconds=report.seconds + done.seconds,
+                evaluation_seconds=report.evaluation_seconds + done.evaluation_seconds,
             )
         )
 

@@ -18,10 +18,12 @@ def join_logs(places: Sequence[Path], path: Path) -> None:
         places: the directories, each with its `metrics.jsonl`.
         path: the file to write; steps, seconds and counts go on where the run before ended.
     """
-    lines, before = [], dict.fromkeys(("step", "seconds", "skipped", "non_finite_tasks"), 0)
+    counted = ("step", "seconds", "evaluation_seconds", "skipped", "non_finite_tasks")
+    lines, before = [], dict.fromkeys(counted, 0)
     for place in places:
         own = [
-            line | {name: line[name] + count for name, count in before.items()}
+            # Lines of earlier versions do not say what evaluations took.
+            line | {name: line.get(name, 0) + count for name, count in before.items()}
             for line in read_lines(place / "metrics.jsonl")
         ]
         lines += own

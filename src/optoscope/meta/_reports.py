@@ -26,6 +26,7 @@ class Report:
         skipped_for_gradient: those left out because of the meta-gradient, with finite losses.
         skipped_for_state: those left out because a finite meta-gradient was so large that the
             meta-optimizer's state or step would not have been finite.
+        evaluation_seconds: what evaluations took of `seconds`.
     """
 
     step: int
@@ -39,6 +40,7 @@ class Report:
     skipped_for_loss: int = 0
     skipped_for_gradient: int = 0
     skipped_for_state: int = 0
+    evaluation_seconds: float = 0.0
 
     @property
     def skips(self) -> str:
@@ -62,6 +64,7 @@ class MetaTrainingResult:
         seconds: time spent, that before a resume included.
         gave_up: whether it ended before its last meta-step, by `Trainer.give_up_after`.
         directories: where the metrics are that led to it, one after the other.
+        evaluation_seconds: what evaluations took of `seconds`.
     """
 
     optimizer: Any
@@ -74,3 +77,4 @@ class MetaTrainingResult:
     seconds: float
     gave_up: bool = False
     directories: tuple[Path, ...] = ()
+    evaluation_seconds: float = 0.0

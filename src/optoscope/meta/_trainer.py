@@ -253,13 +253,14 @@ class Trainer:
         init_key, step_key = jax.random.split(as_key(key))
         state = self._initial(optimizer, meta_params, init_key)
         checkpoints = log = None
-        seconds = 0.0
+        seconds = evaluating = 0.0
         if directory is not None:
             checkpoints = Checkpoints(Path(directory) / "checkpoints", self.keep)
             found = checkpoints.restore(state)
             if found is not None:
                 _, state, info = found
                 seconds = info["seconds"]
+                evaluating = info.get("evaluation_seconds", 0.0)
             if not agreed(int(state.step)):
                 raise RunDirectoryError(
                     f"the processes found different checkpoints in {directory}; it must be one "
@@ -270,7 +271,7 @@ class Trainer:
         interrupted, causes = False, dict.fromkeys(CAUSES, 0)
         averaging = jnp.asarray(self.averaging, jnp.float32)
         started = time.perf_counter() - seconds
-        kept = state, seconds
+        kept = state, _times(seconds, evaluating)
         with stops_with_the_others(_advice(directory)), _kept(checkpoints, lambda: kept):
             while (step := int(state.step)) < num_steps and not (
                 interrupted or self._gives_up(state)
@@ -290,10 +291,12 @@ class Trainer:
                 # Causes are counted over the present streak of skipped meta-steps.
                 ongoing = int(state.skipped_in_a_row) > length
                 causes = {n: skipped[n] + (causes[n] if ongoing else 0) for n in CAUSES}
+                before = time.perf_counter()
                 state, evaluation_loss = self._evaluate(state, rest, step, now, num_steps)
+                evaluating += time.perf_counter() - before
                 interrupted = anyone(stop is not None and stop()) and now < num_steps
-                seconds = time.perf_counter() - started
-                report = _report(state, metrics, skipped, seconds, evaluation_loss)
+                times = _times(time.perf_counter() - started, evaluating)
+                report = _report(state, metrics, skipped, times, evaluation_loss)
                 if log is not None:
                     log.append(report)
                 self._check(state, causes)
@@ -302,8 +305,8 @@ class Trainer:
                     or self._gives_up(state)
                     or _due(step, now, num_steps, self.checkpoint_every)
                 ):
-                    checkpoints.save(now, state, {"seconds": seconds})
-                kept = state, seconds
+                    checkpoints.save(now, state, times)
+                kept = state, times
                 if on_report is not None and is_first():
                     on_report(report)
         evaluated = bool(jnp.isfinite(state.best_loss))
@@ -315,7 +318,8 @@ class Trainer:
             skipped=int(state.skipped),
             non_finite_tasks=int(state.non_finite_tasks),
             interrupted=interrupted,
-            seconds=seconds,
+            seconds=kept[1]["seconds"],
+            evaluation_seconds=evaluating,
             gave_up=int(state.step) < num_steps and self._gives_up(state),
             directories=() if directory is None else (Path(directory),),
         )
@@ -391,7 +395,7 @@ class Trainer:
 
 @contextmanager
 def _kept(
-    checkpoints: Checkpoints | None, newest: Callable[[], tuple[MetaState, float]]
+    checkpoints: Checkpoints | None, newest: Callable[[], tuple[MetaState, dict[str, float]]]
 ) -> Iterator[None]:
     """On Ctrl-C, saves the newest complete state in a checkpoint and passes the interrupt on.
 
@@ -401,11 +405,11 @@ def _kept(
     try:
         yield
     except KeyboardInterrupt:
-        state, seconds = newest()
+        state, times = newest()
         step = int(state.step)
         alone = jax.process_count() == 1
         if checkpoints is not None and alone and step and step not in checkpoints.steps():
-            checkpoints.save(step, state, {"seconds": seconds})
+            checkpoints.save(step, state, times)
         raise
 
 
@@ -419,11 +423,16 @@ def _due(before: int, now: int, last: int, every: int) -> bool:
     return now // every > before // every or now == last
 
 
+def _times(seconds: float, evaluating: float) -> dict[str, float]:
+    """What a checkpoint and a report say of the time spent, that before a resume included."""
+    return {"seconds": seconds, "evaluation_seconds": evaluating}
+
+
 def _report(
     state: MetaState,
     metrics: dict[str, Array],
     skipped: dict[str, int],
-    seconds: float,
+    times: dict[str, float],
     evaluation_loss: float | None,
 ) -> Report:
     return Report(
@@ -433,7 +442,7 @@ def _report(
         gradient_norm=float(metrics["gradient_norm"]),
         skipped=int(state.skipped),
         non_finite_tasks=int(state.non_finite_tasks),
-        seconds=seconds,
+        **times,
         evaluation_loss=evaluation_loss,
         skipped_for_loss=skipped["loss"],
         skipped_for_gradient=skipped["gradient"],

@@ -26,7 +26,15 @@ from optoscope.report._records import (
 from optoscope.report._search import search
 from optoscope.report._suite import SCORES, Score, SuiteOptimizer, SuiteRecord
 from optoscope.report._suite_figures import SUITE_FIGURES
-from optoscope.report._suite_words import loss_table, score_table, suite_sentence, trial_table
+from optoscope.report._suite_words import (
+    against_table,
+    loss_table,
+    ratio_table,
+    score_table,
+    suite_sentence,
+    trial_table,
+    validation_table,
+)
 from optoscope.report._summary import endurance, others_win, sentence
 from optoscope.report._table import table
 
@@ -52,6 +60,7 @@ __all__ = [
     "SuiteOptimizer",
     "SuiteRecord",
     "Worth",
+    "against_table",
     "chance",
     "claim_basis",
     "claim_number",
@@ -66,6 +75,7 @@ __all__ = [
     "loss_table",
     "meta_training",
     "others_win",
+    "ratio_table",
     "read_claims",
     "read_run",
     "render",
@@ -75,5 +85,6 @@ __all__ = [
     "suite_sentence",
     "table",
     "trial_table",
+    "validation_table",
     "worth_rows",
 ]

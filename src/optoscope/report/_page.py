@@ -31,7 +31,7 @@ from optoscope.report._records import Results, Run, read_run
 from optoscope.report._seen import seen
 from optoscope.report._style import looks, save
 from optoscope.report._suite_figures import SUITE_FIGURES
-from optoscope.report._suite_words import loss_table, score_table, suite_sentence, trial_table
+from optoscope.report._suite_words import score_table, suite_sentence, suite_tables
 from optoscope.report._summary import endurance, format_number, others_win, sentence, summarize
 from optoscope.report.papers import figures_of
 
@@ -139,7 +139,7 @@ def _html(run: Run, pictures: Sequence[_Picture], notes: Sequence[str]) -> str:
         summary=summarize(results) if results else None,
         explanation=explanation,
         ranking=score_table(suite) if suite else (),
-        suite_tables=(loss_table(suite), trial_table(suite)) if suite else (),
+        suite_tables=suite_tables(suite) if suite else (),
         suite_notes=suite.notes if suite else (),
         worth=worth_rows(explanation) if explanation else (),
         modes=mode_rows(explanation) if explanation else (),

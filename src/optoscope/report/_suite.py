@@ -77,6 +77,10 @@ SCORES: tuple[Score, ...] = (
 )
 
 
+# Beside each other in ratios: the end, the way, and what was not trained on.
+MEASURES = ("final", "mean", "validation")
+
+
 @shown
 @dataclass(frozen=True)
 class SuiteOptimizer:
@@ -94,6 +98,11 @@ class SuiteOptimizer:
         final_loss: by task.
         trials: by task the trial that most runs have, in words.
         milliseconds: a step and run, by task.
+        validation_loss: at the end of the runs, for the tasks that hold data out; none in records
+            of earlier versions.
+        relative: by another one's label and by `MEASURES`, how many times that one's losses one's
+            own are, as geometric means over the tasks.
+        ratios: by task and by `MEASURES`, how many times the reference's losses one's own are.
     """
 
     baseline: bool
@@ -107,6 +116,9 @@ class SuiteOptimizer:
     final_loss: Mapping[str, Estimate]
     trials: Mapping[str, str]
     milliseconds: Mapping[str, float]
+    validation_loss: Mapping[str, Estimate] = field(default_factory=dict)
+    relative: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
+    ratios: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
 
 
 @shown
@@ -181,6 +193,17 @@ class SuiteRecord:
         return tuple(sorted(self.optimizers, key=place))
 
     @property
+    def validated(self) -> tuple[str, ...]:
+        """The tasks that hold out data on which the runs were measured."""
+        known = {task for one in self.optimizers.values() for task in one.validation_loss}
+        return tuple(task for task in self.tasks if task in known)
+
+    @property
+    def has_ratios(self) -> bool:
+        """Whether there are losses relative to the reference's; earlier versions wrote none."""
+        return all(one.ratios for one in self.optimizers.values())
+
+    @property
     def given(self) -> tuple[str, ...]:
         """The labels of who is no baseline."""
         return tuple(label for label, one in self.optimizers.items() if not one.baseline)
@@ -231,4 +254,17 @@ def _optimizer(name: str, value: Any, tasks: tuple[str, ...]) -> SuiteOptimizer:
         milliseconds=_numbers(
             fields.get("milliseconds_per_step"), tasks, "'milliseconds_per_step'"
         ),
+        validation_loss=_estimates(fields.get("validation_loss", {}), "'validation_loss'"),
+        relative=_by_measure(fields.get("relative", {}), "'relative'"),
+        ratios=_by_measure(fields.get("ratios", {}), "'ratios'"),
     )
+
+
+def _estimates(value: Any, what: str) -> dict[str, Estimate]:
+    fields = as_mapping(value, what)
+    return {name: as_estimate(one, f"{name!r} of {what}") for name, one in fields.items()}
+
+
+def _by_measure(value: Any, what: str) -> dict[str, dict[str, Estimate]]:
+    fields = as_mapping(value, what)
+    return {name: _estimates(one, f"{name!r} of {what}") for name, one in fields.items()}

@@ -1,7 +1,7 @@
 """A suite's ranking in words and tables."""
 
 from optoscope._core.estimates import Estimate
-from optoscope.report._suite import SCORES, SuiteRecord
+from optoscope.report._suite import MEASURES, SCORES, SuiteRecord
 from optoscope.report._summary import format_interval, format_number
 
 
@@ -42,6 +42,64 @@ def loss_table(record: SuiteRecord) -> tuple[list[str], list[list[str]]]:
     return ["final training loss", *record.tasks], rows
 
 
+def validation_table(record: SuiteRecord) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows: each optimizer's validation loss on each task; no row without any."""
+    rows = []
+    for label in record.ranked(SCORES[0].key) if record.validated else ():
+        losses = record.optimizers[label].validation_loss
+        cells = [estimate_words(losses[t]) if t in losses else "no data" for t in record.tasks]
+        rows.append([label, *cells])
+    return ["validation loss at the end", *record.tasks], rows
+
+
+def ratio_table(record: SuiteRecord) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows: each optimizer's losses relative to the reference's.
+
+    A task's cell has the final, the mean and the validation loss one after the other; the last
+    columns have their geometric means over the tasks, with intervals. No row for records of
+    earlier versions.
+    """
+    headings = [f"relative to {record.reference}", *record.tasks, *_over_all(record)]
+    rows = []
+    for label in record.ranked(SCORES[0].key) if record.has_ratios else ():
+        if label == record.reference:
+            continue
+        one = record.optimizers[label]
+        cells = [
+            ", ".join(_ratio(found[name]) for name in MEASURES if name in found)
+            for found in (one.ratios.get(task, {}) for task in record.tasks)
+        ]
+        rows.append([label, *cells, *_geometric_means(record, label, record.reference)])
+    return headings, rows
+
+
+def against_table(record: SuiteRecord) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows: who was given, over all tasks, relative to others than the reference."""
+    rows = []
+    for other in record.ranked(SCORES[0].key):
+        for label in record.given:
+            known = record.optimizers[label].relative
+            if other not in (label, record.reference) and other in known:
+                rows.append([other, label, *_geometric_means(record, label, other)])
+    return ["relative to", "optimizer", *_over_all(record)], rows
+
+
+def _over_all(record: SuiteRecord) -> list[str]:
+    """The headings of geometric means: over how many tasks each of them is."""
+    count, held_out = len(record.tasks), len(record.validated)
+    of_validation = "all" if held_out == count else f"{held_out} tasks"
+    return ["all, final", "all, mean", f"{of_validation}, validation"]
+
+
+def _geometric_means(record: SuiteRecord, label: str, other: str) -> list[str]:
+    found = record.optimizers[label].relative.get(other, {})
+    return [estimate_words(found[name]) if name in found else "–" for name in MEASURES]
+
+
+def _ratio(value: Estimate) -> str:
+    return f"{value.value:.2f}" if value.known else "–"
+
+
 def trial_table(record: SuiteRecord) -> tuple[list[str], list[list[str]]]:
     """Headings and rows: the trial of each optimizer on each task, and what a step took."""
     rows = []
@@ -50,6 +108,12 @@ def trial_table(record: SuiteRecord) -> tuple[list[str], list[list[str]]]:
         cells = [f"{one.trials[task]}; {one.milliseconds[task]:.2g} ms" for task in record.tasks]
         rows.append([label, *cells])
     return ["trial taken; a step of a run", *record.tasks], rows
+
+
+def suite_tables(record: SuiteRecord) -> list[tuple[list[str], list[list[str]]]]:
+    """The tables of a page below the scores, without those that have no row."""
+    made = (loss_table, validation_table, ratio_table, against_table, trial_table)
+    return [found for found in (make(record) for make in made) if found[1]]
 
 
 def estimate_words(value: Estimate) -> str:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 from scipy.special import entr
 
 from optoscope._core.errors import InvalidValueError, UnknownNameError, check_count
@@ -84,6 +84,12 @@ class Autoencoder(Task):
         if self.loss_name == "squared_error":
             return jnp.mean(jnp.square(outputs - batch))
         return jnp.mean(optax.sigmoid_binary_cross_entropy(outputs, batch))
+
+    def validate(self, params: MLPParams, state: PyTree[Array] = ()) -> dict[str, Float[Array, ""]]:
+        """The loss on the validation split; nothing where that is empty."""
+        del state
+        images = self.splits["validation"]
+        return {"loss": self.loss(params, images)} if len(images) else {}
 
     @property
     def metadata(self) -> dict[str, Any]:

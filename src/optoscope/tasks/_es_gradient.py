@@ -103,6 +103,10 @@ class ESGradient(Task):
         """The task's loss; its derivative is the estimate."""
         return _estimated(params, self.task, batch, self.num_pairs, self.std)
 
+    def validate(self, params: Params, state: PyTree[Array] = ()) -> dict[str, Float[Array, ""]]:
+        """What the task that is estimated gives; its losses are exact."""
+        return self.task.validate(params, state)
+
     def accuracy(self, params: Params, split: str = "test") -> Float[Array, ""] | None:
         """The accuracy on the task that is estimated."""
         return self.task.accuracy(params, split)

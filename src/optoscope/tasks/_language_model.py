@@ -90,19 +90,31 @@ class LanguageModel(Task):
         """
         if split not in self.splits:
             raise UnknownNameError("split", split, self.splits)
+        return self._on_split(params, split)["accuracy"]
+
+    def validate(
+        self, params: dict[str, Layer], state: PyTree[Array] = ()
+    ) -> dict[str, Float[Array, ""]]:
+        """Loss and accuracy on the validation split, in windows one after the other."""
+        del state
+        return self._on_split(params, "validation")
+
+    def _on_split(self, params: dict[str, Layer], split: str) -> dict[str, Float[Array, ""]]:
         tokens = self.splits[split]
         num_windows = (len(tokens) - 1) // self.length
         predicted = num_windows * self.length
         shape = (num_windows, self.length)
 
-        def num_right(window: tuple[Array, Array]) -> Array:
+        def of_window(window: tuple[Array, Array]) -> dict[str, Array]:
             inputs, targets = window
             logits = self.network(params, inputs[None])[0]
-            return jnp.sum(jnp.argmax(logits, axis=-1) == targets)
+            losses = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
+            right = jnp.argmax(logits, axis=-1) == targets
+            return {"loss": jnp.sum(losses), "accuracy": jnp.sum(right)}
 
         windows = (tokens[:predicted].reshape(shape), tokens[1 : predicted + 1].reshape(shape))
-        right = jax.lax.map(num_right, windows, batch_size=min(_WINDOWS, num_windows))
-        return jnp.sum(right) / predicted
+        sums = jax.lax.map(of_window, windows, batch_size=min(_WINDOWS, num_windows))
+        return jax.tree.map(lambda each: jnp.sum(each) / predicted, sums)
 
     def symmetries(self, params: PyTree) -> dict[str, Symmetry]:
         """The symmetries of the last layer under the softmax; see `analysis.symmetry`."""

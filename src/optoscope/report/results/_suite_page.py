@@ -10,7 +10,15 @@ from optoscope._core.files import write_text
 from optoscope.report._records import Run
 from optoscope.report._suite import SuiteRecord
 from optoscope.report._suite_figures import SUITE_FIGURES
-from optoscope.report._suite_words import loss_table, score_table, suite_sentence, trial_table
+from optoscope.report._suite_words import (
+    against_table,
+    loss_table,
+    ratio_table,
+    score_table,
+    suite_sentence,
+    trial_table,
+    validation_table,
+)
 from optoscope.report.results._tables import table
 from optoscope.report.results._templates import rendered
 
@@ -81,6 +89,21 @@ class SuitePage:
     def losses(self) -> Table:
         """The final losses."""
         return loss_table(self.record)
+
+    @property
+    def validation(self) -> Table:
+        """The validation losses."""
+        return validation_table(self.record)
+
+    @property
+    def ratios(self) -> Table:
+        """Losses relative to the reference's."""
+        return ratio_table(self.record)
+
+    @property
+    def against(self) -> Table:
+        """Losses of who was given, relative to everyone else's."""
+        return against_table(self.record)
 
     @property
     def trials(self) -> Table:

@@ -1,0 +1,128 @@
+"""What `optoscope train` judges optimizers by while it meta-trains them, and what that takes."""
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from optoscope.cli._console import steps
+
+if TYPE_CHECKING:
+    from optoscope.bench import HeldOutScore
+    from optoscope.cli._meta_training import MetaTraining
+    from optoscope.meta import MetaTrainingResult, Trainer
+
+JudgeBy = Literal["loss", "final-ratio", "speed-up", "equivalent-steps"]
+# Runs of each task, and the share of the time that judging may take before it is spoken of.
+_NUM_RUNS = 4
+_MOST_TIME = 0.1
+
+
+def evaluation(
+    settings: "MetaTraining",
+    judging: Sequence[Any],
+    lengths: Sequence[int],
+    seed: int,
+    directory: Path | None,
+) -> Callable[[Any], float]:
+    """The evaluation that the settings describe.
+
+    Args:
+        settings: of meta-training.
+        judging: the distributions of tasks that the optimizer is judged on.
+        lengths: the steps of their runs.
+        seed: of these runs.
+        directory: of the run, where the runs of a reference are kept.
+    """
+    from optoscope import bench, meta
+    from optoscope._core.keys import stream
+
+    pairs = list(zip(judging, lengths, strict=True))
+    if settings.judge_by == "loss":
+        key = stream(seed, "held-out loss")
+        parts = tuple(meta.HeldOutLoss(one, length, _NUM_RUNS, key) for one, length in pairs)
+        return parts[0] if len(parts) == 1 else meta.GeometricMean(parts)
+    # By number, because two tasks of a mixture may have one name.
+    names = [f"{place}-{_name(one)}" for place, one in enumerate(judging)]
+    return bench.HeldOutScore(
+        dict(zip(names, judging, strict=True)),
+        dict(zip(names, lengths, strict=True)),
+        settings.judge_by.replace("-", "_"),
+        settings.judge_against,
+        settings.judge_rates,
+        _NUM_RUNS,
+        seed,
+        None if directory is None else directory / "judge",
+    )
+
+
+def _name(task: Any) -> str:
+    return str(task.metadata.get("name", type(task).__name__))
+
+
+def check(judge: Any) -> None:
+    """Raises UnknownNameError or InvalidValueError for a reference that there is not."""
+    from optoscope import bench
+    from optoscope.bench._entrants import entrants
+
+    if isinstance(judge, bench.HeldOutScore):
+        entrants({}, [judge.reference], judge.num_rates, False)
+
+
+def prepare(trainers: Sequence["Trainer"]) -> None:
+    """Tunes the references that trainers judge by, once, and shows how far that is."""
+    from optoscope import bench
+
+    for trainer in trainers:
+        if isinstance(judge := trainer.evaluation, bench.HeldOutScore):
+            _prepare(judge)
+
+
+def _prepare(judge: "HeldOutScore") -> None:
+    with steps() as show:
+        judge.prepare(lambda done, total, what: show("tuning the reference", done, total, what))
+
+
+def best_in_words(
+    settings: "MetaTraining", best_loss: float | None, num_tasks: int, num_steps: int
+) -> str:
+    """The best evaluation of a run, in a sentence.
+
+    Args:
+        settings: of meta-training.
+        best_loss: of the result: None where no evaluation was finite.
+        num_tasks: that it was judged on.
+        num_steps: most steps of the runs that it was judged by.
+    """
+    if settings.judge_by == "loss":
+        best = "infinite every time" if best_loss is None else f"{best_loss:.4f}"
+        return f"Best held-out training loss over {num_steps} steps: {best}."
+    tasks = "1 task" if num_tasks == 1 else f"{num_tasks} tasks"
+    best = "0 every time" if best_loss is None else f"{1 / best_loss:.4f}"
+    return (
+        f"Best {settings.judge_by.replace('-', ' ')} against {settings.judge_against}, tuned by "
+        f"{settings.judge_rates} learning rates, on {tasks} over {num_steps} steps: {best}."
+    )
+
+
+def time_in_words(settings: "MetaTraining", result: "MetaTrainingResult") -> str:
+    """The share of the time that evaluations took; if it is large, what makes it smaller.
+
+    Args:
+        settings: of meta-training.
+        result: what came out.
+    """
+    if not result.seconds:
+        return ""
+    share = result.evaluation_seconds / result.seconds
+    said = f"Evaluations took {100 * share:.0f}% of the time."
+    if share <= _MOST_TIME:
+        return said
+    said = f"Evaluations took {100 * share:.0f}% of the time, more than a tenth."
+    # So many times as seldom, they would take a tenth of what is then left.
+    rarer = share / (1 - share) * (1 - _MOST_TIME) / _MOST_TIME
+    every = min(settings.meta_steps, math.ceil(rarer * settings.evaluate_every))
+    if every > settings.evaluate_every:
+        said += f" With --evaluate-every {every} they would take about that."
+    steps = "--validation-steps (fewer inner steps)"
+    return f"{said} What also lowers it: {steps}, and fewer tasks in --validate-on."
