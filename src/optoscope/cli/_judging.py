@@ -3,13 +3,12 @@
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from optoscope.cli._console import steps
 
 if TYPE_CHECKING:
     from optoscope.bench import HeldOutScore
-    from optoscope.cli._meta_training import MetaTraining
     from optoscope.meta import MetaTrainingResult, Trainer
 
 JudgeBy = Literal["loss", "final-ratio", "speed-up", "equivalent-steps"]
@@ -18,8 +17,24 @@ _NUM_RUNS = 4
 _MOST_TIME = 0.1
 
 
+@runtime_checkable
+class Judging(Protocol):
+    """Those settings of meta-training that say what optimizers are judged by, and how often."""
+
+    @property
+    def judge_by(self) -> JudgeBy: ...
+    @property
+    def judge_against(self) -> str: ...
+    @property
+    def judge_rates(self) -> int: ...
+    @property
+    def meta_steps(self) -> int: ...
+    @property
+    def evaluate_every(self) -> int: ...
+
+
 def evaluation(
-    settings: "MetaTraining",
+    settings: Judging,
     judging: Sequence[Any],
     lengths: Sequence[int],
     seed: int,
@@ -84,7 +99,7 @@ def _prepare(judge: "HeldOutScore") -> None:
 
 
 def best_in_words(
-    settings: "MetaTraining", best_loss: float | None, num_tasks: int, num_steps: int
+    settings: Judging, best_loss: float | None, num_tasks: int, num_steps: int
 ) -> str:
     """The best evaluation of a run, in a sentence.
 
@@ -105,7 +120,7 @@ def best_in_words(
     )
 
 
-def time_in_words(settings: "MetaTraining", result: "MetaTrainingResult") -> str:
+def time_in_words(settings: Judging, result: "MetaTrainingResult") -> str:
     """The share of the time that evaluations took; if it is large, what makes it smaller.
 
     Args:
