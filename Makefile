@@ -4,9 +4,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
-# As many test workers as there are cores; of more than eight, some would have nothing to do.
+# As many test workers as there are cores, each with 8 GB of memory; of more than eight, some would
+# have nothing to do.
 WORKERS ?= $(shell n=$$(nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2); \
-  echo $$((n < 2 ? 2 : n > 8 ? 8 : n)))
+  m=$$(awk '/^MemAvailable/ {print int($$2 / 8e6)}' /proc/meminfo 2>/dev/null || echo 2); \
+  n=$$((n > m ? m : n)); echo $$((n < 2 ? 2 : n > 8 ? 8 : n)))
 # A file's tests share fixtures and compiled programs: all of them go to one worker.
 SPREAD = -n $(WORKERS) --dist loadfile
 

@@ -49,22 +49,25 @@ check_types_of(
 # What takes longest begins first, so that no worker waits for another's last file; pytest-xdist
 # would begin with the files that have the most tests.
 _LONGEST = (
-    "optimizers/test_contract.py",
-    "tasks/test_contract.py",
-    "pytorch/test_learned_optimizer.py",
-    "optimizers/test_in_other_loops.py",
     "test_examples.py",
-    "cli/test_train_schemes.py",
+    "tasks/test_contract.py",
     "analysis/test_symmetry_discovery.py",
     "meta/test_trainer.py",
+    "pytorch/test_learned_optimizer.py",
     "test_file_kinds.py",
-    "cli/test_output.py",
+    "optimizers/test_contract.py",
+    "optimizers/test_in_other_loops.py",
+    "meta/test_evolution.py",
+    "meta/test_contract.py",
     "analysis/test_symmetry.py",
-    "cli/test_commands.py",
-    "report/test_page.py",
+    "core/test_keys.py",
     "optimizers/test_star.py",
-    "core/test_roots.py",
-    "test_guides.py",
+    "cli/test_commands.py",
+    "cli/test_inspect.py",
+    "meta/test_full_backprop.py",
+    "meta/test_truncated_backprop.py",
+    "cli/test_train_schemes.py",
+    "analysis/inspection/test_panels.py",
 )
 
 

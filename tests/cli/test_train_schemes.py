@@ -1,7 +1,6 @@
 """`optoscope train` with several starts, stages, teachers and tasks: the whole way, killed too."""
 
 import json
-from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -100,8 +99,7 @@ def test_each_task_of_a_mixture_has_its_own_horizon():
     ],
 )
 def test_the_share_of_evaluations_is_said_with_what_lowers_it(evaluating, words, advice):
-    result = SimpleNamespace(seconds=100.0, evaluation_seconds=evaluating)
-    said = time_in_words(MetaTraining(evaluate_every=200, meta_steps=10_000), result)
+    said = time_in_words(MetaTraining(evaluate_every=200, meta_steps=10_000), 100.0, evaluating)
     assert words in said
     assert ("--validation-steps" in said) == advice
 

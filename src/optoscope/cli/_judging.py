@@ -9,7 +9,7 @@ from optoscope.cli._console import steps
 
 if TYPE_CHECKING:
     from optoscope.bench import HeldOutScore
-    from optoscope.meta import MetaTrainingResult, Trainer
+    from optoscope.meta import Trainer
 
 JudgeBy = Literal["loss", "final-ratio", "speed-up", "equivalent-steps"]
 # Runs of each task, and the share of the time that judging may take before it is spoken of.
@@ -120,16 +120,17 @@ def best_in_words(
     )
 
 
-def time_in_words(settings: Judging, result: "MetaTrainingResult") -> str:
+def time_in_words(settings: Judging, seconds: float, evaluation_seconds: float) -> str:
     """The share of the time that evaluations took; if it is large, what makes it smaller.
 
     Args:
         settings: of meta-training.
-        result: what came out.
+        seconds: that it took in all.
+        evaluation_seconds: that evaluations took of these.
     """
-    if not result.seconds:
+    if not seconds:
         return ""
-    share = result.evaluation_seconds / result.seconds
+    share = evaluation_seconds / seconds
     said = f"Evaluations took {100 * share:.0f}% of the time."
     if share <= _MOST_TIME:
         return said

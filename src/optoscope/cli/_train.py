@@ -213,7 +213,7 @@ class Train(RunCommand, MetaTraining, Processes):
         # `train` always evaluates: without a best loss there was none that was finite.
         judged = len(scheme.judges or scheme.problems)
         console.print(best_in_words(self, result.best_loss, judged, scheme.judged_steps))
-        console.print(time_in_words(self, result))
+        console.print(time_in_words(self, result.seconds, result.evaluation_seconds))
         if result.skipped:
             console.print(
                 f"{result.skipped} meta-steps were skipped because something in them was not "

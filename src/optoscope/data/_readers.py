@@ -1,5 +1,6 @@
 """The readers of scikit-learn's digits, of IDX datasets and of plain text."""
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,13 @@ _IDX_SHAPE = (28, 28)
 
 def read_digits(folder: Path, verify: bool) -> RawImages:
     """scikit-learn's 8x8 digits in a fixed random order; needs no folder and no checksum."""
+    images, labels = _digits()
+    return RawImages(images[:-300], labels[:-300], images[-300:], labels[-300:])
+
+
+@functools.cache
+def _digits() -> tuple[np.ndarray, np.ndarray]:
+    """All images and labels, to be read only: parsing their text takes longer than the rest."""
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
@@ -22,7 +30,8 @@ def read_digits(folder: Path, verify: bool) -> RawImages:
     order = np.random.RandomState(0).permutation(len(labels))
     images = images.astype(np.uint8).reshape(-1, 8, 8, 1)[order]
     labels = labels.astype(np.uint8)[order]
-    return RawImages(images[:-300], labels[:-300], images[-300:], labels[-300:])
+    images.flags.writeable = labels.flags.writeable = False
+    return images, labels
 
 
 @dataclass(frozen=True)

@@ -270,7 +270,7 @@ def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
         layout = figure.get_layout_engine()
         figure.draw_without_rendering()
         bounds = figure.get_tightbbox().padded(_MARGIN)
-        figure.set_layout_engine("none")
+        figure.set_layout_engine(None)  # "none" would have every drawing drawn twice
         for path, metadata in zip(paths, ({"Software": None}, {"Date": None}), strict=True):
             with replacing(path) as temporary:
                 figure.savefig(
