@@ -85,16 +85,18 @@ def step_in_jax(optimizer, params, state, grads, loss, rates, decays):
 INPUTS_FIRST = {2: (1, 0), 4: (2, 3, 1, 0)}
 
 
+def in_order(array):
+    """With axes as JAX's libraries have them."""
+    return np.transpose(array, INPUTS_FIRST.get(np.ndim(array), range(np.ndim(array))))
+
+
+def as_given(array):
+    """With axes as PyTorch has them."""
+    return np.transpose(array, np.argsort(INPUTS_FIRST.get(array.ndim, range(array.ndim))))
+
+
 def in_jax(optimizer, start, grads, lr=1.0, weight_decay=0.0, losses=LOSSES):
     """p + lr (u − weight_decay p), written out, with axes as JAX's libraries have them."""
-    turned = INPUTS_FIRST if optimizer.registered_name in ("celo2", "general") else {}
-
-    def in_order(array):
-        return np.transpose(array, turned.get(np.ndim(array), range(np.ndim(array))))
-
-    def as_given(array):
-        return np.transpose(array, np.argsort(turned.get(array.ndim, range(array.ndim))))
-
     params = [jnp.asarray(in_order(x)) for x in start]
     # Arrays: another value is no other program.
     options = ([jnp.float32(lr)] * len(params), [jnp.float32(weight_decay)] * len(params))
@@ -326,12 +328,13 @@ def test_groups_have_rates_of_their_own_and_schedulers_change_them(name):
     found = run(params, grads, optimizer, scheduler.step)
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.5 / 7)
     learned, decays = optimizers.load(name), [jnp.float32(0.1), jnp.float32(0.0)]
-    now, expected = [jnp.asarray(x) for x in begin], []
+    now, expected = [jnp.asarray(in_order(x)) for x in begin], []
     state = learned.init(now)
     for step, (some, loss) in enumerate(zip(grads, LOSSES, strict=False)):
         rates = [jnp.float32(0.5 / (1 + step)), jnp.float32(1 / (1 + step))]
+        some = [in_order(x) for x in some]
         now, state = step_in_jax(learned, now, state, some, loss, rates, decays)
-        expected.append([np.asarray(x) for x in now])
+        expected.append([as_given(np.asarray(x)) for x in now])
     assert_same(found, expected, begin)
 
 

@@ -49,24 +49,26 @@ def flat(shape: Sequence[int]) -> View:
 def factored(shape: Sequence[int], *, merged: bool = True) -> View:
     """Five axes of which two are the tensor's largest, for averages over each of them.
 
-    What lies before, between and behind these two is one axis each. Among equals the later axis
-    counts as larger. A tensor of rank below 2 is one row.
+    What lies before, between and behind these two is one axis each. A tensor of rank below 2 is one
+    row. Among equals outputs count as larger than inputs, as in JAX, where they come behind them:
+    here the earlier axis, or the later one where the axes are in JAX's order already.
 
     Args:
         shape: of the tensor.
-        merged: whether they are merged so; otherwise the view has the tensor's own axes.
+        merged: whether they are merged so; otherwise the view has the tensor's own axes, which are
+            in JAX's order.
 
     Example:
         >>> factored((3, 3, 8, 4))
         View(shape=(9, 8, 1, 4, 1), axes=(1, 3))
         >>> factored((5, 5)).axes, factored((7,)).shape
-        ((3, 1), (7,))
+        ((1, 3), (7,))
         >>> factored((3, 3, 8, 4), merged=False)
         View(shape=(3, 3, 8, 4), axes=(2, 3))
     """
     if len(shape) < 2:
         return flat(shape)
-    order = sorted(range(len(shape)), key=lambda axis: shape[axis])
+    order = sorted(range(len(shape)), key=lambda axis: (shape[axis], -axis if merged else axis))
     if not merged:
         return View(tuple(shape), (order[-1], order[-2]))
     first, last = sorted(order[-2:])
