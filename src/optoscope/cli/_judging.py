@@ -75,13 +75,14 @@ def _name(task: Any) -> str:
     return str(task.metadata.get("name", type(task).__name__))
 
 
-def check(judge: Any) -> None:
-    """Raises UnknownNameError or InvalidValueError for a reference that there is not."""
-    from optoscope import bench
+def check(settings: Judging) -> None:
+    """Raises UnknownNameError or InvalidValueError for a reference that there is not.
+
+    Also where it is not used, so that no configuration is kept that names nothing.
+    """
     from optoscope.bench._entrants import entrants
 
-    if isinstance(judge, bench.HeldOutScore):
-        entrants({}, [judge.reference], judge.num_rates, False)
+    entrants({}, [settings.judge_against], settings.judge_rates, False)
 
 
 def prepare(trainers: Sequence["Trainer"]) -> None:

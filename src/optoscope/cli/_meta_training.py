@@ -261,10 +261,9 @@ class Scheme:
             )
         for length in own:
             check_count("task_horizons", length, minimum=1)
-        trainers = [self.trainer(horizon, horizon) for horizon in self.settings.horizons]
-        for trainer in trainers:
+        check(self.settings)
+        for trainer in [self.trainer(horizon, horizon) for horizon in self.settings.horizons]:
             trainer.check_memory(self.starts[0])
-            check(trainer.evaluation)
         if self.settings.curriculum:
             self._curriculum(self.settings.horizons)
 
