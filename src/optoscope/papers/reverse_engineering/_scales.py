@@ -109,6 +109,23 @@ def _tiny(task: str, **numbers: Any) -> Recipe:
     return _recipe_on(task, **small | numbers)
 
 
+# The paper's counts, which a laptop has time for.
+_CHEAP = {
+    "regression": _recipe_on("quadratic"),
+    "rosenbrock": _recipe_on("rosenbrock", optimizer=_ON_ROSENBROCK, meta_learning_rate=1e-3),
+}
+
+
+def _recovered(snapshots: int) -> Recipe:
+    return _recipe_on(
+        "quadratic-log-uniform",
+        optimizer=_NEARLY_LINEAR,
+        meta_learning_rate=1e-3,
+        relative=True,
+        snapshots=snapshots,
+    )
+
+
 _LONG: dict[str, Any] = {
     "meta_learning_rate": 1e-3,
     "clip": 0.1,
@@ -149,10 +166,7 @@ SCALES = {
     "laptop": Scale(
         "laptop",
         {
-            "regression": _recipe_on("quadratic"),
-            "rosenbrock": _recipe_on(
-                "rosenbrock", optimizer=_ON_ROSENBROCK, meta_learning_rate=1e-3
-            ),
+            **_CHEAP,
             "two-moons": _recipe_on(
                 "two-moons",
                 {"hidden": (16, 16, 16), "num_points": 256},
@@ -183,13 +197,7 @@ SCALES = {
                 evaluations=40,
                 evaluation_runs=16,
             ),
-            "recovered": _recipe_on(
-                "quadratic-log-uniform",
-                optimizer=_NEARLY_LINEAR,
-                meta_learning_rate=1e-3,
-                relative=True,
-                snapshots=25,
-            ),
+            "recovered": _recovered(snapshots=25),
         },
         {"two-moons": Search(4, finalists=50), "cnn": Search(1, finalists=50)},
     ),
@@ -199,10 +207,7 @@ SCALES = {
     "long": Scale(
         "long",
         {
-            "regression": _recipe_on("quadratic"),
-            "rosenbrock": _recipe_on(
-                "rosenbrock", optimizer=_ON_ROSENBROCK, meta_learning_rate=1e-3
-            ),
+            **_CHEAP,
             "two-moons": _recipe_on(
                 "two-moons",
                 {"hidden": (32, 32, 32), "num_points": 256},
@@ -217,32 +222,17 @@ SCALES = {
                 estimator={"backward_clip": 0.1},
                 **_LONG,
             ),
-            "recovered": _recipe_on(
-                "quadratic-log-uniform",
-                optimizer=_NEARLY_LINEAR,
-                meta_learning_rate=1e-3,
-                relative=True,
-                snapshots=25,
-            ),
+            "recovered": _recovered(snapshots=25),
         },
         {"two-moons": Search(4, finalists=50), "cnn": Search(1, finalists=50)},
     ),
     "paper": Scale(
         "paper",
         {
-            "regression": _recipe_on("quadratic"),
-            "rosenbrock": _recipe_on(
-                "rosenbrock", optimizer=_ON_ROSENBROCK, meta_learning_rate=1e-3
-            ),
+            **_CHEAP,
             "two-moons": _recipe_on("two-moons"),
             "cnn": _recipe_on("mnist-cnn"),
-            "recovered": _recipe_on(
-                "quadratic-log-uniform",
-                optimizer=_NEARLY_LINEAR,
-                meta_learning_rate=1e-3,
-                relative=True,
-                snapshots=50,
-            ),
+            "recovered": _recovered(snapshots=50),
         },
     ),
 }

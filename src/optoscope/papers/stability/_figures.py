@@ -6,7 +6,7 @@ from optoscope.papers._paper import Figure
 from optoscope.papers._parts import Part
 from optoscope.papers.stability._far import far
 from optoscope.papers.stability._learn import training_curves
-from optoscope.papers.stability._setting import ARMS, BRIEF, Setting
+from optoscope.papers.stability._setting import ARMS, BRIEF, Setting, arms_of
 from optoscope.papers.stability._theory import (
     MOMENTA,
     bounds,
@@ -17,10 +17,8 @@ from optoscope.papers.stability._theory import (
 )
 from optoscope.papers.stability._unseen import WORDS, unseen, unseen_names
 
-# The arms that each figure compares, as they say themselves.
 COMPARED = {
-    key: tuple(name for name, arm in ARMS.items() if key in arm.figures)
-    for key in ("3", "app-1", "app-2", "app-3", "app-4", "blackbox-scale")
+    key: arms_of(key) for key in ("3", "app-1", "app-2", "app-3", "app-4", "blackbox-scale")
 }
 # What pictures call the optimizers and tasks.
 LABELS = {

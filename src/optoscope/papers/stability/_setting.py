@@ -67,6 +67,11 @@ ARMS = {
 MAIN = tuple(name for name, arm in ARMS.items() if arm.main)
 
 
+def arms_of(figure: str) -> tuple[str, ...]:
+    """The arms that a figure compares, as they say themselves."""
+    return tuple(name for name, arm in ARMS.items() if figure in arm.figures)
+
+
 @dataclass(frozen=True)
 class Setting(_recipe.Setting[Scale]):
     """The setting of paper C: which tasks and optimizers are measured."""
@@ -78,9 +83,8 @@ class Setting(_recipe.Setting[Scale]):
 
     def compared(self, figure: str) -> dict[str, tuple[str, ...]]:
         """The arms that a figure compares at this scale, by the task of meta-training."""
-        arms = tuple(name for name, arm in ARMS.items() if figure in arm.figures)
         return {
-            name: self.measured(name, arms)
+            name: self.measured(name, arms_of(figure))
             for name in self.trained_on
             if name != BRIEF or figure in _DECAYS
         }

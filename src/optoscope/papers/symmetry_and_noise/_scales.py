@@ -39,7 +39,7 @@ class Scale(_recipe.Scale):
     """All counts of a reproduction of paper A; `make` gives the paper's.
 
     Args:
-        name: "smoke", "laptop", "paper", or your own.
+        name: "smoke", "laptop", "long", "paper", or your own.
         recipes: by the networks of `SYMMETRIES`.
         lstm: the LSTM optimizer that is meta-trained.
         printed: recipes of the paper's own protocol, by the networks of `SYMMETRIES`, where the
