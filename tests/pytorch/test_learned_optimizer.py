@@ -162,7 +162,8 @@ CONFIGURATIONS = {
     "rnn": [
         {"cell": cell, "hidden_size": 4, "input_scaling": scaling}
         for cell, scaling in (("vanilla", "raw"), ("lstm", "log"), ("gru", "scaled"))
-    ],
+    ]
+    + [{"hidden_size": 4, "input_scaling": "normalized", "input_scale": 10.0, "decay": 0.9}],
     "rnnprop": [{"hidden_size": 5, "log_inputs": True, "bounded": False}],
     "mlp": [{"step_scale": 0.01, "exponent_scale": 0.1, "hidden_size": 3}],
     "star": [

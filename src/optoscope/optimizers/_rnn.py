@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import InvalidValueError, UnknownNameError, check_count, check_number
+from optoscope._core.roots import safe_root
+from optoscope.optimizers._accumulators import capped_square
 from optoscope.optimizers._base import (
     OptimizerModule,
     Packed,
@@ -18,16 +20,20 @@ from optoscope.optimizers._base import (
 from optoscope.optimizers._cells import CELLS, Cell
 from optoscope.optimizers._placement import zeros_beside
 
-_NUM_INPUTS: dict[str, int] = {"raw": 1, "scaled": 1, "log": 2}
+_NUM_INPUTS: dict[str, int] = {"raw": 1, "scaled": 1, "log": 2, "normalized": 3}
+_OFFSET = 1e-8
 
 
 class RNNState(NamedTuple):
-    """What every coordinate keeps: for each parameter an array (*its shape, state).
+    """What every coordinate keeps, as trees of arrays.
 
-    A parameter without coordinates has None.
+    `coordinates` has an array (*shape, state) for each parameter. Where inputs are normalized,
+    `averages` has the running means of the gradient and of its square, (*shape, 2); elsewhere it
+    is None. A parameter without coordinates has None in each tree.
     """
 
     coordinates: PyTree[Float[Array, "... state"]]
+    averages: PyTree[Float[Array, "... 2"]] | None = None
 
 
 class RNNOptimizer(OptimizerModule):
@@ -39,11 +45,13 @@ class RNNOptimizer(OptimizerModule):
     readout starts at zero: an untrained optimizer does nothing.
 
     Math: h⁺ = F(h, x(g)), update = output_scale · (w·h⁺ + c), where F is one of `CELLS` and the
-    input x is g ("raw"), s g ("scaled") or (log(1 + s |g|), sign g) ("log"), with s the
-    input scale. The last has a jump at g = 0, and the derivative that JAX gives it there is 0.
+    input x is g ("raw"), s g ("scaled"), (log(1 + s |g|), sign g) ("log"), which has a jump at
+    g = 0, where the derivative that JAX gives it is 0, or (m/√v, g/√v, log(1 + s √v))
+    ("normalized"), with s the input scale and m and v running means of g and g², one decay for
+    both, which start at zero and are not corrected for it.
 
     Source: paper B, equations 1 and 2, appendix D.2 (a GRU of 32 or 64 units; the paper does not
-    say how its input was scaled).
+    say how its input was scaled). The normalized inputs are after RNNProp (Lv et al., 2017).
 
     Example:
         >>> import jax
@@ -64,6 +72,7 @@ class RNNOptimizer(OptimizerModule):
     output_scale: float = eqx.field(static=True)
     input_scaling: str = eqx.field(static=True)
     input_scale: float = eqx.field(static=True)
+    decay: float = eqx.field(static=True, default=0.95)
 
     @classmethod
     def create(
@@ -75,6 +84,7 @@ class RNNOptimizer(OptimizerModule):
         output_scale: float | int = 1.0,
         input_scaling: str = "raw",
         input_scale: float | int = 1.0,
+        decay: float | int = 0.95,
     ) -> "RNNOptimizer":
         """Draws an untrained optimizer.
 
@@ -83,13 +93,14 @@ class RNNOptimizer(OptimizerModule):
             cell: "gru", "vanilla" (a plain tanh network) or "lstm".
             hidden_size: units H.
             output_scale: factor on the readout.
-            input_scaling: what the network sees: "raw", "scaled" or "log".
-            input_scale: the factor s on the gradient, for "scaled" and "log".
+            input_scaling: what the network sees: "raw", "scaled", "log" or "normalized".
+            input_scale: the factor s on the gradient, for all but "raw".
+            decay: of the running means, from 0 to 1, for "normalized".
 
         Raises:
             UnknownNameError: an unknown cell or input scaling.
-            InvalidValueError: a size below 1, a scale that is not positive, or an input scale
-                with `input_scaling="raw"`.
+            InvalidValueError: a size below 1, a scale that is not positive, such a decay, or an
+                input scale or a decay that `input_scaling` does not use.
         """
         if cell not in CELLS:
             raise UnknownNameError("cell", cell, CELLS)
@@ -98,10 +109,16 @@ class RNNOptimizer(OptimizerModule):
         check_count("hidden_size", hidden_size, minimum=1)
         check_number("output_scale", output_scale, minimum=0, exclusive_minimum=True)
         check_number("input_scale", input_scale, minimum=0, exclusive_minimum=True)
+        check_number("decay", decay, minimum=0, maximum=0.999999)
         if input_scale != 1 and input_scaling == "raw":
             raise InvalidValueError(
                 f"input_scale is {input_scale!r}, but input_scaling={input_scaling!r} does not "
-                'use it; write input_scaling="scaled" or "log".'
+                'use it; write input_scaling="scaled", "log" or "normalized".'
+            )
+        if decay != 0.95 and input_scaling != "normalized":
+            raise InvalidValueError(
+                f"decay is {decay!r}, but input_scaling={input_scaling!r} does not use it; write "
+                'input_scaling="normalized".'
             )
         made = CELLS[cell].create(key, _NUM_INPUTS[input_scaling], hidden_size)
         return cls(
@@ -113,18 +130,25 @@ class RNNOptimizer(OptimizerModule):
             float(output_scale),
             input_scaling,
             float(input_scale),
+            float(decay),
         )
 
     def init(self, params: PyTree[Array]) -> RNNState:
-        """The trained initial state, once for every coordinate of `params`."""
+        """The trained initial state, once for every coordinate of `params`, and averages of 0."""
+        dtype, size = self.initial_state.dtype, self.initial_state.shape
 
         def start(param: Array) -> Array | None:
             if math.prod(param.shape) == 0:
                 return None
-            zeros = zeros_beside(param, self.initial_state.dtype, after=self.initial_state.shape)
-            return zeros + self.initial_state
+            return zeros_beside(param, dtype, after=size) + self.initial_state
 
-        return RNNState(jax.tree.map(start, params))
+        def averages(param: Array) -> Array | None:
+            return zeros_beside(param, dtype, after=(2,)) if math.prod(param.shape) else None
+
+        normalized = self.input_scaling == "normalized"
+        return RNNState(
+            jax.tree.map(start, params), jax.tree.map(averages, params) if normalized else None
+        )
 
     def init_packed(self, params: PyTree[Array]) -> Packed:
         """The same for all coordinates as one vector."""
@@ -141,36 +165,40 @@ class RNNOptimizer(OptimizerModule):
         if isinstance(state, Packed):
             return update_as_one_vector(self, grads, state)
 
-        def advance(gradient: Array, before: Array | None) -> Array | None:
+        averages = state.averages
+        if averages is not None:
+            averages = jax.tree.map(self._averaged, grads, averages)
+
+        def advance(gradient: Array, before: Array | None, means: Array | None = None):
             if before is None:
                 return None
-            return self.cell(self._inputs(gradient.astype(self.readout.dtype)), before)
+            return self.cell(self._inputs(gradient.astype(self.readout.dtype), means), before)
 
         def read(gradient: Array, after: Array | None) -> Array:
             if after is None:
                 return gradient
             return self._output(after).astype(gradient.dtype)
 
-        after = jax.tree.map(advance, grads, state.coordinates)
-        return jax.tree.map(read, grads, after), RNNState(after)
+        known = (state.coordinates,) if averages is None else (state.coordinates, averages)
+        after = jax.tree.map(advance, grads, *known)
+        return jax.tree.map(read, grads, after), RNNState(after, averages)
 
-    def transition(
-        self, state: Float[Array, " state"], gradient: Float[Array, ""]
-    ) -> Float[Array, " state"]:
-        """F(h, g): the next state of one coordinate, for analyses; differentiable in both."""
-        return self.cell(self._inputs(jnp.reshape(gradient, (1,))), state[None])[0]
+    def _averaged(self, gradient: Array, averages: Array | None) -> Array | None:
+        """The running means of a tensor's gradient and of its square after a step."""
+        if averages is None:
+            return None
+        g = gradient.astype(averages.dtype)
+        return averages + (1 - self.decay) * (jnp.stack([g, capped_square(g)], -1) - averages)
 
-    def output(self, state: Float[Array, " state"]) -> Float[Array, ""]:
-        """The update that is read out of one coordinate's (next) state."""
-        return self._output(state[None])[0]
-
-    @property
-    def readout_vector(self) -> Float[Array, " state"]:
-        """The weights w on the whole state, zero on an LSTM's memory: scale · (w·h⁺ + c)."""
-        memory = self.cell.state_size - self.cell.hidden_size
-        return jnp.concatenate([self.readout, jnp.zeros(memory, self.readout.dtype)])
-
-    def _inputs(self, grads: Float[Array, "*coordinates"]) -> Float[Array, "*coordinates inputs"]:
+    def _inputs(
+        self,
+        grads: Float[Array, "*coordinates"],
+        averages: Float[Array, "*coordinates 2"] | None,
+    ) -> Float[Array, "*coordinates inputs"]:
+        if averages is not None:
+            root = safe_root(averages[..., 1])
+            scaled = [averages[..., 0] / (root + _OFFSET), grads / (root + _OFFSET)]
+            return jnp.stack([*scaled, jnp.log1p(self.input_scale * root)], axis=-1)
         scaled = self.input_scale * grads
         if self.input_scaling == "log":
             return jnp.stack([jnp.log1p(jnp.abs(scaled)), jnp.sign(grads)], axis=-1)
@@ -193,4 +221,5 @@ class RNNOptimizer(OptimizerModule):
             "output_scale": self.output_scale,
             "input_scaling": self.input_scaling,
             "input_scale": self.input_scale,
+            "decay": self.decay,
         }

@@ -12,7 +12,8 @@ from optoscope.torch._layers import Layers, lstm_layer, read_out, times
 from optoscope.torch._rule import Move, Rule, State
 from optoscope.torch._views import View, at, flat, tile_size, tiles
 
-# Those of `RNNPropOptimizer`: added to the root, and the preprocessing of its further inputs.
+# What is added to the root where a gradient is divided by it, and the preprocessing of the further
+# inputs of `RNNPropOptimizer`.
 _OFFSET = 1e-8
 _EXPONENT, _LOG_OFFSET = 5.0, 1.19e-7
 _LARGEST_SQUARE = 1e30
@@ -93,9 +94,11 @@ class RNNRule(_CoordinateWise):
         output_scale: float = 1.0,
         input_scaling: str = "raw",
         input_scale: float = 1.0,
+        decay: float = 0.95,
     ):
         """Takes the arguments of `RNNOptimizer.create`."""
-        gates, inputs = {"gru": 3, "vanilla": 1, "lstm": 4}, {"raw": 1, "scaled": 1, "log": 2}
+        gates = {"gru": 3, "vanilla": 1, "lstm": 4}
+        inputs = {"raw": 1, "scaled": 1, "log": 2, "normalized": 3}
         if cell not in gates:
             raise UnknownNameError("cell", str(cell), gates)
         if input_scaling not in inputs:
@@ -117,20 +120,19 @@ class RNNRule(_CoordinateWise):
         super().__init__(weights, shapes)
         self._cell, self._hidden_size, self._output_scale = cell, hidden_size, output_scale
         self._input_scaling, self._input_scale = input_scaling, input_scale
+        self._decay = decay
 
     def start(self, view: View, device: torch.device) -> State:
-        """The trained initial state, once for every coordinate."""
+        """The trained initial state, once for every coordinate, and averages of zero."""
         initial = self.weights(device)["initial_state"]
-        return {"state": initial[:, None].repeat(1, *view.shape)}
+        averages = ("first", "second") if self._input_scaling == "normalized" else ()
+        return {"state": initial[:, None].repeat(1, *view.shape)} | {
+            name: torch.zeros(view.shape, device=device) for name in averages
+        }
 
     def step(self, gradient: Tensor, state: State, weights: Mapping[str, Tensor]) -> Tensor:
         """The cell's next state, and what is read out of it."""
-        scaled = self._input_scale * gradient
-        if self._input_scaling == "log":
-            inputs = torch.stack([torch.log1p(scaled.abs()), gradient.sign()], dim=1)
-        else:
-            inputs = scaled.unsqueeze(1)
-        kept = state["state"]
+        inputs, kept = self._inputs(gradient, state), state["state"]
         if self._cell == "lstm":
             hidden, memory = kept.split(self._hidden_size, dim=1)
             matrix, bias = weights["cell.layer.weights"], weights["cell.layer.bias"]
@@ -139,6 +141,17 @@ class RNNRule(_CoordinateWise):
             following = self._matrix_cell(inputs, kept, weights)
             kept.copy_(following)
         return self._output_scale * read_out(following, weights)
+
+    def _inputs(self, gradient: Tensor, state: State) -> Tensor:
+        scaled = self._input_scale * gradient
+        if self._input_scaling == "normalized":
+            _average({"first": gradient, "second": _square(gradient)}, self._decay, state)
+            root = state["second"].sqrt()
+            seen = [state["first"] / (root + _OFFSET), gradient / (root + _OFFSET)]
+            return torch.stack([*seen, torch.log1p(self._input_scale * root)], dim=1)
+        if self._input_scaling == "log":
+            return torch.stack([torch.log1p(scaled.abs()), gradient.sign()], dim=1)
+        return scaled.unsqueeze(1)
 
     def _matrix_cell(self, inputs: Tensor, state: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
         recurrent = weights["cell.recurrent_weights"]
@@ -188,11 +201,8 @@ class RNNPropRule(_CoordinateWise):
 
     def step(self, gradient: Tensor, state: State, weights: Mapping[str, Tensor]) -> Tensor:
         """Normalizes the gradient and runs it through the layers."""
-        rate, ones = 1 - self._decay, torch.ones_like(gradient)
-        squares = gradient.square().clamp(max=_LARGEST_SQUARE)
-        seen = {"first": gradient, "second": squares, "weight": ones}
-        for name, value in seen.items():
-            state[name].add_(rate * (value - state[name]))
+        seen = {"first": gradient, "second": _square(gradient)}
+        _average(seen | {"weight": torch.ones_like(gradient)}, self._decay, state)
         # The weight is 1 − decay^t, so that dividing by it corrects the start at zero.
         scale = (state["second"] / state["weight"]).sqrt() + _OFFSET
         inputs = torch.stack([state["first"] / state["weight"] / scale, gradient / scale], dim=1)
@@ -201,6 +211,16 @@ class RNNPropRule(_CoordinateWise):
         projected = times(weights["projection"], inputs) + weights["projection_bias"][:, None]
         output = self._layers.step(torch.nn.functional.elu(projected), state, weights)
         return self._update_scale * (output.tanh() if self._bounded else output)
+
+
+def _square(gradient: Tensor) -> Tensor:
+    return gradient.square().clamp(max=_LARGEST_SQUARE)
+
+
+def _average(values: Mapping[str, Tensor], decay: float, state: State) -> None:
+    """Brings the running means of that name to the next step, in place."""
+    for name, value in values.items():
+        state[name].add_((1 - decay) * (value - state[name]))
 
 
 def _log_and_sign(gradient: Tensor, exponent: float, log_offset: float) -> Tensor:

@@ -25,6 +25,9 @@ OPTIMIZERS = {
     "lstm": optimizers.LSTMOptimizer.create(jax.random.key(0), hidden_size=5),
     "rnn": optimizers.RNNOptimizer.create(jax.random.key(0), hidden_size=5),
     "gru": random_gru(0, size=5),
+    "normalized": optimizers.RNNOptimizer.create(
+        jax.random.key(0), hidden_size=5, input_scaling="normalized", input_scale=10
+    ),
 }
 
 
@@ -54,6 +57,7 @@ def test_sizes_labels_and_what_is_frozen():
     assert len(injected.frozen) == 3
     assert coordinate_map(OPTIMIZERS["sgd"]).size == 0
     assert coordinate_map(OPTIMIZERS["lstm"]).size == 20
+    assert coordinate_map(OPTIMIZERS["normalized"]).size == 5 + 2
 
 
 def test_a_large_counter_removes_bias_correction():

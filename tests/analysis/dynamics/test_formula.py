@@ -135,7 +135,12 @@ def test_of_star_the_learned_correction_is_named_only_where_it_does_something():
 def test_which_optimizers_are_small_recurrent_ones():
     known = (optimizers.momentum(0.1, 0.9), optimizers.aggmo(0.1, [0.5, 0.9]))
     recurrent = (*known, optimizers.RNNOptimizer.create(KEY))
-    others = (optimizers.adam(0.1), optimizers.sgd(0.1), optimizers.lion(0.1))
+    others = (
+        optimizers.adam(0.1),
+        optimizers.sgd(0.1),
+        optimizers.lion(0.1),
+        optimizers.RNNOptimizer.create(KEY, input_scaling="normalized"),
+    )
     learned = (optimizers.StarOptimizer.create(KEY), optimizers.LSTMOptimizer.create(KEY))
     assert not any(map(is_recurrent, learned))
     assert all(map(is_recurrent, recurrent))

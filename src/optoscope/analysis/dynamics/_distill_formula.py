@@ -7,12 +7,13 @@ import jax
 from jaxtyping import PRNGKeyArray
 
 from optoscope import optimizers
-from optoscope._core.errors import check_count, check_number
+from optoscope._core.errors import InvalidValueError, check_count, check_number
 from optoscope._core.keys import as_key
 from optoscope.analysis.dynamics._coordinates import coordinate_map
 from optoscope.analysis.dynamics._distill import Distillation, _costs, _gains, _losses
 from optoscope.analysis.dynamics._formula import fitted_formula, remainder, trajectories
 from optoscope.analysis.dynamics._formula_terms import formula_terms
+from optoscope.analysis.dynamics._linearize import linearize
 from optoscope.optimizers import LSTMOptimizer, Optimizer, StarOptimizer, as_optax
 from optoscope.tasks import Task, TaskDistribution
 
@@ -24,7 +25,8 @@ _LARGEST_STATE = 256
 def is_recurrent(optimizer: Optimizer) -> bool:
     """Whether an optimizer is a small map of each coordinate's state with a linear readout.
 
-    Those are distilled to momentum and mechanisms, by `distill`; all others to a formula.
+    Those are distilled to momentum and mechanisms, by `distill`; all others to a formula, also
+    those that divide gradients by their own size: at a gradient of 0 they have no linear map.
     """
     if isinstance(optimizer, LSTMOptimizer):
         return False
@@ -32,7 +34,13 @@ def is_recurrent(optimizer: Optimizer) -> bool:
         coordinates = coordinate_map(optimizer)
     except Exception:  # one that needs whole arrays fails in its own way
         return False
-    return coordinates.readout is not None and 0 < coordinates.size <= _LARGEST_STATE
+    if coordinates.readout is None or not 0 < coordinates.size <= _LARGEST_STATE:
+        return False
+    try:
+        linearize(coordinates, coordinates.initial_state)
+    except InvalidValueError:
+        return False
+    return True
 
 
 def _parts(optimizer: Optimizer) -> dict[str, Optimizer]:
