@@ -9,7 +9,8 @@ import pytest
 from optoscope import optimizers, tasks
 from optoscope.cli._judging import time_in_words
 from optoscope.cli._main import main
-from optoscope.cli._meta_training import MetaTraining, make_trainer
+from optoscope.cli._meta_training import MetaTraining
+from optoscope.cli._scheme import make_trainer
 
 LINE = ["train", "rnnprop", "--task", "quadratic,rosenbrock"]
 LINE += ["--set", "rnnprop.hidden_size=4", "quadratic.columns=6"]

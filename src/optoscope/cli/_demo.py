@@ -10,8 +10,9 @@ from optoscope._core.files import write_json
 from optoscope.cli._command import RunCommand, get_task, use_devices
 from optoscope.cli._console import console, steps
 from optoscope.cli._evaluate import show_results
-from optoscope.cli._meta_training import MetaTraining, Scheme, export, meta_train
+from optoscope.cli._meta_training import MetaTraining, export, meta_train
 from optoscope.cli._options import Count
+from optoscope.cli._scheme import Scheme
 
 if TYPE_CHECKING:
     from optoscope import report

@@ -15,8 +15,9 @@ from optoscope.cli._command import RunCommand, get_task, read_config, task_label
 from optoscope.cli._console import command_line, console
 from optoscope.cli._directories import CONFIG
 from optoscope.cli._judging import best_in_words, time_in_words
-from optoscope.cli._meta_training import MetaTraining, Scheme, export, meta_train
+from optoscope.cli._meta_training import MetaTraining, export, meta_train
 from optoscope.cli._processes import Processes
+from optoscope.cli._scheme import Scheme
 from optoscope.cli._user_code import check_owners, parse_settings
 
 if TYPE_CHECKING:
