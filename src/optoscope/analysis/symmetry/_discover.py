@@ -31,10 +31,16 @@ from optoscope.analysis.symmetry._jacobian import (
 from optoscope.analysis.symmetry._naming import (
     NEAR,
     NULL,
-    Names,
     Point,
     joined,
     named_directions,
+)
+from optoscope.analysis.symmetry._null_space import (
+    LARGEST_NULL,
+    balanced,
+    basis_of,
+    split,
+    still_null,
 )
 from optoscope.analysis.symmetry._structures import leaves_of, scales, shifts, sides_of
 from optoscope.tasks import Symmetry, Task, TaskDistribution, as_distribution, join
@@ -45,13 +51,9 @@ _FEWEST_EXAMPLES = 4096
 _PROBES = 24
 _SECOND_ROWS = 3100
 _PROJECTED_ROWS, _PROJECTED_NUMBERS = 1000, 40_000_000
-_MOST_BASIS = 200_000_000
 _ZERO = 1e-13
-_ROUNDING = 1e-17
-_LARGEST_NULL = 1e-10
 _FAR = 1e4
 _DRAWS = 3
-_STILL = 1e-7
 
 
 @shown
@@ -279,8 +281,8 @@ class _Search:
         """Whether all rows are independent although there could be more, with more data."""
         if items.most_rows >= wanted or not jax.tree.leaves(items.batches):
             return False
-        sizes = np.asarray(scipy.linalg.svdvals(_balanced(point)[0].T))
-        return bool(sizes.min(initial=np.inf) > _LARGEST_NULL * sizes.max(initial=0.0))
+        sizes = np.asarray(scipy.linalg.svdvals(balanced(point)[0].T))
+        return bool(sizes.min(initial=np.inf) > LARGEST_NULL * sizes.max(initial=0.0))
 
     def _moved(
         self, point: Point, items: Items, wanted: int, generator: np.random.Generator
@@ -311,7 +313,7 @@ class _Search:
         limit: float,
     ) -> Discovery:
         dead = int((~point.live).sum())
-        nullity, gap, null = _split(point)
+        nullity, gap, null = split(point)
         complete = exact or nullity > 0
         asks_loss = self.outputs is None and hasattr(self.task, "symmetries")
         declared = dict(self.task.symmetries(point.params)) if asks_loss else {}
@@ -327,11 +329,11 @@ class _Search:
         for name, number in names.counts.items():
             counts[name] = counts.get(name, 0) + number
         nullity = max(nullity, len(names)) if complete else len(names)
-        basis, labels = _basis(point, names, null if exact else None, nullity)
+        basis, labels = basis_of(point, names, null if exact else None, nullity)
         unnamed = nullity - len(names)
         if unnamed and exact:
             rest = basis[len(names) : nullity]
-            missing = unnamed - _still_null(other_data(), rest)
+            missing = unnamed - still_null(other_data(), rest)
             if missing:
                 counts["not_in_data"] = missing
         fields = joined(names)
@@ -366,67 +368,3 @@ def _nearest(fields: Generators, nearness: np.ndarray) -> Generators:
 def _multiplied(params: PyTree[Array], factors: np.ndarray) -> PyTree[Array]:
     flat, unravel = ravel_pytree(params)
     return unravel(flat * jnp.asarray(factors))
-
-
-def _balanced(point: Point) -> tuple[np.ndarray, np.ndarray]:
-    """The rows on live parameters, with columns of length 1, and what they were divided by."""
-    rows = point.rows[:, point.live]
-    lengths = np.linalg.norm(rows, axis=0)
-    return rows / lengths, lengths
-
-
-def _split(point: Point) -> tuple[int, float, np.ndarray]:
-    """The nullity on live parameters, its gap, and the null space as orthonormal columns.
-
-    Where there are fewer rows than parameters (a projection), the nullity is only known if the
-    rank is below the number of rows; if not it is given as 0.
-    """
-    matrix, lengths = _balanced(point)
-    count, size = matrix.shape
-    if size == 0:
-        return 0, math.inf, np.zeros((0, 0))
-    wide = count < size
-    if wide:
-        sizes, right = scipy.linalg.svdvals(matrix), np.zeros((0, size))
-    else:
-        triangle = scipy.linalg.qr(matrix, mode="r")[0][:size]
-        _, sizes, right = scipy.linalg.svd(triangle)
-    relative = np.maximum(sizes / sizes[0], _ROUNDING)
-    ratios = np.append(relative[:-1] / relative[1:], 0.0)
-    allowed = np.append(relative[1:] <= _LARGEST_NULL, False)
-    if not allowed.any():
-        return 0, float(relative[-1] / _ROUNDING), np.zeros((size, 0))
-    rank = int(np.argmax(np.where(allowed, ratios, 0.0))) + 1
-    null = right[rank:].T / lengths[:, None] if not wide else np.zeros((size, 0))
-    if null.shape[1]:
-        null = scipy.linalg.qr(null, mode="economic")[0]
-    return size - rank, float(ratios[rank - 1]), np.asarray(null)
-
-
-def _still_null(point: Point, directions: np.ndarray) -> int:
-    """How many combinations of the directions are null for other data, too."""
-    sizes = scipy.linalg.svdvals(point.rows @ directions.T)
-    largest = np.linalg.norm(point.rows, axis=1).max(initial=0.0)
-    return len(directions) - int((sizes > _STILL * largest).sum())
-
-
-def _basis(
-    point: Point, names: Names, null: np.ndarray | None, nullity: int
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Orthonormal rows: named directions, those without a name, dead parameters."""
-    size = len(point.theta)
-    if len(names) * size > _MOST_BASIS:
-        return np.zeros((0, size)), ()
-    named = names.basis()
-    parts, labels = [named], list(names.labels)
-    if null is not None and nullity > len(names):
-        left = null - named.T @ (named @ null)
-        directions = scipy.linalg.svd(left, full_matrices=False)[0]
-        parts.append(directions[:, : nullity - len(names)].T)
-        labels += ["unnamed"] * (nullity - len(names))
-    rows = np.zeros((sum(map(len, parts)), size))
-    rows[:, point.live] = np.concatenate(parts)
-    if null is not None:
-        dead = np.eye(size)[~point.live]
-        rows, labels = np.concatenate([rows, dead]), labels + ["dead"] * len(dead)
-    return rows, tuple(labels)
