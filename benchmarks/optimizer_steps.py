@@ -57,7 +57,8 @@ def made() -> dict[str, list[str]]:
         found = optimizers.read_description(name)
         # Numbers that only scale something do not change what is computed.
         settings = {k: v for k, v in found["configuration"].items() if not isinstance(v, float)}
-        settings.pop("input_scaling", None)
+        # Only averages make another program of it.
+        settings["averages"] = settings.pop("input_scaling", None) == "normalized"
         shape = json.dumps([found["class"], settings], sort_keys=True)
         groups.setdefault(shapes.setdefault(shape, name), []).append(name)
     return groups

@@ -48,7 +48,7 @@ CASES: dict[str, tuple[Case, ...]] = {
         Case("two-moons", 100, _ON_MOONS),
         Case("two-moons", 200, _ON_MOONS),
     ),
-    "gru-digits-cnn": (Case("digits-cnn", 100), Case("digits-cnn", 200)),
+    "gru-cnn": (Case("digits-cnn", 100), Case("digits-cnn", 200)),
     "l2o-strong": (
         Case("mnist-mlp-dm", 100, _WHOLE),
         Case("mnist-mlp-dm", 200, _WHOLE),
