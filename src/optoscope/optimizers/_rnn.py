@@ -169,7 +169,9 @@ class RNNOptimizer(OptimizerModule):
         if averages is not None:
             averages = jax.tree.map(self._averaged, grads, averages)
 
-        def advance(gradient: Array, before: Array | None, means: Array | None = None):
+        def advance(
+            gradient: Array, before: Array | None, means: Array | None = None
+        ) -> Array | None:
             if before is None:
                 return None
             return self.cell(self._inputs(gradient.astype(self.readout.dtype), means), before)
