@@ -1,6 +1,5 @@
 """What a command meta-trains: the trainers that its settings describe, and the order of stages."""
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -226,19 +225,9 @@ class Scheme:
                 stop=stop,
             )
             if len(horizons) > 1 and not result.interrupted:
-                first = result
-                result = self._curriculum(horizons[1:], directory).run(
-                    first.best, key=key, directory=directory, **callbacks
-                )
-                result = dataclasses.replace(
-                    result,
-                    step=first.step + result.step,
-                    skipped=first.skipped + result.skipped,
-                    non_finite_tasks=first.non_finite_tasks + result.non_finite_tasks,
-                    seconds=first.seconds + result.seconds,
-                    evaluation_seconds=first.evaluation_seconds + result.evaluation_seconds,
-                    directories=first.directories + result.directories,
-                )
+                stages = self._curriculum(horizons[1:], directory)
+                further = stages.run(result.best, key=key, directory=directory, **callbacks)
+                result = further.after(result)
         if is_first():
             meta.join_logs(result.directories, directory / "metrics.jsonl")
         return result

@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jax
 from jaxtyping import PRNGKeyArray
@@ -110,35 +109,21 @@ class Curriculum:
             )
             at_start = trainer.evaluation(start)
             improved = result.best_loss is not None and result.best_loss < at_start
+            kept = result if improved or result.interrupted else done
             done = dataclasses.replace(
-                result if improved or result.interrupted else done,
+                result.after(done),
+                optimizer=kept.optimizer,
+                best=kept.best,
                 best_loss=result.best_loss if improved else at_start,
-                step=done.step + result.step,
-                skipped=done.skipped + result.skipped,
-                non_finite_tasks=done.non_finite_tasks + result.non_finite_tasks,
-                seconds=done.seconds + result.seconds,
-                evaluation_seconds=done.evaluation_seconds + result.evaluation_seconds,
-                interrupted=result.interrupted,
-                directories=done.directories + result.directories,
+                gave_up=kept.gave_up,
             )
             if result.interrupted or not improved:
                 break
         return done
 
 
-def _shifted(on_report: Callable[[Report], None], done: MetaTrainingResult) -> Any:
+def _shifted(
+    on_report: Callable[[Report], None], done: MetaTrainingResult
+) -> Callable[[Report], None]:
     """Reports of a stage, counted from the beginning of the first."""
-
-    def shifted(report: Report) -> None:
-        on_report(
-            dataclasses.replace(
-                report,
-                step=report.step + done.step,
-                skipped=report.skipped + done.skipped,
-                non_finite_tasks=report.non_finite_tasks + done.non_finite_tasks,
-                seconds=report.seconds + done.seconds,
-                evaluation_seconds=report.evaluation_seconds + done.evaluation_seconds,
-            )
-        )
-
-    return shifted
+    return lambda report: on_report(report.after(done))

@@ -1,11 +1,15 @@
 """What meta-training tells while it runs, and what it returns."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from optoscope._core.non_finite import CAUSES, describe
 from optoscope._core.showing import shown
+
+# What reports and results count from the beginning of a run.
+_COUNTED = ("step", "skipped", "non_finite_tasks", "seconds", "evaluation_seconds")
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,10 @@ class Report:
         """Why meta-steps were left out since the last report, in words; empty if none was."""
         return describe({name: getattr(self, f"skipped_for_{name}") for name in CAUSES})
 
+    def after(self, earlier: "MetaTrainingResult") -> "Report":
+        """The report, counted from the beginning of an earlier run that this one goes on from."""
+        return _counted_after(self, earlier)
+
 
 @shown
 @dataclass(frozen=True)
@@ -78,3 +86,16 @@ class MetaTrainingResult:
     gave_up: bool = False
     directories: tuple[Path, ...] = ()
     evaluation_seconds: float = 0.0
+
+    def after(self, earlier: "MetaTrainingResult") -> "MetaTrainingResult":
+        """The result, counted from the beginning of an earlier run that this one went on from."""
+        both = earlier.directories + self.directories
+        return dataclasses.replace(_counted_after(self, earlier), directories=both)
+
+
+_Counting = TypeVar("_Counting", Report, MetaTrainingResult)
+
+
+def _counted_after(one: _Counting, earlier: MetaTrainingResult) -> _Counting:
+    sums = {name: getattr(earlier, name) + getattr(one, name) for name in _COUNTED}
+    return dataclasses.replace(one, **sums)

@@ -126,15 +126,16 @@ def _recovered(snapshots: int) -> Recipe:
     )
 
 
-_LONG: dict[str, Any] = {
+# Two moons and the CNN below the paper's scale.
+_FEWER: dict[str, Any] = {
     "meta_learning_rate": 1e-3,
     "clip": 0.1,
-    "decay_steps": 140,
-    "meta_steps": 1400,
     "num_tasks": 4,
     "evaluations": 40,
     "evaluation_runs": 16,
 }
+_SHORT = _FEWER | {"decay_steps": 100, "horizon": 100, "meta_seeds": 2}
+_LONG = _FEWER | {"decay_steps": 140, "meta_steps": 1400}
 
 SCALES = {
     # Wiring only: no optimizer is meta-trained long enough for its verdicts to mean anything.
@@ -171,31 +172,17 @@ SCALES = {
                 "two-moons",
                 {"hidden": (16, 16, 16), "num_points": 256},
                 optimizer=_ON_TWO_MOONS,
-                meta_learning_rate=1e-3,
-                clip=0.1,
-                decay_steps=100,
                 estimator={"second_order": False},
-                horizon=100,
                 meta_steps=1000,
-                num_tasks=4,
-                meta_seeds=2,
-                evaluations=40,
-                evaluation_runs=16,
+                **_SHORT,
             ),
             "cnn": _recipe_on(
                 "digits-cnn",
                 {"channels": (4, 4, 4), "batch_size": 16},
                 optimizer=_ON_CNN,
-                meta_learning_rate=1e-3,
-                clip=0.1,
                 estimator={"backward_clip": 0.1},
-                decay_steps=100,
-                horizon=100,
                 meta_steps=600,
-                num_tasks=4,
-                meta_seeds=2,
-                evaluations=40,
-                evaluation_runs=16,
+                **_SHORT,
             ),
             "recovered": _recovered(snapshots=25),
         },
