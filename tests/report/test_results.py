@@ -9,6 +9,7 @@ import pytest
 from optoscope import report
 from optoscope._core.errors import RunDirectoryError
 from optoscope.papers import PAPERS
+from optoscope.report.papers import reverse_engineering, stability, symmetry_and_noise
 from optoscope.report.results import EarlierRun, EarlierVerdict, read_earlier, write_results
 from optoscope.report.results.__main__ import main
 from optoscope.report.results._earlier import changes
@@ -120,6 +121,39 @@ def test_verdicts_stand_in_the_table_and_the_tally(tmp_path):
     assert "0.500 decades<br><small>3 meta-seeds; mean of equal values: no interval" in page
     assert "[0.000, 0.308] share<br><small>10 runs; 0 of 10, exact binomial" in page
     assert "leaves out 1 claims.</summary>\nC4-descends\n" in page
+
+
+@pytest.mark.parametrize(
+    ("letter", "statements"),
+    [
+        ("A", symmetry_and_noise.STATEMENTS),
+        ("B", reverse_engineering.STATEMENTS),
+        ("C", stability.STATEMENTS),
+    ],
+)
+def test_the_head_of_a_page_speaks_of_claims_that_there_are(letter, statements):
+    known = {claim.id for claim in PAPERS[letter].claims}
+    named = {name for one in statements for ids in one.claims.values() for name in ids}
+    assert named <= known
+    assert len(statements) >= 10
+
+
+def test_the_head_of_a_page_says_where_a_statement_holds(tmp_path):
+    claims = [
+        make_claim("B1-cnn-adam", "inconclusive", interval(0.05, -0.05, 0.15, 3)),
+        # Shown is the strongest baseline; one that is not beaten decides.
+        make_claim("B1-cnn-momentum", "does not hold", interval(-0.3, -0.4, -0.2, 3)),
+        make_claim("B1-two-moons-adam", "holds", interval(0.3, 0.2, 0.4, 3)),
+    ]
+    head = page_of(tmp_path, "B", scale="laptop", claims=claims).partition("Made by")[0]
+    assert (
+        "- **A learned optimizer beats tuned momentum, RMSProp and Adam**: holds on two moons, "
+        "does not hold on the CNN. The mean loss of a run lies below that of the best of the three "
+        "by: 50% [37%, 60%] (two moons), -100% [-151%, -58%] (the CNN)."
+    ) in head
+    # Nothing is said of what was not measured, and nothing at all of a smoke run.
+    assert "clipped" not in head
+    assert "In short" not in page_of(tmp_path / "smoke", "B", scale="smoke", claims=claims)
 
 
 def test_what_was_not_drawn_has_no_picture(tmp_path):

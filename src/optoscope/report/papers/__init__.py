@@ -11,6 +11,7 @@ from optoscope.report.papers._figure import (
     Records,
     figure_of_run,
 )
+from optoscope.report.papers._statements import told
 
 PAPERS: dict[str, Mapping[str, PaperFigure]] = {
     "symmetry_and_noise": symmetry_and_noise.FIGURES,
@@ -19,8 +20,13 @@ PAPERS: dict[str, Mapping[str, PaperFigure]] = {
     "published": published.FIGURES,
 }
 
-# What a page of results says at its head; most papers have their verdicts alone.
-WORDS: dict[str, Callable[[Records], PageWords]] = {"published": published.words}
+# What a page of results says at its head.
+WORDS: dict[str, Callable[[Records], PageWords]] = {
+    "symmetry_and_noise": told(symmetry_and_noise.STATEMENTS),
+    "reverse_engineering": told(reverse_engineering.STATEMENTS),
+    "stability": told(stability.STATEMENTS),
+    "published": published.words,
+}
 
 __all__ = ["PAPERS", "WORDS", "figures_of"]
 

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from optoscope._core.arrays import read_arrays
+from optoscope.report._claims import Claim
 from optoscope.report._figures import FigureKind, FigureText
 from optoscope.report._manifest import ManifestFigure
 from optoscope.report._records import Run
@@ -22,11 +23,13 @@ class Records(Mapping[str, Arrays]):
         parts: by name.
         labels: what to call optimizers and tasks, by their short names.
         left_out: the short names of what the figure compares and the run's scale leaves out.
+        claims: the paper's claims with what was measured of them; only a page of results has them.
     """
 
     parts: Mapping[str, Arrays]
     labels: Mapping[str, str] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
+    claims: tuple[Claim, ...] = ()
 
     def __getitem__(self, name: str) -> Arrays:
         return self.parts[name]

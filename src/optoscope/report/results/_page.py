@@ -156,7 +156,7 @@ class ResultsPage:
         names = dict.fromkeys(part for figure in self.manifest.figures for part in figure.parts)
         paths = {name: folder / f"{name}.npz" for name in names}
         parts = {name: read_arrays(path) for name, path in paths.items() if path.is_file()}
-        return make(Records(parts, self.manifest.labels))
+        return make(Records(parts, self.manifest.labels, claims=self.claims))
 
     @staticmethod
     def table(of: Table) -> str:

@@ -24,6 +24,9 @@ from optoscope.report.papers.reverse_engineering._text import (
     VIOLIN_TEXT,
 )
 from optoscope.report.papers.reverse_engineering._updates import clipping, known_updates
+from optoscope.report.papers.reverse_engineering._words import STATEMENTS
+
+__all__ = ["FIGURES", "STATEMENTS"]
 
 FIGURES: dict[str, PaperFigure] = {
     "1": PaperFigure(performance, PERFORMANCE_TEXT),

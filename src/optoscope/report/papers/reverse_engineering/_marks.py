@@ -19,7 +19,7 @@ TASKS = {
     "regression": "Linear regression",
     "rosenbrock": "Rosenbrock",
     "two-moons": "Two moons",
-    "cnn": "Digits, CNN",
+    "cnn": "CNN",
 }
 BASELINES = ("momentum", "rmsprop", "adam")
 NAMES = (*BASELINES, "learned")

@@ -23,6 +23,9 @@ from optoscope.report.papers.stability._theory import (
     stability_figure,
 )
 from optoscope.report.papers.stability._unseen import unseen
+from optoscope.report.papers.stability._words import STATEMENTS
+
+__all__ = ["FIGURES", "STATEMENTS"]
 
 
 def _eigenvalues(records: Records) -> Figure:

@@ -1,0 +1,87 @@
+"""What stands at the head of paper A's page."""
+
+from collections.abc import Mapping
+
+from optoscope.report.papers._statements import Statement, percent_below, times
+
+_DEVIATIONS = {"leaky-relu": "4", "batch-norm": "4", "sigmoid": "10"}
+_PENALTIES = {"leaky-relu": "5", "batch-norm": "5", "sigmoid": "10"}
+_NOISE = {"leaky-relu": "8", "batch-norm": "12", "sigmoid": "11"}
+_SIZES = {"leaky-relu": "14", "batch-norm": "13", "sigmoid": "9"}
+_PLACES = {"leaky-relu": "leaky ReLU", "batch-norm": "batch norm", "sigmoid": "sigmoid"}
+
+
+def _on(claim: str, figures: Mapping[str, str], network: str = "{}") -> dict[str, tuple[str, ...]]:
+    """The claims of one kind by the network that they speak of."""
+    return {
+        place: (f"A{figures[name]}-{claim}-{network.format(name)}",)
+        for name, place in _PLACES.items()
+    }
+
+
+STATEMENTS = (
+    Statement(
+        "The learned optimizer trains faster than tuned SGD, Adam and Lion",
+        "Its mean loss over the first steps lies below that of the best of the three by",
+        _on("faster", _DEVIATIONS),
+        percent_below,
+    ),
+    Statement(
+        "Its updates leave the symmetry further than SGD's and Adam's",
+        "Decades by which their cosine to the symmetry is the larger one",
+        _on("above", _DEVIATIONS),
+    ),
+    Statement(
+        "It does so most at the beginning",
+        "Decades by which the deviation is larger in the first tenth of a run than in its second "
+        "half",
+        _on("early", _DEVIATIONS),
+    ),
+    Statement(
+        "Published L2O-DM leaves the symmetry too",
+        "Decades by which it does, more than SGD and Adam",
+        _on("above", _DEVIATIONS, "{}-dm"),
+    ),
+    Statement(
+        "A penalty on that slows training",
+        "Decades by which the mean loss grows under the strongest penalty",
+        _on("slower-penalty", _PENALTIES),
+    ),
+    Statement(
+        "Some penalty helps",
+        "Decades by which the mean loss falls under the best of them",
+        {"": ("A-sweet-spot",)},
+    ),
+    Statement(
+        "The noise of gradients is heavy-tailed",
+        "α of Gaussian noise with the same covariance less α of the gradients",
+        _on("gradients", _NOISE),
+    ),
+    Statement(
+        "Learned updates are less heavy-tailed than the gradients",
+        "α of the updates less α of the gradients",
+        _on("attenuates", _NOISE),
+    ),
+    Statement(
+        "The covariance of updates has a larger top eigenvalue from SGD to Adam, Lion and the "
+        "learned optimizer",
+        "Decades by which it rises from one to the next, over the squared mean update, the least",
+        _on("spectrum", _NOISE),
+    ),
+    Statement(
+        "The loss of the learned optimizer rises again late in long runs",
+        "Decades by which it does from the middle to the last tenth",
+        {place: ids for place, ids in _on("late-loss", _NOISE).items() if place != "leaky ReLU"},
+    ),
+    Statement(
+        "Its first updates are its largest",
+        "Decades by which the first one exceeds all later ones",
+        _on("first", _SIZES),
+    ),
+    Statement(
+        "Later they are about as large as Adam's",
+        "Their mean size over that of Adam's",
+        _on("adam", _SIZES),
+        times,
+    ),
+)
