@@ -1,6 +1,7 @@
 """`optoscope train` with several starts, stages, teachers and tasks: the whole way, killed too."""
 
 import json
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -11,6 +12,7 @@ from optoscope.cli._judging import time_in_words
 from optoscope.cli._main import main
 from optoscope.cli._meta_training import MetaTraining
 from optoscope.cli._scheme import make_trainer
+from optoscope.cli._train import Train
 
 LINE = ["train", "rnnprop", "--task", "quadratic,rosenbrock"]
 LINE += ["--set", "rnnprop.hidden_size=4", "quadratic.columns=6"]
@@ -126,3 +128,18 @@ def test_what_is_wrong_is_said_before_anything_is_written(more, words, tmp_path,
     assert main([*line, *SMALL, "--out", str(tmp_path / "run")]) == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "words"),
+    [
+        # The run itself says what it was trained on, and with which options.
+        ("digits-mlp-relu", ("hidden=(8,)",), ""),
+        ("digits-mlp-relu,quadratic", ("size=3",), " --task digits-mlp-relu --set size=3"),
+        ("quadratic,digits-cnn", ("digits-cnn.size=3",), " --task quadratic"),
+        ("mine.py:task", ("name=wide",), """ --task mine.py:task --set 'name='"'"'wide'"'"''"""),
+    ],
+)
+def test_the_last_words_compare_it_on_the_task_as_it_was_set(task, options, words):
+    command = Train(task=task, optimizer="rnn", set=options).comparison(Path("runs/mine"))
+    assert command == "optoscope evaluate runs/mine" + words

@@ -18,7 +18,7 @@ from optoscope.cli._judging import best_in_words, time_in_words
 from optoscope.cli._meta_training import MetaTraining, export, meta_train
 from optoscope.cli._processes import Processes
 from optoscope.cli._scheme import Scheme
-from optoscope.cli._user_code import check_owners, parse_settings
+from optoscope.cli._user_code import check_owners, names_code, parse_settings
 
 if TYPE_CHECKING:
     from optoscope.meta import TensorBoard
@@ -227,8 +227,19 @@ class Train(RunCommand, MetaTraining, Processes):
             )
         console.print(f"Optimizer: {directory / 'optimizer'}")
         console.print(f"Page:      {page}")
-        again = command_line("evaluate", directory, "--task", self._tasks[0])
-        console.print(f"Compare it: {again}")
+        console.print(f"Compare it: {self.comparison(directory)}")
+
+    def comparison(self, directory: Path) -> str:
+        """The command that compares the optimizer on the first of its tasks, as it was set here.
+
+        A run of one registered task tells `evaluate` itself what it was trained on.
+        """
+        task = self._tasks[0]
+        if len(self._tasks) == 1 and not names_code(task):
+            return command_line("evaluate", directory)
+        own = [f"{name}={value!r}" for name, value in self._of_task(task).items()]
+        settings = ["--set", *own] if own else []
+        return command_line("evaluate", directory, "--task", task, *settings)
 
 
 def _use_precision(wide: Any) -> None:
