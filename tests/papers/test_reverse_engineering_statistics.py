@@ -152,6 +152,13 @@ ANSWERS = [
         "line_of_points", "exact", ("cnn",), {"fixed-points-cnn": {"timescales": [[0.5, 0.99]]}},
         [0.01],
     ),
+    Answer(
+        "line_of_another", "approximate", ("x",),
+        {"line-x": {"explained": 0.9, "spread": 0.001}}, [False],
+    ),
+    Answer(
+        "line_of_another", "exact", ("x",), {"line-x": {"eigenvalues": [0.5, 0.99 + 0j]}}, [0.01]
+    ),
     Answer("rate_changes_along", "", ("cnn",), {"manifold-cnn": {"rates": [[1.0, 4.0, 2.0]]}}, [4]),
     Answer("one_component", "", ("x",), {"fixed-points-x": {"pca_explained": [[0.9, 0.1]]}}, [0.9]),
     Answer(

@@ -8,7 +8,7 @@ data folder (`optoscope fetch celo`), and what is missing is left out.
 from optoscope.papers._paper import Paper
 from optoscope.papers.published._claims import CLAIMS
 from optoscope.papers.published._figures import FIGURES, LABELS
-from optoscope.papers.published._scales import SCALES, TASKS, Problem, Scale
+from optoscope.papers.published._scales import HOME, SCALES, TASKS, Problem, Scale
 from optoscope.papers.published._setting import BASELINES, CONTESTANTS, PAIRS, Contestant, Setting
 
 PAPER = Paper(
@@ -28,6 +28,7 @@ __all__ = [
     "CLAIMS",
     "CONTESTANTS",
     "FIGURES",
+    "HOME",
     "PAIRS",
     "PAPER",
     "SCALES",

@@ -4,7 +4,9 @@ from typing import Any
 
 from optoscope._core.criteria import above, below, within_factor
 from optoscope.papers._claims import Claim, Reading, Statistic, readings
+from optoscope.papers.published import CONTESTANTS
 from optoscope.papers.reverse_engineering import _statistics as measured
+from optoscope.papers.reverse_engineering._scales import LASTING
 from optoscope.papers.reverse_engineering._setting import BASELINES, RECOVERED, TASKS
 
 _WORDS = {
@@ -361,6 +363,25 @@ def _line_claims() -> tuple[Claim, ...]:
     )  # fmt: skip
 
 
+def _claim_on_published(name: str) -> Claim:
+    chosen: dict[str, Any] = {"over": "optimizer", "chosen": True}
+    return Claim(
+        f"B-lines-{name}",
+        "lines",
+        f"{CONTESTANTS[name].words} has a line of fixed points.",
+        readings(
+            measured.line_of_another, {"paper": "approximate"}, name, **_MOST, **chosen,
+            quantity="whether approximate fixed points have 80% of their variance along one "
+            "direction and spread over 1% of the states'",
+        )
+        | readings(
+            measured.line_of_another, {"corrected": "exact"}, name, **chosen,
+            quantity="the least |1 − λ| where runs end", criterion=below(1e-3),
+        ),
+        only_with=f"line-{name}",
+    )  # fmt: skip
+
+
 CLAIMS: tuple[Claim, ...] = (
     *(claim for name in TASKS for claim in _performance_claims(name)),
     *(claim for name in _FIRST_THREE for claim in _momentum_claims(name)),
@@ -370,4 +391,5 @@ CLAIMS: tuple[Claim, ...] = (
     *_group_claims(),
     *_line_claims(),
     *_recovery_claims(),
+    *map(_claim_on_published, LASTING),
 )

@@ -5,16 +5,17 @@ from collections.abc import Callable
 from optoscope.papers._paper import Figure
 from optoscope.papers._parts import Part
 from optoscope.papers.reverse_engineering._dynamics import fixed_points, states
+from optoscope.papers.reverse_engineering._lines import line, manifold
 from optoscope.papers.reverse_engineering._mechanisms import (
     adaptation,
     clipping,
     groups,
     known_updates,
-    manifold,
     schedule,
 )
 from optoscope.papers.reverse_engineering._meta_training import meta_training
 from optoscope.papers.reverse_engineering._runs import performance, problems
+from optoscope.papers.reverse_engineering._scales import LASTING
 from optoscope.papers.reverse_engineering._searches import tuned
 from optoscope.papers.reverse_engineering._setting import RECOVERED, TASKS, Setting
 
@@ -29,6 +30,14 @@ def _recovers(setting: Setting) -> tuple[Part, ...]:
     return tuple(
         kind(setting, RECOVERED) for kind in (states, fixed_points, tuned, performance)
     )  # fmt: skip
+
+
+def _lines(setting: Setting) -> tuple[Part, ...]:
+    return tuple(line(setting, name) for name in setting.guests)
+
+
+def _without(setting: Setting) -> tuple[str, ...]:
+    return tuple(name for name in LASTING if name not in setting.guests)
 
 
 _SEARCHES = dict(zip(("18", "19", "20", "21"), TASKS, strict=True))
@@ -55,6 +64,7 @@ _ALL = (
         Figure(key, f"The searches on {words}", lambda setting, n=name: (tuned(setting, n),))
         for (key, name), words in zip(_SEARCHES.items(), _WORDS, strict=True)
     ),
+    Figure("lines", "Are there such lines in published optimizers?", _lines, _without),
 )  # fmt: skip
 FIGURES: dict[str, Figure] = {figure.key: figure for figure in _ALL}
 ALIASES = {"8": "3", "9": "3", "10": "4", "11": "5", "12": "6"}

@@ -1,4 +1,4 @@
-"""Parts on what the state is for: clipping, schedules, adaptation, layers, manifolds."""
+"""Parts on what the state is for: clipping, schedules, adaptation, layers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,12 +16,9 @@ from optoscope.optimizers import OptimizerModule
 from optoscope.papers._parts import Arrays, Part, Workspace
 from optoscope.papers.reverse_engineering._dynamics import (
     GRID,
-    draw_starts,
-    finite_rows,
     fixed_points,
     gradient_size,
     over_seeds,
-    settled,
     states,
 )
 from optoscope.papers.reverse_engineering._learn import all_learned
@@ -31,7 +28,6 @@ _BINS = 60
 _SIZES = 400
 _DECADES = 4.0
 _ARM_FUNCTIONS = 5
-_MANIFOLD_POINTS = 64
 # Where an update is below this share of the linear one, it counts as saturated.
 _SATURATED = 0.5
 
@@ -268,40 +264,3 @@ def _separation(record: Float[np.ndarray, "runs steps arrays size"]) -> float:
     between = mean.var(axis=1, ddof=1).sum(axis=-1).mean()
     within = record.var(axis=0, ddof=1).sum(axis=-1).mean() / len(record)
     return float(between / max(within, 1e-30))
-
-
-def manifold(setting: Setting, name: str = "cnn") -> Part:
-    """Approximate fixed points: where runs end, iterated on without gradient."""
-    visits, num_steps = states(setting, name), setting.scale.manifold_steps
-
-    def compute(needed: Mapping[str, Arrays], workspace: Workspace) -> Arrays:
-        visited = needed[visits.name]
-
-        def measure(seed: int, optimizer: OptimizerModule) -> dict[str, Any]:
-            coordinates = dynamics.coordinate_map(optimizer)
-            rows = finite_rows(visited["states"][seed])
-            ends = finite_rows(visited["states"][seed][:, -1])
-            if len(ends) == 0:
-                ends = rows = coordinates.initial_state[None]
-            points = settled(coordinates, draw_starts(ends, _MANIFOLD_POINTS), num_steps)
-            speeds = np.linalg.norm(coordinates.step(points, 0.0)[0] - points, axis=1)
-            line = dynamics.state_pca(points, num_components=1)
-            order = np.argsort(line.projections[:, 0])
-            typical = gradient_size(visited["gradients"][seed], 0.5)
-            limit = gradient_size(visited["gradients"][seed], 0.95)
-            grid = np.linspace(-limit, limit, GRID)
-            points = points[order]
-            rates = dynamics.effective_learning_rate(coordinates, points, scale=typical).rates
-            spread = points.var(axis=0).sum() / max(rows.var(axis=0).sum(), 1e-30)
-            return {
-                "points": points, "speeds": speeds[order], "rates": rates, "grid": grid,
-                "updates": dynamics.update_function(coordinates, points, grid),
-                "places": line.projections[order, 0], "explained": line.explained[0],
-                "spread": spread,
-            }  # fmt: skip
-
-        return over_seeds(setting, name, needed, workspace, measure)
-
-    configuration = setting.described(name, steps=num_steps, points=_MANIFOLD_POINTS)
-    needs = (visits, *all_learned(setting, name))
-    return Part(f"manifold-{name}", configuration, compute, needs)

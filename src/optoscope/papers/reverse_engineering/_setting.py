@@ -1,9 +1,11 @@
 """The setting that all parts of one reproduction share."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from jaxtyping import Float
 
-from optoscope.papers import _recipe
+from optoscope.papers import _recipe, published
 from optoscope.papers.reverse_engineering._scales import Scale
 
 TASKS = ("regression", "rosenbrock", "two-moons", "cnn")
@@ -11,7 +13,23 @@ RECOVERED = "recovered"
 BASELINES = ("momentum", "rmsprop", "adam")
 
 
-Setting = _recipe.Setting[Scale]
+@dataclass(frozen=True)
+class Setting(_recipe.Setting[Scale]):
+    """The setting of paper B, beside whose optimizers published ones can stand."""
+
+    @property
+    def others(self) -> published.Setting:
+        """Where published optimizers are, and their home: the size it has in their own study."""
+        return published.Setting(published.SCALES["laptop"], self.seed, self.data_dir)
+
+    @property
+    def guests(self) -> tuple[str, ...]:
+        """The published optimizers of the scale whose weights are there."""
+        return tuple(name for name in self.scale.published if self.others.find(name) is not None)
+
+    def missing_words(self) -> tuple[str, ...]:
+        """For each published optimizer that is left out, where to put its weights."""
+        return self.others.missing_words(self.scale.published)
 
 
 def meta_objective(

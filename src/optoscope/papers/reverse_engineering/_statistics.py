@@ -246,6 +246,14 @@ def line_of_points(quantity: str, name: str, records: Records) -> np.ndarray:
     return np.maximum(nearest, _FLOOR)
 
 
+def line_of_another(quantity: str, name: str, records: Records) -> np.ndarray:
+    """The same of a published optimizer, of which there is one."""
+    part = records[f"line-{name}"]
+    if quantity == "approximate":
+        return np.array([part["explained"] > 0.8 and part["spread"] > 0.01])
+    return np.array([max(np.abs(part["eigenvalues"] - 1).min(), _FLOOR)])
+
+
 def rate_changes_along(quantity: str, name: str, records: Records) -> np.ndarray:
     """The largest rate over the least on the approximate fixed points."""
     del quantity

@@ -1,8 +1,9 @@
 """The figures of paper B, drawn from the records of its parts."""
 
 from optoscope.report.papers._figure import PaperFigure
-from optoscope.report.papers.reverse_engineering._adaptation import adaptation, manifold
+from optoscope.report.papers.reverse_engineering._adaptation import adaptation
 from optoscope.report.papers.reverse_engineering._groups import groups
+from optoscope.report.papers.reverse_engineering._lines import lines, manifold
 from optoscope.report.papers.reverse_engineering._marks import TASKS
 from optoscope.report.papers.reverse_engineering._momentum import momentum
 from optoscope.report.papers.reverse_engineering._performance import performance, violins
@@ -14,6 +15,7 @@ from optoscope.report.papers.reverse_engineering._text import (
     CLIPPING_TEXT,
     GROUPS_TEXT,
     KNOWN_TEXT,
+    LINES_TEXT,
     MANIFOLD_TEXT,
     META_TRAINING_TEXT,
     MOMENTUM_TEXT,
@@ -44,4 +46,5 @@ FIGURES: dict[str, PaperFigure] = {
         str(key): PaperFigure(searches(task), SEARCH_TEXT)
         for key, task in enumerate(TASKS, start=18)
     },
+    "lines": PaperFigure(lines, LINES_TEXT),
 }

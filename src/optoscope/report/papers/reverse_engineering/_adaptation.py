@@ -1,4 +1,4 @@
-"""Figures 6, 12 and 13: S-curves of fixed points over gradients, and the manifold of slow ones."""
+"""Figures 6 and 12: S-curves of fixed points over gradients."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,13 +9,11 @@ from optoscope.report._style import MUTED, style
 from optoscope.report.papers._figure import Arrays, Records
 from optoscope.report.papers._marks import color_bar, legend, limits
 from optoscope.report.papers.reverse_engineering._marks import (
-    LEVEL,
     SIGNED,
     WIDTH,
     best_of,
     by_task,
     colored,
-    landmark_legend,
     landmarks,
     project,
     rate_axis,
@@ -103,50 +101,3 @@ def _slopes(axes: Axes, part: Arrays, norm: Normalize) -> None:
                   linewidth=1.8, label=words)  # fmt: skip
     axes.set_xscale("log")
     axes.set_xlabel("size of the gradient |g*|")
-
-
-def manifold(records: Records) -> Figure:
-    """Figure 13: where runs of the CNN's optimizer come to rest."""
-    part, fixed = records["manifold-cnn"], records["fixed-points-cnn"]
-    seed = best_of(part)
-    rates = part["rates"][seed]
-    norm = Normalize(*limits(rates, margin=0.0, least=0.01 * abs(float(np.mean(rates)))))
-    colors = np.array(colored(rates, norm, LEVEL))
-    # Of points that are all one, rounding is nothing to look at.
-    visited = np.sqrt(part["places"][seed].var() / max(float(part["spread"][seed]), 1e-300))
-    with style():
-        figure = Figure(figsize=(10.4, 8.0), layout="constrained")
-        (where, functions), (along, speed) = figure.subplots(2, 2)
-        landmarks(where, fixed)
-        places = project(fixed, part["points"][seed])[:, :2]
-        where.scatter(*places.T, c=colors, s=34, zorder=4)
-        known = project(fixed, fixed["initial"][seed])[:2]
-        where.set_xlim(*limits(places[:, 0], known[:1], margin=0.1))
-        where.set_ylim(*limits(places[:, 1], known[1:], margin=0.1))
-        state_axes(where, fixed)
-        where.set_title("(a) States where runs came to rest", fontsize=12)
-        shown = np.unique(np.linspace(0, len(rates) - 1, min(12, len(rates))).astype(int))
-        update_functions(
-            functions, part["grid"][seed], part["updates"][seed][shown], list(colors[shown])
-        )
-        functions.set_ylabel("update Δ")
-        functions.set_title("(b) Update functions there", fontsize=12)
-        for axes, values, words in (
-            (along, rates, "effective learning rate"),
-            (speed, part["speeds"][seed], "speed ‖F(h, 0) − h‖"),
-        ):
-            axes.scatter(part["places"][seed], values, c=colors, s=34)
-            axes.set_xlabel("place along the points' first direction")
-            axes.set_xlim(*limits(part["places"][seed], margin=0.1, least=0.02 * visited))
-            axes.locator_params("x", nbins=5)
-            axes.set_ylabel(words)
-        along.set_ylim(norm.vmin, norm.vmax)
-        if (part["speeds"][seed] > 0).any():
-            speed.set_yscale("log")
-        line = f"one direction holds {100 * part['explained'][seed]:.0f}% of the points' variance"
-        along.set_title(f"(c) {line}", fontsize=10.5)
-        spread = f"they spread over {100 * part['spread'][seed]:.2g}% of the visited variance"
-        speed.set_title(f"(d) {spread}", fontsize=10.5)
-        color_bar(figure, [where, functions], norm, LEVEL, "effective learning rate")
-        landmark_legend(figure)
-    return figure

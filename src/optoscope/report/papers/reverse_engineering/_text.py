@@ -83,6 +83,15 @@ MANIFOLD_TEXT = Reading(
     "That they are fixed: a slow enough drift along a line looks the same. Whether the line is "
     "exact is for eigenvalues of 1 to say, in figure 3.",
 )
+LINES_TEXT = Reading(
+    "As figure 13, for published optimizers whose loss stays down in long runs: states in which "
+    "their runs at home end, moved on without a gradient. Above: the effective learning rate along "
+    "the direction in which these points differ most; the title says how much of their variance "
+    "lies along it, and how much of the variance of all visited states they have. Below: "
+    "eigenvalues at the middle one of them; an exact line has one at 1.",
+    "Other lines than the one that runs lead to. States were recorded at home, on the network of "
+    "L2O-DM, and not on a CNN.",
+)
 RECOVERED_TEXT = Reading(
     "As figure 3, for the optimizer trained on random quadratics. (e): every mode as a learning "
     "rate and a timescale; green star: the best momentum found by search, red star: the closed "

@@ -86,6 +86,15 @@ STATEMENTS = (
         {"": ("B13-line",)},
     ),
     Statement(
+        "So have published optimizers that last",
+        "The same for them",
+        {
+            "L2O-DM with curriculum and imitation": ("B-lines-dm_cl_il",),
+            "RNNProp": ("B-lines-rnnprop",),
+            "RNNProp with both": ("B-lines-rnnprop_cl_il",),
+        },
+    ),
+    Statement(
         "Meta-training recovers heavy ball, whose optimum is known",
         "|α| of the dominant mode over heavy ball's",
         {"": ("B14-rate",)},
