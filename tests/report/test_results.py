@@ -9,10 +9,12 @@ import pytest
 from optoscope import report
 from optoscope._core.errors import RunDirectoryError
 from optoscope.papers import PAPERS
+from optoscope.report import read_claims
 from optoscope.report.papers import reverse_engineering, stability, symmetry_and_noise
 from optoscope.report.results import EarlierRun, EarlierVerdict, read_earlier, write_results
 from optoscope.report.results.__main__ import main
 from optoscope.report.results._earlier import changes
+from optoscope.report.results._over_papers import write_over_papers
 from support.paper_figures import manifest_of, save_run
 from support.run_files import interval, make_claim, make_claims
 
@@ -93,7 +95,7 @@ def test_only_a_smoke_run_is_marked_as_one(tmp_path):
 
 def test_the_words_quote_no_verdict_and_no_measured_number():
     words = [path.read_text(encoding="utf-8") for path in _templates()]
-    assert len(words) == 2 + len(PAPERS)  # the page of all, and that of a suite
+    assert len(words) == 3 + len(PAPERS)  # those of all papers, over them, and of a suite
     # Numbers with an interval, percentages, and verdicts in brackets come from records only.
     outcome = re.compile(
         r"\[-?\d[\d.e+-]*, -?\d[\d.e+-]*\]|\d%(?! interval)|, (holds|inconclusive)\)"
@@ -154,6 +156,33 @@ def test_the_head_of_a_page_says_where_a_statement_holds(tmp_path):
     # Nothing is said of what was not measured, and nothing at all of a smoke run.
     assert "clipped" not in head
     assert "In short" not in page_of(tmp_path / "smoke", "B", scale="smoke", claims=claims)
+
+
+def test_the_page_over_papers_tells_what_was_measured_at_length(tmp_path):
+    docs = tmp_path / "docs"
+    claims = [
+        make_claim("B13-line", "holds", interval(1.0, 0.7, 1.0, 9), protocol="paper"),
+        make_claim("B13-line", "does not hold", interval(0.1, 0.05, 0.2, 9), protocol="corrected"),
+        make_claim("B14-alone", "inconclusive", interval(0.1, -0.1, 0.3, 9), protocol="paper"),
+        make_claim("B14-alone", "holds", interval(0.1, 0.05, 0.2, 9), protocol="corrected"),
+        make_claim("B7-layers", "holds", interval(0.9, 0.8, 1.0, 9), protocol="paper"),
+        make_claim("B7-layers", "holds", interval(0.9, 0.8, 1.0, 9), protocol="corrected"),
+    ]
+    for name, scale in (("smoke", "smoke"), ("laptop", "laptop")):
+        letter = {"smoke": "A", "laptop": "B"}[name]
+        those = [claim | {"scale": scale} for claim in claims]
+        write_results(run_of(tmp_path / name, letter, scale, those), docs)
+    page = (docs / "results" / "index.md").read_text(encoding="utf-8")
+    assert "Paper B was run at the scale `laptop`." in page
+    assert "Of A and C there is only a run that shows that everything is measured" in page
+    assert "- [B](B.md). **Later layers have larger rates**: holds." in page
+    taken, added = page.split("## What nobody")[1].split("## What the papers' own measures miss")
+    assert ("`B13-line`" in taken, "`B14-alone`" in taken) == (True, False)
+    assert ("`B13-line`" in added, "`B14-alone`" in added) == (False, True)
+    assert "B7-layers" not in taken + added
+    # Made from what the documentation keeps, and from nothing else.
+    assert read_claims(docs / "results" / "verdicts" / "B.json")[0].id == "B13-line"
+    assert write_over_papers(docs).read_text(encoding="utf-8") == page
 
 
 def test_what_was_not_drawn_has_no_picture(tmp_path):

@@ -1,6 +1,5 @@
 """The small network that maps a coordinate's 39 inputs to a few outputs, fused into one loop."""
 
-import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -8,14 +7,12 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.experimental.layout import Layout, with_layout_constraint
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import InvalidValueError
 from optoscope._core.input_layouts import MOMENTUM_DECAYS, SMALL_FC, InputLayout
 from optoscope._core.keys import as_key
-from optoscope._core.programs import Program
 from optoscope.optimizers._accumulators import (
     Accumulators,
     Decays,
@@ -25,8 +22,15 @@ from optoscope.optimizers._accumulators import (
 )
 from optoscope.optimizers._base import Packed
 from optoscope.optimizers._blocks import Block, blocks
-from optoscope.optimizers._inputs import Inputs, Products, measure, time_features
-from optoscope.optimizers._sums_of_squares import as_array
+from optoscope.optimizers._inputs import Inputs, measure, time_features
+from optoscope.optimizers._layer_sums import (
+    affine,
+    along,
+    relu,
+    repeated,
+    untrained_weights,
+    weighted_sum,
+)
 
 # Up to so many hidden units every product is an operation of one fused loop over coordinates; of
 # more, the compiler is given matrix products and the units' values are written to memory.
@@ -116,7 +120,7 @@ class SmallNetwork(eqx.Module):
             (hidden_size, hidden_size),
             (hidden_size, num_heads),
         )
-        first, second, third = _untrained_weights(as_key(key), shapes)
+        first, second, third = untrained_weights(as_key(key), shapes)
         return cls(
             Decays.create() if decays is None else decays,
             first,
@@ -315,21 +319,21 @@ class SmallNetwork(eqx.Module):
         weights = self.input_weights[: self.layout.num_normalized]
         weights = weights.reshape(*weights.shape, *(1,) * (inputs.scales.ndim - 1))
         weights = weights * inputs.scales[:, None]
-        rows = _repeated(inputs.rows, weights, self.layout.row_indices) + _along(bias, inputs.rows)
-        columns = _repeated(inputs.columns, weights, self.layout.column_indices)
+        rows = repeated(inputs.rows, weights, self.layout.row_indices) + along(bias, inputs.rows)
+        columns = repeated(inputs.columns, weights, self.layout.column_indices)
         num_units, num_heads = self.output_weights.shape
         if num_units > _FUSED:
             return self._wide_outputs(inputs, weights, rows, columns)
         hidden = [
-            _relu(_weighted_sum(inputs.whole, weights[:, unit], rows[unit] + columns[unit]))
+            relu(weighted_sum(inputs.whole, weights[:, unit], rows[unit] + columns[unit]))
             for unit in range(num_units)
         ]
         hidden = [
-            _relu(_affine(hidden, self.hidden_weights[:, unit], self.hidden_bias[unit]))
+            relu(affine(hidden, self.hidden_weights[:, unit], self.hidden_bias[unit]))
             for unit in range(num_units)
         ]
         return tuple(
-            _affine(hidden, self.output_weights[:, head], self.output_bias[head])
+            affine(hidden, self.output_weights[:, head], self.output_bias[head])
             for head in range(num_heads)
         )
 
@@ -343,88 +347,20 @@ class SmallNetwork(eqx.Module):
         """The same by matrix products, with all units' values in memory."""
 
         def unit(weights: Array, rows: Array, columns: Array) -> Array:
-            return _weighted_sum(inputs.whole, weights, rows + columns)
+            return weighted_sum(inputs.whole, weights, rows + columns)
 
         def layer(weights: Array, bias: Array, values: Array) -> Array:
             product = jnp.tensordot(weights.T, values, axes=1, precision=jax.lax.Precision.HIGHEST)
-            return product + _along(bias, product)
+            return product + along(bias, product)
 
-        hidden = _relu(jax.vmap(unit, (1, 0, 0))(weights, rows, columns))
-        hidden = _relu(layer(self.hidden_weights, self.hidden_bias, hidden))
+        hidden = relu(jax.vmap(unit, (1, 0, 0))(weights, rows, columns))
+        hidden = relu(layer(self.hidden_weights, self.hidden_bias, hidden))
         return tuple(layer(self.output_weights, self.output_bias, hidden))
-
-
-def _repeated(
-    features: Float[Array, "features ..."] | None,
-    weights: Float[Array, "inputs hidden ..."],
-    indices: tuple[int, ...],
-) -> Float[Array, "hidden ..."]:
-    """The contribution to every hidden unit of features that repeat over an axis.
-
-    A matrix product is never fused into the loop over all coordinates, to be taken again for
-    each: there it costs one addition.
-    """
-    if features is None:
-        return jnp.zeros(weights.shape[1:2], weights.dtype)
-    if weights.ndim > 2:  # they differ along axes of the tensor
-        return jnp.sum(weights[np.asarray(indices)] * features[:, None], axis=0)
-    return jnp.tensordot(
-        weights[jnp.asarray(indices)].T, features, axes=1, precision=jax.lax.Precision.HIGHEST
-    )
 
 
 def _last_two(axes: Sequence[int]) -> tuple[int, ...]:
     """Where a tensor's last two axes are, if its axes are taken in this order."""
     return tuple(place for place, axis in enumerate(axes) if axis >= len(axes) - 2)
-
-
-def _along(units: Float[Array, " hidden"], like: Float[Array, "..."] | None) -> Array:
-    """One number per unit, broadcast against arrays with a leading axis like another's."""
-    return units if like is None else units.reshape(-1, *(1,) * (like.ndim - 1))
-
-
-def _weighted_sum(
-    products: Sequence[Products], weights: Float[Array, "inputs ..."], offset: Float[Array, "..."]
-) -> Float[Array, "..."]:
-    """The factors' weights first: then a tensor costs one product, whatever its factors."""
-    summands = [offset]
-    for product in products:
-        terms = []
-        for indices, factors in zip(product.indices, product.factors, strict=True):
-            weight = sum((weights[index] for index in indices[1:]), weights[indices[0]])
-            terms.append(math.prod(map(as_array, factors), start=weight))
-        summands.append(as_array(product.tensor) * sum(terms[1:], terms[0]))
-    return _sum(summands)
-
-
-def _affine(
-    values: Sequence[Array], weights: Float[Array, " values"], offset: Float[Array, ""]
-) -> Array:
-    return _sum([offset, *(value * weight for value, weight in zip(values, weights, strict=True))])
-
-
-def _sum(terms: Sequence[Array]) -> Array:
-    """The sum in two halves, so that not every addition waits for the one before it."""
-    half = len(terms) // 2
-    return sum(terms[1:half], terms[0]) + sum(terms[half + 1 :], terms[half])
-
-
-def _relu(values: Float[Array, "..."]) -> Float[Array, "..."]:
-    # One instruction per vector; jax.nn.relu's maximum takes three, for NaN's sake, which this
-    # keeps too.
-    return jnp.where(values < 0, jnp.zeros_like(values), values)
-
-
-@functools.partial(Program, runs_once=True)
-def _untrained_weights(
-    key: PRNGKeyArray, shapes: tuple[tuple[int, int], ...]
-) -> list[Float[Array, "fan_in fan_out"]]:
-    """A truncated normal matrix of each shape, times 1/sqrt(fan_in)."""
-    keys = [jax.random.fold_in(key, index) for index in range(len(shapes))]
-    return [
-        jax.random.truncated_normal(key, -2.0, 2.0, shape) * max(1, shape[0]) ** -0.5
-        for key, shape in zip(keys, shapes, strict=True)
-    ]
 
 
 def _as_trees(structure: Any, averages: Sequence[Accumulators], step: Int[Array, ""]) -> SmallState:

@@ -11,13 +11,20 @@ from optoscope.report.papers._figure import (
     Records,
     figure_of_run,
 )
-from optoscope.report.papers._statements import told
+from optoscope.report.papers._statements import Statement, told
 
 PAPERS: dict[str, Mapping[str, PaperFigure]] = {
     "symmetry_and_noise": symmetry_and_noise.FIGURES,
     "reverse_engineering": reverse_engineering.FIGURES,
     "stability": stability.FIGURES,
     "published": published.FIGURES,
+}
+
+# What the papers say above all, by their letters.
+STATEMENTS: dict[str, tuple[Statement, ...]] = {
+    "A": symmetry_and_noise.STATEMENTS,
+    "B": reverse_engineering.STATEMENTS,
+    "C": stability.STATEMENTS,
 }
 
 # What a page of results says at its head.
@@ -28,7 +35,7 @@ WORDS: dict[str, Callable[[Records], PageWords]] = {
     "published": published.words,
 }
 
-__all__ = ["PAPERS", "WORDS", "figures_of"]
+__all__ = ["PAPERS", "STATEMENTS", "WORDS", "figures_of"]
 
 
 def figures_of(manifest: Manifest) -> tuple[FigureOfRun, ...]:

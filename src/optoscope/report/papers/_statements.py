@@ -17,6 +17,18 @@ _TALLIES: Mapping[Verdict, str] = {
 }
 
 
+# What statements of several papers are about, in the order in which one would ask.
+TOPICS: Mapping[str, str] = {
+    "better": "Are they better than tuned hand-designed optimizers?",
+    "adaptation": "Do they adapt, clip and follow a schedule of their own?",
+    "momentum": "What do they remember?",
+    "symmetry": "Do they leave the symmetries that gradients keep?",
+    "noise": "What is the noise of their updates?",
+    "lasting": "Do they last longer than they were trained for?",
+    "meta-training": "What makes meta-training work?",
+}
+
+
 @dataclass(frozen=True)
 class Statement:
     """A statement of a paper, and the claims that measure it, here and there.
@@ -27,6 +39,7 @@ class Statement:
         claims: ids of claims by the place that they speak of ("the CNN"); empty for a statement
             that speaks of no place. Of several ids of a place the least number is shown, and it
             takes all of them to hold.
+        topic: what it is about, of `TOPICS`.
         form: how a number is written, if not as everywhere.
         protocol: the reading that is shown; if it is empty, "corrected" where there is one.
     """
@@ -34,6 +47,7 @@ class Statement:
     words: str
     quantity: str
     claims: Mapping[str, Sequence[str]]
+    topic: str
     form: Callable[[float], str] = format_number
     protocol: str = ""
 

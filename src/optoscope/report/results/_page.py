@@ -10,9 +10,9 @@ import numpy as np
 
 from optoscope._core.arrays import read_arrays
 from optoscope._core.errors import RunDirectoryError
-from optoscope._core.files import read_json, write_text
+from optoscope._core.files import read_json, write_json, write_text
 from optoscope.report._claim_words import chance
-from optoscope.report._claims import Claim
+from optoscope.report._claims import Claim, claims_as_json
 from optoscope.report._explanation import Explanation
 from optoscope.report._manifest import Manifest
 from optoscope.report._mechanisms import in_words, worth_rows
@@ -21,6 +21,7 @@ from optoscope.report._records import Run, read_run
 from optoscope.report.papers import PAPERS, WORDS, figures_of
 from optoscope.report.papers._figure import PageWords, Records, Table
 from optoscope.report.results._earlier import Change, EarlierRun, changes
+from optoscope.report.results._over_papers import verdicts_path, write_over_papers
 from optoscope.report.results._suite_page import write_suite
 from optoscope.report.results._tables import change_table, revisions, table, tally, verdict_table
 from optoscope.report.results._templates import rendered
@@ -202,7 +203,8 @@ class ResultsPage:
 def write_results(run: str | Path, docs: str | Path, *, earlier: EarlierRun | None = None) -> Path:
     """Writes `results/<letter>.md` and copies the run's pictures to `images/`.
 
-    For a run of `optoscope suite` it writes `results/suite.md`.
+    Its verdicts are kept in `results/verdicts/`, and `results/index.md`, the page over all papers,
+    is written anew from them. For a run of `optoscope suite` it writes `results/suite.md`.
 
     Args:
         run: the directory of a finished run of `reproduce` or `suite`.
@@ -238,6 +240,10 @@ def write_results(run: str | Path, docs: str | Path, *, earlier: EarlierRun | No
     path = docs / "results" / f"{manifest.letter}.md"
     names = [f"papers/{manifest.paper}/results.md.jinja", "results/page.md.jinja"]
     write_text(path, rendered(names, page))
+    kept = verdicts_path(docs, manifest.letter)
+    kept.parent.mkdir(exist_ok=True)
+    write_json(kept, claims_as_json(found.claims))
+    write_over_papers(docs)
     return path
 
 

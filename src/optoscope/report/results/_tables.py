@@ -7,7 +7,7 @@ from optoscope.report._claims import Claim
 from optoscope.report._summary import format_interval, format_number
 from optoscope.report.results._earlier import Change, EarlierVerdict
 
-_MARKS = {"holds": "✓ holds", "does not hold": "✗ does not hold", "inconclusive": "? inconclusive"}
+MARKS = {"holds": "✓ holds", "does not hold": "✗ does not hold", "inconclusive": "? inconclusive"}
 
 
 def verdict_table(claims: Sequence[Claim]) -> str:
@@ -29,8 +29,8 @@ def tally(claims: Sequence[Claim]) -> str:
     rows = []
     for protocol in dict.fromkeys(claim.protocol for claim in claims):
         verdicts = [claim.verdict for claim in claims if claim.protocol == protocol]
-        rows.append([protocol, *(str(verdicts.count(verdict)) for verdict in _MARKS)])
-    return table(["protocol", *_MARKS], rows)
+        rows.append([protocol, *(str(verdicts.count(verdict)) for verdict in MARKS)])
+    return table(["protocol", *MARKS], rows)
 
 
 def revisions(claims: Sequence[Claim]) -> list[str]:
@@ -47,7 +47,7 @@ def change_table(changes: Sequence[Change]) -> str:
     for change in changes:
         before, after = change.before, change.after
         now = (
-            "not measured" if after is None else f"{_MARKS[after.verdict]}<br>{claim_number(after)}"
+            "not measured" if after is None else f"{MARKS[after.verdict]}<br>{claim_number(after)}"
         )
         first, *others = change.reasons
         why = "; ".join([f"**{first}**" if change.by_rule_alone else first, *others])
@@ -64,7 +64,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _cell(claim: Claim) -> str:
-    mark = _MARKS[claim.verdict] + (f" {REVISED}" if claim.revised else "")
+    mark = MARKS[claim.verdict] + (f" {REVISED}" if claim.revised else "")
     return f"{mark}<br>{claim_number(claim)}<br><small>{claim_basis(claim)}</small>"
 
 
@@ -80,4 +80,4 @@ def _tests(claims: Sequence[Claim]) -> str:
 
 def _before(one: EarlierVerdict) -> str:
     ends = ", without spread" if one.without_spread else f" {format_interval(one.low, one.high)}"
-    return f"{_MARKS[one.verdict]}<br>{format_number(one.value)}{ends}"
+    return f"{MARKS[one.verdict]}<br>{format_number(one.value)}{ends}"
