@@ -1,5 +1,7 @@
 """Fixed points of maps whose answers are known."""
 
+import threading
+
 import jax
 import numpy as np
 import pytest
@@ -141,3 +143,21 @@ def test_unusable_starts_are_refused():
             fixed_points(coordinates, bad)
     with pytest.raises(InvalidValueError, match="no state"):
         fixed_points(coordinate_map(optimizers.sgd()), np.zeros((3, 0)))
+
+
+def test_two_threads_search_at_the_same_time():
+    """Solving linear systems, they waited for each other for ever on two cores."""
+    maps = [coordinate_map(random_gru(seed)) for seed in range(2)]
+    found = {}
+
+    def search(place):
+        for seed in range(3):
+            found[place, seed] = len(fixed_points(maps[place], starts(32, 256, seed)))
+
+    # Of daemons the process does not wait for the end, should they never come to it.
+    threads = [threading.Thread(target=search, args=(place,), daemon=True) for place in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=120)
+    assert len(found) == 6

@@ -1,6 +1,7 @@
 """Programs in float64: NumPy in, NumPy out, the global precision untouched."""
 
 import functools
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from optoscope._core.programs import Program
+
+# On a CPU, two programs that solve linear systems at the same time can each wait for ever for the
+# thread that the other one holds: the search for fixed points did, from two threads on two cores.
+_ONE_AT_A_TIME = threading.Lock()
 
 
 def _to_array(leaf: Any) -> Any:
@@ -28,13 +33,13 @@ def double_precision(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compiles `function` for float64 and gives its results as NumPy arrays.
 
     Float64 JAX arrays outside `jax.enable_x64` mix badly with the rest of a program, so none
-    leave this package.
+    leave this package. Programs of several threads run one after another.
     """
     jitted = Program(function)
 
     @functools.wraps(function)
     def run(*args: Any) -> Any:
-        with jax.enable_x64(True):
+        with jax.enable_x64(True), _ONE_AT_A_TIME:
             results = jitted(*map(_argument, args))
             return jax.tree.map(np.array, results)
 

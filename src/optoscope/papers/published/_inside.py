@@ -23,8 +23,6 @@ SILENCE = 2000
 TYPICAL = 1e-3
 # Far beyond every bias correction.
 _COUNTERS = 100_000
-# The search for fixed points, in two threads at the same time, waits for ever on two cores.
-_PROGRAMS = "coordinates"
 
 
 def inside(setting: Setting, name: str) -> Part:
@@ -63,7 +61,7 @@ def inside(setting: Setting, name: str) -> Part:
         "typical": TYPICAL,
     }
     described = setting.described(name, HOME, **counts)
-    return Part(f"inside-{name}", described, compute, programs=_PROGRAMS)
+    return Part(f"inside-{name}", described, compute)
 
 
 def looked_into(
@@ -163,4 +161,4 @@ def curvature(setting: Setting, name: str) -> Part:
 
     counts = {"steps": scale.curvature_steps, "curvatures": CURVATURES.tolist()}
     described = setting.described(name, **counts)
-    return Part(f"curvature-{name}", described, compute, needs, programs=_PROGRAMS)
+    return Part(f"curvature-{name}", described, compute, needs)
