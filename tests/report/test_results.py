@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -183,6 +184,12 @@ def test_the_page_over_papers_tells_what_was_measured_at_length(tmp_path):
     # Made from what the documentation keeps, and from nothing else.
     assert read_claims(docs / "results" / "verdicts" / "B.json")[0].id == "B13-line"
     assert write_over_papers(docs).read_text(encoding="utf-8") == page
+
+
+def test_the_page_over_papers_is_made_from_the_verdicts_beside_it(tmp_path):
+    shutil.copytree(DOCS / "results" / "verdicts", tmp_path / "results" / "verdicts")
+    made = write_over_papers(tmp_path).read_text(encoding="utf-8")
+    assert made == (DOCS / "results" / "index.md").read_text(encoding="utf-8")
 
 
 def test_what_was_not_drawn_has_no_picture(tmp_path):

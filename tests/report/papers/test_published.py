@@ -5,7 +5,7 @@ import pytest
 
 from optoscope.papers.published import PAPER
 from optoscope.report.papers.published import FIGURES, words
-from optoscope.report.papers.published._words import _percent
+from optoscope.report.papers._statements import percent
 from optoscope.report.results import write_results
 from support.paper_figures import assert_drawn_and_labeled, copies, manifest_of, save_run
 
@@ -130,4 +130,4 @@ def _claims():
 
 
 def test_shares_are_written_as_percentages():
-    assert [_percent(share) for share in (0.0, 0.004, 0.5, 1.0)] == ["0.0%", "0.4%", "50%", "100%"]
+    assert [percent(share) for share in (0.0, 0.004, 0.5, 1.0)] == ["0.0%", "0.4%", "50%", "100%"]

@@ -88,8 +88,14 @@ def _recipe_on(task: str, options: dict[str, Any] | None = None, **numbers: Any)
 
 
 # Gradients of Rosenbrock's function reach thousands. Seen as they are, or by their logarithm,
-# meta-training went from overflow to overflow at every rate that was tried.
-_ON_ROSENBROCK = {"input_scaling": "scaled", "input_scale": 0.01}
+# meta-training went from overflow to overflow at every rate that was tried. With entries clipped at
+# 5, as the paper has it, one of three meta-seeds fell from a meta-loss of 3.3 to millions within
+# ten meta-steps and never came back; at 0.5 all of five do as well as the better two.
+_ROSENBROCK: dict[str, Any] = {
+    "optimizer": {"input_scaling": "scaled", "input_scale": 0.01},
+    "meta_learning_rate": 1e-3,
+    "clip": 0.5,
+}
 # On a network every coordinate feels a constant in the update, and meta-training with outputs as
 # large as gradients went from one such drift to the next. Inputs that saturate, as Adam's do, were
 # needed to come near Adam. On two moons second-order terms exploded; on the CNN they helped.
@@ -118,7 +124,7 @@ def _tiny(task: str, **numbers: Any) -> Recipe:
 # The paper's counts, which a laptop has time for.
 _CHEAP = {
     "regression": _recipe_on("quadratic"),
-    "rosenbrock": _recipe_on("rosenbrock", optimizer=_ON_ROSENBROCK, meta_learning_rate=1e-3),
+    "rosenbrock": _recipe_on("rosenbrock", **_ROSENBROCK),
 }
 
 

@@ -86,12 +86,12 @@ def sentence(statement: Statement, claims: Sequence[Claim]) -> str:
 
 
 def percent(share: float) -> str:
-    """A share as a percentage.
+    """A share as a percentage, with a decimal where it is small.
 
-    >>> percent(0.853)
-    '85%'
+    >>> percent(0.853), percent(0.0123), percent(-0.46)
+    ('85%', '1.2%', '-46%')
     """
-    return f"{100 * share:.0f}%"
+    return f"{100 * share:.0f}%" if abs(share) >= 0.095 else f"{100 * share:.1f}%"
 
 
 def times(factor: float) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 
 from optoscope.report._summary import format_number
 from optoscope.report.papers._figure import PageWords, Records, Table
+from optoscope.report.papers._statements import percent
 from optoscope.report.papers.published import _quantities as quantities
 from optoscope.report.papers.published._looks import (
     BASELINES,
@@ -34,15 +35,6 @@ def words(records: Records) -> PageWords:
     tables = {"inside": _inside_table(records), "long": _long_table(records),
               "foretold": _foretold_table(records)}  # fmt: skip
     return PageWords(tuple(sentences), {name: one for name, one in tables.items() if one[1]})
-
-
-def _percent(share: float) -> str:
-    """A share as a percentage, with a decimal where it is small.
-
-    >>> _percent(0.853), _percent(0.0123), _percent(0.0)
-    ('85%', '1.2%', '0.0%')
-    """
-    return f"{100 * share:.0f}%" if share >= 0.095 else f"{100 * share:.1f}%"
 
 
 def _known(values: np.ndarray) -> float:
@@ -130,7 +122,7 @@ def _small(number: float) -> str:
 
 
 def _lasting(records: Records) -> str:
-    listed = _each(records, f"long-{_HOME}", quantities.loss_of_gain, _percent)
+    listed = _each(records, f"long-{_HOME}", quantities.loss_of_gain, percent)
     return listed and f"Of how far the loss had come, long runs at home give back {listed}."
 
 
@@ -163,7 +155,7 @@ def _lower(records: Records) -> str:
 
 
 def _drift(records: Records) -> str:
-    listed = _each(records, "inside", lambda part: 10 ** quantities.drift(part), _percent)
+    listed = _each(records, "inside", lambda part: 10 ** quantities.drift(part), percent)
     return listed and (
         "The update that is left in that silence, as a share of the response to a gradient of "
         f"0.001, is {listed}."
@@ -182,8 +174,8 @@ def _biased(records: Records) -> str:
     if run is None:
         return ""
     return (
-        f"The one with the largest drift is {_name(records, most)}: {_percent(10 ** drifts[most])} "
-        f"of the response. It gives back {_percent(quantities.loss_of_gain(run))} at home, and its "
+        f"The one with the largest drift is {_name(records, most)}: {percent(10 ** drifts[most])} "
+        f"of the response. It gives back {percent(quantities.loss_of_gain(run))} at home, and its "
         f"state changes by {_small(float(records[f'inside-{most}']['unrest']))}."
     )
 
@@ -191,7 +183,7 @@ def _biased(records: Records) -> str:
 def _celo(records: Records) -> str:
     """What becomes of the one that was meta-trained for a known length."""
     runs = [records.get(f"long-{task}-celo") for task in tasks_of(records)]
-    shares = [_percent(quantities.loss_of_gain(run)) for run in runs if run is not None]
+    shares = [percent(quantities.loss_of_gain(run)) for run in runs if run is not None]
     return ", ".join(shares) and (
         "Celo is told the length of its runs and was meta-trained on lengths of up to 2,000; on "
         f"the tasks it gives back {', '.join(shares)}."
@@ -270,7 +262,7 @@ def _inside_table(records: Records) -> Table:
         "unrest of state": ("inside", lambda p: _small(float(p["unrest"]))),
         "largest eigenvalue": ("inside", lambda p: f"{float(p['radius']):.4f}"),
         "memory, steps": ("inside", lambda p: f"{10 ** quantities.memory(p):,.0f}"),
-        "drift": ("inside", lambda p: _percent(10 ** quantities.drift(p))),
+        "drift": ("inside", lambda p: percent(10 ** quantities.drift(p))),
         "response after silence": (
             "inside", lambda p: f"{float(p['response'] / max(p['late_response'], 1e-300)):.2g}×"
         ),
@@ -314,7 +306,7 @@ def _end(part: quantities.Arrays) -> str:
     text = format_number(final) if np.isfinite(final) else "diverges"
     rate = float(part["rate"])
     tuned = "" if np.isnan(rate) else f", rate {rate:.2g}"
-    return f"{text} ({_percent(quantities.loss_of_gain(part))}{tuned})"
+    return f"{text} ({percent(quantities.loss_of_gain(part))}{tuned})"
 
 
 def _foretold_table(records: Records) -> Table:
