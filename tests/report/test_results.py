@@ -174,7 +174,9 @@ def test_the_page_over_papers_tells_what_was_measured_at_length(tmp_path):
         those = [claim | {"scale": scale} for claim in claims]
         write_results(run_of(tmp_path / name, letter, scale, those), docs)
     page = (docs / "results" / "index.md").read_text(encoding="utf-8")
-    assert "Paper B was run at the scale `laptop`." in page
+    assert (
+        "Paper B was run at the scale [`laptop`](../guide/scaling.md#sizes-of-the-papers)." in page
+    )
     assert "Of A and C there is only a run that shows that everything is measured" in page
     assert "- [B](B.md). **Later layers have larger rates**: holds." in page
     taken, added = page.split("## What nobody")[1].split("## What the papers' own measures miss")

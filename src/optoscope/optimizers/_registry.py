@@ -113,9 +113,7 @@ REGISTRY.register(
 )
 REGISTRY.register(
     "star",
-    OptimizerEntry(
-        StarOptimizer.create, "the same with a nominal term and preconditioning (paper C)", True
-    ),
+    OptimizerEntry(StarOptimizer.create, "the same with a nominal term (paper C)", True),
 )
 REGISTRY.register(
     "rnnprop",
