@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from optoscope.papers.published import PAPER
-from optoscope.report.papers.published import FIGURES, words
 from optoscope.report.papers._statements import percent
+from optoscope.report.papers.published import FIGURES, words
 from optoscope.report.results import write_results
 from support.paper_figures import assert_drawn_and_labeled, copies, manifest_of, save_run
 
