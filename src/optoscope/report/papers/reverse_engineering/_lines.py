@@ -26,7 +26,8 @@ def manifold(records: Records) -> Figure:
     part, fixed = records["manifold-cnn"], records["fixed-points-cnn"]
     seed = best_of(part)
     rates = part["rates"][seed]
-    norm = Normalize(*limits(rates, margin=0.0, least=0.01 * abs(float(np.mean(rates)))))
+    least = 0.01 * abs(float(np.mean(rates)))
+    norm = Normalize(*limits(rates, margin=0.0, least=least))
     colors = np.array(colored(rates, norm, LEVEL))
     # Of points that are all one, rounding is nothing to look at.
     visited = np.sqrt(part["places"][seed].var() / max(float(part["spread"][seed]), 1e-300))
@@ -56,7 +57,7 @@ def manifold(records: Records) -> Figure:
             axes.set_xlim(*limits(part["places"][seed], margin=0.1, least=0.02 * visited))
             axes.locator_params("x", nbins=5)
             axes.set_ylabel(words)
-        along.set_ylim(norm.vmin, norm.vmax)
+        along.set_ylim(*limits(rates, margin=0.05, least=least))
         if (part["speeds"][seed] > 0).any():
             speed.set_yscale("log")
         line = f"one direction holds {100 * part['explained'][seed]:.0f}% of the points' variance"
