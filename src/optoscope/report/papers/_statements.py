@@ -16,7 +16,6 @@ _TALLIES: Mapping[Verdict, str] = {
     "inconclusive": "is undecided",
 }
 
-
 # What statements of several papers are about, in the order in which one would ask.
 TOPICS: Mapping[str, str] = {
     "better": "Are they better than tuned hand-designed optimizers?",

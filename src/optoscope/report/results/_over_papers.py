@@ -65,25 +65,27 @@ class OverPapers:
     @property
     def taken_away(self) -> str:
         """The claims that hold by their paper's own reading and not by the corrected one."""
-        return self._parted("holds")
+        return self._held_by_one("paper")
 
     @property
     def added(self) -> str:
         """The claims that hold by the corrected reading and not by their paper's own."""
-        return self._parted("holds", turned=True)
+        return self._held_by_one("corrected")
 
-    def _parted(self, verdict: str, *, turned: bool = False) -> str:
+    def _held_by_one(self, reading: str) -> str:
+        """A table of the claims that have both readings and hold by this one alone."""
         rows = []
         for letter in self.told:
             known = {(one.id, one.protocol): one for one in self.claims[letter] if one.measured}
-            for (name, protocol), own in known.items():
-                corrected = known.get((name, "corrected"))
-                if protocol != "paper" or corrected is None:
-                    continue
-                pair = (corrected, own) if turned else (own, corrected)
-                if pair[0].verdict == verdict != pair[1].verdict:
-                    words = f"{own.statement}<br><small>[{letter}]({letter}.md) `{name}`</small>"
-                    rows.append([words, *map(_cell, (own, corrected))])
+            for name in dict.fromkeys(name for name, _ in known):
+                readings = [known.get((name, protocol)) for protocol in ("paper", "corrected")]
+                both = [one for one in readings if one is not None]
+                holding = [one.protocol for one in both if one.verdict == "holds"]
+                if len(both) == 2 and holding == [reading]:
+                    words = (
+                        f"{both[0].statement}<br><small>[{letter}]({letter}.md) `{name}`</small>"
+                    )
+                    rows.append([words, *map(_cell, both)])
         return table(["claim", "as the paper measures it", "corrected"], rows) if rows else ""
 
 
