@@ -17,6 +17,14 @@ CASES = {
     "number": (["reproduce", "A", "--figure", "44"], "unknown figure of paper A '44'"),
     "no figure": (["reproduce", "A", "--figure", ""], "no figure is named"),
     "scale": (["reproduce", "A", "--scale", "laptob"], "Did you mean 'laptop'"),
+    "nothing of it at this scale": (
+        ["reproduce", "B", "--figure", "lines", "--scale", "smoke"],
+        "lines has nothing to measure at the scale 'smoke': take another --scale.",
+    ),
+    "nothing of it on this machine": (
+        ["reproduce", "B", "--figure", "lines", "--scale", "long", "--data-dir", "nowhere"],
+        "RNNProp is left out: put l2o-rnnprop.npz into nowhere/weights",
+    ),
 }
 
 

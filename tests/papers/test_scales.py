@@ -21,7 +21,8 @@ def test_the_parts_of_a_scale_are_what_their_names_say(letter: str, name: str):
     found = {}
     for figure in paper.figures.values():
         waiting = list(figure.parts(setting))
-        assert waiting
+        # Some figures are of what others published, which a scale or a machine can lack.
+        assert waiting or figure.left_out(setting)
         while waiting:
             part = waiting.pop()
             # A part that several figures need is one computation.

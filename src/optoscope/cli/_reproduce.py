@@ -73,6 +73,11 @@ class Reproduce(RunCommand):
         command = dataclasses.replace(self, paper=paper.letter)
         devices, at_once = use_devices(self.devices, scale.num_tasks), 1
         setting = paper.setting(scale, self.seed, self.data_dir, devices)
+        if not any(paper.figures[key].parts(setting) for key in wanted):
+            why = "; ".join(paper.missing_words(setting)) or "take another --scale"
+            raise InvalidValueError(
+                f"{', '.join(wanted)} has nothing to measure at the scale {scale.name!r}: {why}."
+            )
         paper.check_data(wanted, setting, self.out)
         command, directory = command._begun(paper, wanted)
         keys = paper.figure_keys(command.figure)
