@@ -8,6 +8,7 @@ data folder (`optoscope fetch celo`), and what is missing is left out.
 from optoscope.papers._paper import Paper
 from optoscope.papers.published._claims import CLAIMS
 from optoscope.papers.published._figures import FIGURES, LABELS
+from optoscope.papers.published._inside import COUNTERS
 from optoscope.papers.published._scales import HOME, SCALES, TASKS, Problem, Scale
 from optoscope.papers.published._setting import BASELINES, CONTESTANTS, PAIRS, Contestant, Setting
 
@@ -27,6 +28,7 @@ __all__ = [
     "BASELINES",
     "CLAIMS",
     "CONTESTANTS",
+    "COUNTERS",
     "FIGURES",
     "HOME",
     "PAIRS",

@@ -22,7 +22,7 @@ SILENCE = 2000
 # An ordinary gradient of a weight.
 TYPICAL = 1e-3
 # Far beyond every bias correction.
-_COUNTERS = 100_000
+COUNTERS = 100_000
 
 
 def inside(setting: Setting, name: str) -> Part:
@@ -50,7 +50,7 @@ def inside(setting: Setting, name: str) -> Part:
         )
         workspace.report(1, 2)
         states = np.asarray(run.records["states"].states, np.float64)
-        coordinates = dynamics.coordinate_map(optimizer, counters=_COUNTERS)
+        coordinates = dynamics.coordinate_map(optimizer, counters=COUNTERS)
         return looked_into(coordinates, states, scale.starts)
 
     counts: dict[str, Any] = {

@@ -64,7 +64,7 @@ _ALL = (
         Figure(key, f"The searches on {words}", lambda setting, n=name: (tuned(setting, n),))
         for (key, name), words in zip(_SEARCHES.items(), _WORDS, strict=True)
     ),
-    Figure("lines", "Are there such lines in published optimizers?", _lines, _without),
+    Figure("lines", "Lines of fixed points in published optimizers", _lines, _without),
 )  # fmt: skip
 FIGURES: dict[str, Figure] = {figure.key: figure for figure in _ALL}
 ALIASES = {"8": "3", "9": "3", "10": "4", "11": "5", "12": "6"}

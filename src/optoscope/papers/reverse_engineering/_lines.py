@@ -13,7 +13,7 @@ from optoscope.analysis import dynamics
 from optoscope.analysis.dynamics import CoordinateMap
 from optoscope.optimizers import OptimizerModule
 from optoscope.papers._parts import Arrays, Part, Workspace
-from optoscope.papers.published import HOME
+from optoscope.papers.published import COUNTERS, HOME
 from optoscope.papers.reverse_engineering._dynamics import (
     GRID,
     draw_starts,
@@ -27,8 +27,6 @@ from optoscope.papers.reverse_engineering._learn import all_learned
 from optoscope.papers.reverse_engineering._setting import Setting
 
 _POINTS = 64
-# A published optimizer is looked at in a late step, where no bias correction is left.
-_COUNTERS = 100_000
 
 
 def manifold(setting: Setting, name: str = "cnn") -> Part:
@@ -72,7 +70,7 @@ def line(setting: Setting, name: str) -> Part:
             num_runs=scale.state_runs,
         )
         visited = run.records["states"]
-        coordinates = dynamics.coordinate_map(optimizer, counters=_COUNTERS)
+        coordinates = dynamics.coordinate_map(optimizer, counters=COUNTERS)
         found = _approximate(
             coordinates, visited.states, np.asarray(visited.gradients), scale.manifold_steps
         )
