@@ -18,7 +18,7 @@ from optoscope import errors, tasks
 from optoscope._core.keys import new_key
 from optoscope._core.platforms import check_platform
 from optoscope.cli import main
-from optoscope.cli._console import command_line, console, show_table
+from optoscope.cli._console import Steps, command_line, console, show_table
 from optoscope.tasks._registry import TaskEntry
 
 SOURCE = Path(optoscope.__file__).parent
@@ -50,6 +50,17 @@ def test_cells_of_tables_are_literal_too(capsys):
     table.add_row("[/x] [bold]")
     show_table(table)
     assert "[/x] [bold]" in capsys.readouterr().out
+
+
+def test_time_left_counts_neither_compiling_nor_what_an_earlier_run_did(monkeypatch, capsys):
+    show = Steps(None)
+    for seconds, done, total in [(100, 0, 1), (160, 17_000, 50_000), (175, 17_300, 50_000)]:
+        monkeypatch.setattr("time.monotonic", lambda now=seconds: now)
+        show("a part", done, total)
+    first, resumed, last = capsys.readouterr().out.splitlines()
+    assert [first, resumed] == ["a part: 0/1", "a part: 17000/50000"]
+    # 300 in 15 seconds.
+    assert last == "a part: 17300/50000, 1635 s left"
 
 
 def test_there_is_one_console_and_no_markup():

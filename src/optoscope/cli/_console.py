@@ -28,8 +28,8 @@ class Steps:
     def __init__(self, progress: Progress | None):
         self._progress = progress
         self._tasks: dict[str, object] = {}
-        self._started: dict[str, float] = {}
-        self._first: dict[str, int] = {}
+        # Of each activity its total, and how much was done when that was first said, and when.
+        self._since: dict[str, tuple[int, int, float]] = {}
         self._last_line = 0.0
 
     def __call__(self, name: str, done: int, total: int, detail: str = "") -> None:
@@ -41,12 +41,15 @@ class Steps:
             self._progress.update(task, completed=done, total=total, detail=detail)  # type: ignore
             return
         now = time.monotonic()
-        if name not in self._started:
-            self._started[name], self._first[name] = now, done
+        # What an earlier run has done, and compiling, say nothing of the time that is left: it is
+        # reckoned from the first word with this total on.
+        if name not in self._since or self._since[name][0] != total:
+            self._since[name] = (total, done, now)
         if done < total and now - self._last_line < _SECONDS_BETWEEN_LINES:
             return
         self._last_line = now
-        rate = (done - self._first[name]) / max(now - self._started[name], 1e-9)
+        _, first, started = self._since[name]
+        rate = (done - first) / max(now - started, 1e-9)
         left = f", {(total - done) / rate:.0f} s left" if rate > 0 and done < total else ""
         console.print(f"{name}: {done}/{total}{left} {detail}".rstrip())
 

@@ -117,7 +117,7 @@ def scheduled_nadamw(num_steps: int, **hyperparameters: Any) -> Optimizer:
 
 def _tuned(
     setting: Setting, task: tasks.Task, name: str
-) -> tuple[dict[str, Optimizer], dict[str, Any]]:
+) -> tuple[dict[str, Optimizer], dict[str, np.ndarray]]:
     """The best Adam and NAdamW by their mean loss, and the arrays of their searches."""
     scale = setting.scale
     counts: dict[str, Any] = {
@@ -137,7 +137,8 @@ def _tuned(
         arrays |= {f"{label}/{key}": values for key, values in search.hyperparameters.items()}
         arrays |= {f"{label}/best/{key}": value for key, value in search.best.items()}
         arrays[f"{label}/score"] = search.score
-    return {label: makers[label](**searches[label].best) for label in TUNED}, arrays
+    found = {label: makers[label](**searches[label].best) for label in TUNED}
+    return found, {key: np.asarray(value) for key, value in arrays.items()}
 
 
 def _measured(
@@ -172,6 +173,30 @@ def _measured(
     }
 
 
+def tuned(setting: Setting, name: str) -> Part:
+    """Adam and NAdamW, tuned on the very task by their mean loss, in runs of their own.
+
+    It needs no meta-trained optimizer, so that more meta-seeds leave it as it is.
+
+    The searches as `adam/…` and `nadamw/…`, and the arrays of `unseen` for the best of each.
+    """
+    scale = setting.scale
+
+    def compute(needed: Mapping[str, Arrays], workspace: Workspace) -> Arrays:
+        task = _task(setting, name)
+        baselines, arrays = _tuned(setting, task, name)
+        return arrays | _compared(
+            setting, task, name, {label: [one] for label, one in baselines.items()}, workspace
+        )
+
+    configuration = _counts(setting, name) | {
+        "adam": [*_ADAM_RATES, scale.adam_points],
+        "nadamw": {key: [type(d).__name__, d.low, d.high] for key, d in _NADAMW.items()},
+        "tuning": [scale.nadamw_samples, scale.tuning_runs],
+    }
+    return Part(f"tuned-{name}", configuration, compute)
+
+
 def unseen(setting: Setting, name: str) -> Part:
     """The main arms on a task that they were not meta-trained on, beside tuned baselines.
 
@@ -179,38 +204,55 @@ def unseen(setting: Setting, name: str) -> Part:
     `mean` and `final` losses (of all steps, of the last tenth; infinite if not finite) and
     `diverged`; the searches as `adam/…` and `nadamw/…`.
     """
-    scale = setting.scale
+    scale, baselines = setting.scale, tuned(setting, name)
     trained = {
         arm: learned(setting, _TRAINED_ON, arm, scale.unseen_seeds)
         for arm in setting.measured(_TRAINED_ON, MAIN)
     }
 
     def compute(needed: Mapping[str, Arrays], workspace: Workspace) -> Arrays:
-        task = tasks.get(name, scale=scale.unseen_size, **_options(setting, name))
-        assert isinstance(task, tasks.Task)
-        baselines, arrays = _tuned(setting, task, name)
-        contenders: dict[str, Sequence[Optimizer]] = {
-            label: [optimizer] for label, optimizer in baselines.items()
-        }
+        task = _task(setting, name)
+        contenders: dict[str, Sequence[Optimizer]] = {}
         for arm, parts in trained.items():
             how = training_of(setting, _TRAINED_ON, arm)
             contenders[arm] = [load_learned(needed[part.name], how) for part in parts]
-        for index, (label, found) in enumerate(contenders.items()):
-            measured = _measured(setting, task, name, found)
-            # All meet the same start.
-            arrays["initial"] = measured.pop("initial")[0]
-            arrays |= {f"{label}/{key}": values for key, values in measured.items()}
-            workspace.report(index + 1, len(contenders))
-        arrays |= {
+        measured = _compared(setting, task, name, contenders, workspace)
+        about = {
             "steps": kept_steps(scale.unseen_steps, scale.records),
             "num_steps": scale.unseen_steps,
             "num_params": task.metadata["num_params"],
             "guess": task.metadata["guessing_loss"],
             "description": tasks.REGISTRY[name].description,
         }
-        return {key: np.asarray(value) for key, value in arrays.items()}
+        told = {key: np.asarray(value) for key, value in about.items()}
+        return {**needed[baselines.name], **measured, **told}
 
-    configuration = {
+    needs = tuple(part for parts in trained.values() for part in parts)
+    return Part(f"unseen-{name}", _counts(setting, name), compute, (baselines, *needs))
+
+
+def _compared(
+    setting: Setting,
+    task: tasks.Task,
+    name: str,
+    contenders: Mapping[str, Sequence[Optimizer]],
+    workspace: Workspace,
+) -> dict[str, np.ndarray]:
+    """The arrays of `unseen` for some contestants, and the losses that all of them start from."""
+    arrays: dict[str, np.ndarray] = {}
+    for index, (label, found) in enumerate(contenders.items()):
+        measured = _measured(setting, task, name, found)
+        # All meet the same start.
+        arrays["initial"] = measured.pop("initial")[0]
+        arrays |= {f"{label}/{key}": values for key, values in measured.items()}
+        workspace.report(index + 1, len(contenders))
+    return arrays
+
+
+def _counts(setting: Setting, name: str) -> dict[str, Any]:
+    """What every run on an unseen task depends on."""
+    scale = setting.scale
+    return {
         "task": name,
         "size": scale.unseen_size,
         "images": scale.unseen_images,
@@ -218,12 +260,13 @@ def unseen(setting: Setting, name: str) -> Part:
         "steps": scale.unseen_steps,
         "runs": scale.unseen_runs,
         "records": scale.records,
-        "adam": [*_ADAM_RATES, scale.adam_points],
-        "nadamw": {key: [type(d).__name__, d.low, d.high] for key, d in _NADAMW.items()},
-        "tuning": [scale.nadamw_samples, scale.tuning_runs],
     }
-    needs = tuple(part for parts in trained.values() for part in parts)
-    return Part(f"unseen-{name}", configuration, compute, needs)
+
+
+def _task(setting: Setting, name: str) -> tasks.Task:
+    task = tasks.get(name, scale=setting.scale.unseen_size, **_options(setting, name))
+    assert isinstance(task, tasks.Task)
+    return task
 
 
 def _options(setting: Setting, name: str) -> dict[str, Any]:
