@@ -11,8 +11,10 @@ from optoscope import optimizers
 from optoscope.papers import _meta_trained
 from optoscope.papers import reverse_engineering as paper
 from optoscope.papers._meta_trained import load_snapshots
-from optoscope.papers._parts import Store
+from optoscope.papers._parts import Store, Workspace
+from optoscope.papers.reverse_engineering import _searches
 from optoscope.papers.reverse_engineering._learn import training_of
+from optoscope.papers.reverse_engineering._scales import Search
 from optoscope.papers.reverse_engineering._searches import Range, heavy_ball_optimum, search_space
 from optoscope.papers.reverse_engineering._setting import (
     BASELINES,
@@ -87,6 +89,27 @@ def test_ranges_widen_past_an_edge_but_not_below_zero_decay():
     assert decays.beyond(0.0, 3) is None
     assert decays.beyond(float(np.float32(0.99)), 3) == Range(1e-3, 1e-2, decay=True)
     assert set(search_space("cnn", "adam")) == {"learning_rate", "b1", "b2"}
+
+
+def test_what_the_second_round_takes_is_looked_for_at_the_edges(monkeypatch, tmp_path: Path):
+    scale = dataclasses.replace(
+        paper.SCALES["smoke"], samples=200, widenings=0,
+        searches={"rosenbrock": Search(runs=1, finalists=100, finalist_runs=2)},
+    )  # fmt: skip
+
+    def scored(setting, name, baseline, configurations, runs):
+        rates = np.log10(configurations["learning_rate"].astype(float))
+        # First the second rate of the grid is the best, then the least of those that run again.
+        second = np.abs(rates - np.unique(rates)[1])
+        return _searches._Found(dict(configurations), second if runs == 1 else rates + 10)
+
+    monkeypatch.setattr(_searches, "_scored", scored)
+    part = _searches.tuned(Setting(scale), "rosenbrock")
+    arrays = part.compute({}, Workspace(tmp_path, {}, lambda *_: None))
+    for baseline in BASELINES:
+        least = arrays[f"{baseline}/learning_rate"].min()
+        assert arrays[f"{baseline}/best/learning_rate"] == pytest.approx(least)
+        assert arrays[f"{baseline}/on_edge"]
 
 
 def test_heavy_ball_optimum():

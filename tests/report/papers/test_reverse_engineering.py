@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from optoscope import report
@@ -179,8 +180,6 @@ def test_the_edge_is_in_the_title(parts):
 def test_heat_maps_hold_the_best_over_the_rest(parts):
     arrays = parts["tuned-regression"]
     axes = Figure().subplots()
-    from matplotlib.colors import LogNorm
-
     _heat_map(axes, arrays, ("adam", "learning_rate", "b2"), LogNorm(0.01, 1))
     drawn = np.asarray(axes.collections[0].get_array().filled(np.nan))
     rates, decays = np.unique(arrays["adam/learning_rate"]), np.unique(arrays["adam/b2"])
@@ -193,6 +192,19 @@ def test_heat_maps_hold_the_best_over_the_rest(parts):
                 assert drawn[row, column] == scores.min()
             else:
                 assert not np.isfinite(drawn[row, column])
+
+
+def test_the_star_is_at_what_was_taken_after_a_second_round(parts):
+    arrays = parts["tuned-regression"]
+    name, *both = panel = ("rmsprop", "learning_rate", "decay")
+    taken = int(np.argsort(arrays[f"{name}/score"])[40])
+    for hyper in both:
+        arrays[f"{name}/best/{hyper}"] = arrays[f"{name}/{hyper}"][taken]
+    axes = Figure().subplots()
+    _heat_map(axes, arrays, panel, LogNorm(0.01, 1))
+    (star,) = (line for line in axes.lines if line.get_marker() == "*")
+    cell = [_cells(arrays[f"{name}/{hyper}"])[0][taken] + 0.5 for hyper in both]
+    assert [*star.get_xdata(), *star.get_ydata()] == cell
 
 
 def test_cells_of_a_grid_are_its_values_even_in_single_precision():

@@ -149,8 +149,8 @@ def _winner(setting: Setting, name: str, baseline: str, found: _Found) -> tuple[
     return found.best, float(found.score.min())
 
 
-def _widened(setting: Setting, name: str, baseline: str) -> tuple[_Found, bool]:
-    """The search, with further ones past every edge that was best; whether one still is."""
+def _widened(setting: Setting, name: str, baseline: str) -> tuple[_Found, dict[str, Range]]:
+    """The search, with further ones past every edge that was best; what it ranged over."""
     points, space = setting.scale.grid_points, search_space(name, baseline)
     found = _search(setting, name, baseline, space, "")
     for attempt in range(setting.scale.widenings):
@@ -163,13 +163,11 @@ def _widened(setting: Setting, name: str, baseline: str) -> tuple[_Found, bool]:
             _search(setting, name, baseline, space | further, f"wider {attempt}")
         )  # fmt: skip
         space = space | {key: space[key].joined(new) for key, new in further.items()}
-    best = found.best
-    on_edge = any(_at_end(values, best[key]) for key, values in space.items())
-    return found, on_edge or not np.isfinite(found.score.min())
+    return found, space
 
 
-def _at_end(values: Range, best: float) -> bool:
-    return values.beyond(best, 2) is not None
+def _on_edge(space: Mapping[str, Range], best: Mapping[str, float]) -> bool:
+    return any(values.beyond(best[key], 2) is not None for key, values in space.items())
 
 
 def heavy_ball_optimum(smallest: float, largest: float) -> tuple[float, float]:
@@ -202,14 +200,14 @@ def tuned(setting: Setting, name: str) -> Part:
     def compute(needed: Mapping[str, Arrays], workspace: Workspace) -> Arrays:
         arrays: dict[str, Any] = {}
         for index, baseline in enumerate(baselines(name)):
-            found, on_edge = _widened(setting, name, baseline)
+            found, space = _widened(setting, name, baseline)
             best, best_score = _winner(setting, name, baseline, found)
             arrays |= {f"{baseline}/{key}": values for key, values in found.values.items()}
             arrays |= {f"{baseline}/best/{key}": value for key, value in best.items()}
             arrays |= {
                 f"{baseline}/score": found.score,
                 f"{baseline}/best_score": best_score,
-                f"{baseline}/on_edge": on_edge,
+                f"{baseline}/on_edge": _on_edge(space, best) or not np.isfinite(best_score),
             }
             workspace.report(index + 1, len(baselines(name)))
         if name == RECOVERED:

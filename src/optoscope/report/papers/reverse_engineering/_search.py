@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, LogNorm, Normalize
@@ -99,10 +99,9 @@ def _heat_map(axes: Axes, part: Arrays, panel: tuple[str, str, str], norm: Norma
     diverged = np.isinf(table)
     axes.pcolormesh(np.where(diverged, np.inf, table), norm=norm, cmap=_colors())
     axes.plot(*(np.argwhere(diverged).T[::-1] + 0.5), "x", color="#888888", markersize=3.5)
-    if np.isfinite(score).any():
-        best = int(np.nanargmin(np.where(np.isfinite(score), score, np.nan)))
-        axes.plot(columns[best] + 0.5, rows[best] + 0.5, "*", color="#FF7F3F", markersize=17,
-                  markeredgecolor="white", markeredgewidth=1.2)  # fmt: skip
+    taken = _taken(part, panel)
+    axes.plot(columns[taken] + 0.5, rows[taken] + 0.5, "*", color="#FF7F3F", markersize=17,
+              markeredgecolor="white", markeredgewidth=1.2)  # fmt: skip
     axes.grid(False)
     _ticks(axes, "x", across_levels)
     _ticks(axes, "y", up_levels)
@@ -110,6 +109,16 @@ def _heat_map(axes: Axes, part: Arrays, panel: tuple[str, str, str], norm: Norma
     axes.set_ylabel(_WORDS[up])
     edge = ", on an edge" if bool(part[f"{name}/on_edge"]) else ""
     axes.set_title(f"{SHOWN[name]}{edge}", fontsize=12)
+
+
+def _taken(part: Arrays, panel: tuple[str, str, str]) -> Int[np.ndarray, " found"]:
+    """The place of a configuration that was taken, if any was.
+
+    It need not be the best one here, since the best can have run again on further problems.
+    """
+    name, *both = panel
+    same = [np.isclose(part[f"{name}/{h}"], part[f"{name}/best/{h}"], atol=0) for h in both]
+    return np.flatnonzero(same[0] & same[1] & np.isfinite(part[f"{name}/score"]))[:1]
 
 
 def _ticks(axes: Axes, which: str, levels: np.ndarray) -> None:
@@ -137,6 +146,6 @@ def _best_values(axes: Axes, part: Arrays) -> None:
         )
     axes.text(0.02, 1.0, "\n".join(lines), transform=axes.transAxes, va="top", fontsize=10,
               linespacing=1.3)  # fmt: skip
-    axes.text(0.02, -0.08, "star: best; cross: all that was tried diverged;\nwhite: not tried; "
+    axes.text(0.02, -0.08, "star: taken; cross: all that was tried diverged;\nwhite: not tried; "
               "gray: over 30 times the best", transform=axes.transAxes, va="top", fontsize=9.5,
               color=MUTED)  # fmt: skip

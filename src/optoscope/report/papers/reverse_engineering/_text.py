@@ -121,8 +121,9 @@ VIOLIN_TEXT = Reading(
 SEARCH_TEXT = Reading(
     "Each cell is the best meta-objective over all configurations with these two values, "
     "whatever the others were; dark is good, and the colors are the same for all baselines. "
-    "The star is the configuration taken. A star at a border says that a wider search might "
-    "do better, and then the title says so.",
+    "The star is the configuration taken: the best, or the best of those of the first round that "
+    "ran again on further problems, which need not lie in the darkest cell. A star at a border "
+    "says that a wider search might do better, and then the title says so.",
     "The score on fresh problems: the best of many noisy scores looks better than it is, and "
     "figures 1 and 17 use other problems. Cells differ in how many configurations they hold.",
 )
