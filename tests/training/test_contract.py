@@ -35,6 +35,19 @@ def task(start=None, loss=None, batch=None):
     return Given()
 
 
+def with_state(loss):
+    """A task with a model state {"mean": zeros(2)}, and the loss that is given."""
+
+    class WithState(type(task())):
+        def init_state(self, key):
+            return {"mean": jnp.zeros(2)}
+
+        def loss_with_state(self, params, state, batch, key):
+            return loss(params, state)
+
+    return WithState()
+
+
 WRONG_TASKS = {
     "complex": (task(lambda key: jnp.ones(3, jnp.complex64)), "complex"),
     "complex beside real": (
@@ -52,6 +65,23 @@ WRONG_TASKS = {
     "a loss that is text": (task(loss=lambda p: "small"), "'small'"),
     "a loss that is nothing": (task(loss=lambda p: None), "None"),
     "a loss and more": (task(loss=lambda p: (jnp.sum(p), p)), "tuple"),
+    "no model state": (with_state(lambda p, state: jnp.sum(p)), "not two things"),
+    "a model state of another structure": (
+        with_state(lambda p, state: (jnp.sum(p), state | {"steps": 1})),
+        "of the structure.*'steps'",
+    ),
+    "a model state of another shape": (
+        with_state(lambda p, state: (jnp.sum(p), {"mean": p})),
+        r"of shape \(3,\) at \['mean'\], while the state before has \(2,\)",
+    ),
+    "a model state of another type": (
+        with_state(lambda p, state: (jnp.sum(p), {"mean": jnp.zeros(2, int)})),
+        "of type int32 at",
+    ),
+    "a vector beside a model state": (
+        with_state(lambda p, state: (p, state)),
+        r"shape \(3,\).*mean",
+    ),
 }
 NO_TASKS = {
     "a number": (3.0, "float is no task.*no init"),

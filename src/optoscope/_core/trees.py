@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PyTree
 
-from optoscope._core.keys import key_numbers
+from optoscope._core.keys import is_key, key_numbers
 from optoscope._core.roots import safe_root
 
 
@@ -31,6 +31,46 @@ def fresh_arrays(tree: PyTree) -> PyTree:
         False
     """
     return jax.tree.map(lambda leaf: np.array(leaf) if isinstance(leaf, np.ndarray) else leaf, tree)
+
+
+def difference(got: PyTree, wanted: PyTree, what: str, *, types: bool = False) -> str | None:
+    """How a tree differs from the one that it should be like, in words; None if it does not.
+
+    Args:
+        got: arrays, or shape structs.
+        wanted: the same.
+        what: how the words call `wanted`.
+        types: whether leaves must have the same type too; if not, they must be real
+            floating-point numbers.
+
+    Example:
+        >>> difference({"m": jnp.ones(2)}, {"m": jnp.ones(3)}, "the state before")
+        "of shape (2,) at ['m'], while the state before has (3,) there"
+    """
+    structures = jax.tree.structure(got), jax.tree.structure(wanted)
+    if structures[0] != structures[1]:
+        return f"of the structure {structures[0]}, while {what} has {structures[1]}"
+    pairs = zip(jax.tree_util.tree_leaves_with_path(got), jax.tree.leaves(wanted), strict=True)
+    for (path, leaf), like in pairs:
+        place = jax.tree_util.keystr(path) or "all of it"
+        try:
+            shape, dtype = _shape_and_type(leaf)
+        except TypeError:
+            return f"that holds {leaf!r} at {place}, which is no array"
+        like_shape, like_type = _shape_and_type(like)
+        if shape != like_shape:
+            return f"of shape {shape} at {place}, while {what} has {like_shape} there"
+        if types and dtype != like_type:
+            return f"of type {dtype} at {place}, while {what} has {like_type} there"
+        if not types and not jnp.issubdtype(dtype, jnp.floating):
+            return f"of type {dtype} at {place}; they must be real floating-point numbers"
+    return None
+
+
+def _shape_and_type(leaf: Any) -> tuple[tuple[int, ...], Any]:
+    if isinstance(leaf, jax.ShapeDtypeStruct) or is_key(leaf):
+        return leaf.shape, leaf.dtype
+    return jnp.shape(leaf), jnp.result_type(leaf)
 
 
 def select(condition: Bool[Array, ""], if_true: PyTree, if_false: PyTree) -> PyTree:

@@ -26,6 +26,7 @@ from optoscope.bench._metrics import TRAIN, Metric
 from optoscope.bench._search import LogUniform, SearchResult, edge_warnings, grid_search
 from optoscope.optimizers import Optimizer
 from optoscope.tasks import Task, TaskDistribution
+from optoscope.tasks._contract import metadata_of
 from optoscope.training import Probe
 
 Progress = Callable[[str, int, int], None]
@@ -234,7 +235,7 @@ def compare(
         searches,
         (*learned, *(tuned_label(label) for label in learned if tune_learned)),
         metric_steps,
-        task.metadata,
+        metadata_of(task),
         seed,
         time.perf_counter() - started,
         dict(horizons or {}),

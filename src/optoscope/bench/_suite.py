@@ -27,6 +27,7 @@ from optoscope.bench._suite_result import SuiteResult
 from optoscope.bench._suite_tasks import described, suite_tasks
 from optoscope.optimizers import Optimizer, evaluation_params
 from optoscope.tasks import Task, TaskDistribution, as_distribution
+from optoscope.tasks._contract import metadata_of
 from optoscope.training import run_keys
 from optoscope.training._train import inner_bytes, run_once, split_run_key
 
@@ -112,7 +113,7 @@ class _Cells:
         """Whatever a cell's numbers depend on; it is kept beside them, in the same file."""
         content = {
             **self._common,
-            "task": [task, made.metadata],
+            "task": [task, metadata_of(made)],
             "optimizer": entrant.identity,
             "trial": {name: float(values[trial]) for name, values in entrant.trials.items()},
         }

@@ -20,7 +20,13 @@ from optoscope._core.versions import versions
 from optoscope.cli._directories import CONFIG, claimed
 from optoscope.cli._named_optimizers import is_made_here
 from optoscope.cli._options import Seed, check_values
-from optoscope.cli._user_code import load_object, loaded_sources, made, names_code
+from optoscope.cli._user_code import (
+    blamed_on,
+    load_object,
+    loaded_sources,
+    made,
+    names_code,
+)
 
 # Fields that say how or where a command runs, not what it computes.
 _NOT_CONFIGURATION = (
@@ -29,7 +35,7 @@ _NOT_CONFIGURATION = (
 
 
 # Arguments that may name a file of Python.
-_MAY_NAME_CODE = ("task", "optimizer", "optimizers", "against", "panels", "trust")
+_MAY_NAME_CODE = ("task", "validate_on", "optimizer", "optimizers", "against", "panels", "trust")
 
 # On a CPU a device is a thread pool; more than there are cores serve tests alone.
 _MOST_DEVICES = 64
@@ -134,15 +140,16 @@ class RunCommand(Command):
 
     def _check_code(self, values: dict[str, Any]) -> None:
         """Raises InvalidValueError for a person's code that a file names and nobody has typed."""
-        for name in _MAY_NAME_CODE:
-            value = values.get(name)
-            pieces = value.split(",") if isinstance(value, str) else []
-            if any(map(names_code, pieces)) and getattr(self, name, None) != value:
-                option = "" if name == "optimizer" else f"--{name} "
+        for name, words in _own_code(values).items():
+            if getattr(self, name, None) != values[name]:
                 raise InvalidValueError(
-                    f"this run's {name} is code of yours: {value}. Code is run only when you name "
-                    f"it yourself: repeat it behind the command, {option}{value}"
+                    f"this run's {name} is code of yours: {words[-1]}. Code is run only when you "
+                    f"name it yourself: repeat it behind the command, {' '.join(words)}"
                 )
+
+    def typed_again(self) -> list[str]:
+        """The words that name a person's code, without which the run cannot go on."""
+        return [word for words in _own_code(self.arguments()).values() for word in words]
 
     def arguments(self) -> dict[str, Any]:
         """The arguments that determine the results, as config.json holds them."""
@@ -183,6 +190,18 @@ class RunCommand(Command):
         return {} if self.data_dir is None else {"data_dir": self.data_dir}
 
 
+def _own_code(arguments: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The words that name a person's code on the command line, by the argument that they are of."""
+    found = {}
+    for name in _MAY_NAME_CODE:
+        value = arguments.get(name)
+        values = [value] if isinstance(value, str) else list(value or ())
+        if any(names_code(piece) for one in values for piece in str(one).split(",")):
+            option = [] if name == "optimizer" else [f"--{name.replace('_', '-')}"]
+            found[name] = [*option, *map(str, values)]
+    return found
+
+
 def _default(f: dataclasses.Field) -> Any:
     if f.default is not dataclasses.MISSING:
         return f.default
@@ -221,11 +240,14 @@ def get_task(name: str, settings: Mapping[str, Any] | None = None, **options: An
         options: data options; those that a registered task does not have are left out.
     """
     from optoscope import tasks
+    from optoscope.tasks._contract import check_task
 
     settings = dict(settings or {})
     if names_code(name):
         task = made(load_object(name)[0], name, settings, ("loss", "sample"))
-        tasks.as_distribution(task)  # says what a task must give where it is none
+        with blamed_on(name):
+            tasks.as_distribution(task)  # says what a task must give where it is none
+            check_task(task)
         return task
     return tasks.get(name, **tasks.REGISTRY[name].known(options) | settings)
 

@@ -72,7 +72,9 @@ def evaluation(
 
 
 def _name(task: Any) -> str:
-    return str(task.metadata.get("name", type(task).__name__))
+    from optoscope.tasks._contract import metadata_of
+
+    return str(metadata_of(task).get("name", type(task).__name__))
 
 
 def check(settings: Judging) -> None:

@@ -159,7 +159,13 @@ def _runtime_problem(error: BaseException) -> OptoscopeError | None:
         check_platform()
     except InvalidValueError as problem:
         return problem
-    first = (str(error).strip() or " ").splitlines()[0][:300]
+    lines = (str(error).strip() or " ").splitlines()
+    first = lines[0][:300]
+    if "CpuCallback error" in first:
+        return OptoscopeError(
+            f"data or a model on the host failed: {lines[-1][:300]}. With --debug the whole "
+            "traceback is shown."
+        )
     if first.startswith("RESOURCE_EXHAUSTED"):
         return OptoscopeError(f"the memory is full ({first}). Take fewer tasks, runs or steps.")
     return None

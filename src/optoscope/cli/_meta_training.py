@@ -168,9 +168,10 @@ def export(
     """
     from optoscope import optimizers
     from optoscope.optimizers._scheduled import Scheduled
+    from optoscope.tasks._contract import metadata_of
 
     tasks = [
-        {**one.metadata, "options": _lasting(own)}
+        {**metadata_of(one), "options": _lasting(own)}
         for one, own in zip(problems, task_settings or itertools.repeat({}), strict=False)
     ]
     provenance = {

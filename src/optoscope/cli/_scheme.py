@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 def _estimator_on(settings: MetaTraining, problems: Any, horizon: int) -> "Estimator":
     """The estimator on the problems of one shape."""
     from optoscope import meta, tasks
+    from optoscope.tasks._contract import metadata_of
 
     entry = meta.ESTIMATORS[settings.estimator]
     maximum = None
     if not entry.needs_derivatives:
         # Of a classifier: what guessing costs, and half more.
-        guessing = problems.metadata.get("guessing_loss")
+        guessing = metadata_of(problems).get("guessing_loss")
         maximum = None if guessing is None else 1.5 * guessing
     if settings.rescale > 1:
         problems = tasks.reparametrized(problems, 1 / settings.rescale, settings.rescale)

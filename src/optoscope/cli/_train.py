@@ -18,7 +18,7 @@ from optoscope.cli._judging import best_in_words, time_in_words
 from optoscope.cli._meta_training import MetaTraining, export, meta_train
 from optoscope.cli._processes import Processes
 from optoscope.cli._scheme import Scheme
-from optoscope.cli._user_code import check_owners, names_code, parse_settings
+from optoscope.cli._user_code import check_owners, check_sources, names_code, parse_settings
 
 if TYPE_CHECKING:
     from optoscope.meta import TensorBoard
@@ -131,6 +131,8 @@ class Train(RunCommand, MetaTraining, Processes):
         from optoscope import meta
 
         scheme = self._scheme()
+        if self.resume is not None:
+            check_sources(read_config(self.resume, self.name).get("sources", []))
         if self.tensorboard:
             meta.TensorBoard.check_installed()
         with self._directory() as directory:
@@ -189,7 +191,7 @@ class Train(RunCommand, MetaTraining, Processes):
         if result.interrupted:
             console.print(
                 f"Stopped after {result.step} of {self.meta_steps} meta-steps. "
-                f"Go on with: {command_line('train', '--resume', directory)}"
+                f"Go on with: {command_line('train', '--resume', directory, *self.typed_again())}"
             )
             return 130
         if is_first():

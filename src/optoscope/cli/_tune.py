@@ -129,6 +129,7 @@ class Tune(OptimizerCommand):
         from optoscope import report
         from optoscope._core.records import save_records
         from optoscope.bench._comparison_result import search_arrays
+        from optoscope.tasks._contract import metadata_of
 
         assert self.optimizer is not None
         save_records(directory, "search", search_arrays({self.optimizer: found}))
@@ -137,7 +138,7 @@ class Tune(OptimizerCommand):
             directory / "search.json",
             {
                 "optimizer": self.optimizer,
-                "task": task.metadata,
+                "task": metadata_of(task),
                 "best": found.best,
                 "score": score if score < float("inf") else None,
                 "configurations": len(found.score),

@@ -7,13 +7,14 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from optoscope._core.errors import InvalidValueError, UnknownNameError
+from optoscope._core.errors import InvalidValueError, OptoscopeError, UnknownNameError
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,36 @@ def _import(place: str) -> ModuleType:
         raise _failed(place, error) from error
 
 
+@contextmanager
+def blamed_on(text: str) -> Iterator[None]:
+    """Says of whatever a person's code raises in the block, in one message, that it was theirs.
+
+    Args:
+        text: FILE.py:NAME or MODULE:NAME, as it was typed.
+    """
+    try:
+        yield
+    except OptoscopeError:
+        raise
+    except Exception as error:
+        raise _failed(text.rpartition(":")[0], error) from error
+
+
+def check_sources(before: Collection[Mapping[str, str]]) -> None:
+    """Raises InvalidValueError where a file has changed that this command has loaded.
+
+    Args:
+        before: what `loaded_sources` was when the run was begun.
+    """
+    known = {source["named"]: source["sha256"] for source in before}
+    for source in _LOADED.values():
+        if known.get(source.named, source.sha256) != source.sha256:
+            raise InvalidValueError(
+                f"{source.path} has changed since this run was begun, so that it cannot go on as "
+                "it was. Restore the file, or begin a new run."
+            )
+
+
 def _failed(place: str, error: Exception) -> InvalidValueError:
     own = str(Path(place).expanduser().resolve())
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == own]
@@ -198,4 +229,5 @@ def made(thing: Any, named: str, settings: Mapping[str, Any], methods: tuple[str
     except TypeError as error:
         parameters = ", ".join(inspect.signature(thing).parameters) or "nothing"
         raise InvalidValueError(f"{named} takes {parameters}: {error}.") from None
-    return thing(**settings)
+    with blamed_on(named):
+        return thing(**settings)

@@ -10,6 +10,7 @@ from optoscope.tasks._contract import (
     check_batches,
     check_methods,
     is_distribution,
+    metadata_of,
     warn_unused,
 )
 from optoscope.tasks._symmetries import Symmetry
@@ -121,7 +122,7 @@ class _Fixed(TaskDistribution):
 
     @property
     def metadata(self) -> dict[str, Any]:
-        return self.task.metadata
+        return metadata_of(self.task)
 
 
 def fixed(task: Task) -> TaskDistribution:

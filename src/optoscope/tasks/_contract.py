@@ -14,6 +14,7 @@ from jaxtyping import Array, PyTree
 
 from optoscope._core.errors import InvalidValueError
 from optoscope._core.keys import is_key, new_key
+from optoscope._core.trees import difference
 
 _GIVES = (
     "A task gives init(key) -> parameters (arrays of real floating-point numbers), "
@@ -21,12 +22,24 @@ _GIVES = (
     "A task distribution gives sample(key) -> task."
 )
 _METHODS = ("init", "sample_batch", "loss")
+_GIVES_STATE = (
+    "loss_with_state(parameters, state, batch, key) gives (loss, state): the loss, and a state "
+    "with the structure, the shapes and the types of what init_state(key) gives."
+)
+
+
+def metadata_of(task: Any) -> dict[str, Any]:
+    """What a task, or a distribution of tasks, says of itself; without `metadata` its class."""
+    return dict(getattr(task, "metadata", None) or {"class": _name(task)})
 
 
 def check_task(task: Any) -> None:
     """Raises InvalidValueError where a task, or one of a distribution, lacks what it must give.
 
     Its functions are traced, not run. What they raise themselves is passed on as it is.
+
+    Args:
+        task: a task, or a distribution of tasks.
     """
     key = new_key(0)
     if is_distribution(task):
@@ -35,8 +48,15 @@ def check_task(task: Any) -> None:
     params = eqx.filter_eval_shape(lambda t, k: t.init(k), task, key)
     check_params(params, task)
     batch = eqx.filter_eval_shape(lambda t, k: t.sample_batch(k), task, key)
-    loss = eqx.filter_eval_shape(lambda t, p, b: t.loss(p, b), task, params, batch)
-    checked_loss(loss, task)
+    if not hasattr(task, "loss_with_state"):
+        loss = eqx.filter_eval_shape(lambda t, p, b: t.loss(p, b), task, params, batch)
+        checked_loss(loss, task)
+        return
+    state = eqx.filter_eval_shape(lambda t, k: t.init_state(k), task, key)
+    result = eqx.filter_eval_shape(
+        lambda t, *given: t.loss_with_state(*given), task, params, state, batch, key
+    )
+    checked_loss_and_state(result, state, task)
 
 
 def check_batches(task: Any) -> None:
@@ -220,6 +240,27 @@ def checked_loss(loss: Any, task: Any) -> Any:
     else:
         return loss
     raise InvalidValueError(f"the loss of {_name(task)} is {got}.{hint} {_GIVES}")
+
+
+def checked_loss_and_state(result: Any, state: PyTree, task: Any) -> tuple[Any, PyTree]:
+    """The result of `loss_with_state`, checked and split into the loss and the next state.
+
+    Args:
+        result: what it gave.
+        state: the model state before.
+        task: for its name.
+
+    Raises:
+        InvalidValueError: no pair, a loss that is not one number, or another kind of state.
+    """
+    said = f"loss_with_state of {_name(task)} gave"
+    if not isinstance(result, tuple | list) or len(result) != 2:
+        raise InvalidValueError(f"{said} a {type(result).__name__}, not two things. {_GIVES_STATE}")
+    loss, after = result
+    different = difference(after, state, "the state before", types=True)
+    if different is not None:
+        raise InvalidValueError(f"{said} a state {different}. {_GIVES_STATE}")
+    return checked_loss(loss, task), after
 
 
 def check_labels(

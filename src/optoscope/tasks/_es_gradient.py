@@ -5,12 +5,14 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree, UInt32
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree, UInt32
 
 from optoscope._core.antithetic import draw_perturbation, moved, scaled, slope
 from optoscope._core.errors import check_count, check_number
 from optoscope._core.keys import as_key, from_data
 from optoscope.tasks._base import Params, Task
+from optoscope.tasks._contract import metadata_of
+from optoscope.tasks._drawing import draw_batch_at, gather_batch
 
 
 class PerturbedBatch(eqx.Module):
@@ -20,8 +22,22 @@ class PerturbedBatch(eqx.Module):
     key_data: UInt32[Array, " words"]
 
 
+class _Loss(eqx.Module):
+    """A task's loss; of one that has a model state, in a given one and with a given key."""
+
+    task: Task
+    state: PyTree[Array] = ()
+    key: PRNGKeyArray | None = None
+
+    def __call__(self, params: Params, batch: PyTree[Array]) -> Float[Array, ""]:
+        if self.key is None:
+            return self.task.loss(params, batch)
+        with_state = self.task.loss_with_state  # type: ignore[attr-defined]
+        return with_state(params, self.state, batch, self.key)[0]
+
+
 def antithetic_gradient(
-    task: Task, params: Params, batch: PerturbedBatch, num_pairs: int, std: float
+    loss: _Loss, params: Params, batch: PerturbedBatch, num_pairs: int, std: float
 ) -> Params:
     """ĝ = mean over pairs of (ℓ(θ + ε) − ℓ(θ − ε))/(2σ²) · ε with ε ~ N(0, σ²I).
 
@@ -31,7 +47,7 @@ def antithetic_gradient(
 
     def add_pair(total: Params, key: PRNGKeyArray) -> tuple[Params, None]:
         noise = draw_perturbation(key, params, std)
-        ahead, behind = (task.loss(moved(params, noise, sign), batch.batch) for sign in (1, -1))
+        ahead, behind = (loss(moved(params, noise, sign), batch.batch) for sign in (1, -1))
         gradient = scaled(noise, slope(ahead, behind, std) / num_pairs)
         return jax.tree.map(jnp.add, total, gradient), None
 
@@ -41,23 +57,23 @@ def antithetic_gradient(
 
 @eqx.filter_custom_jvp
 def _estimated(
-    params: Params, task: Task, batch: PerturbedBatch, num_pairs: int, std: float
+    params: Params, loss: _Loss, batch: PerturbedBatch, num_pairs: int, std: float
 ) -> Float[Array, ""]:
     del num_pairs, std
-    return task.loss(params, batch.batch)
+    return loss(params, batch.batch)
 
 
 @_estimated.def_jvp
 def _estimated_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    params, task, batch, num_pairs, std = primals
-    loss = task.loss(params, batch.batch)
+    params, loss, batch, num_pairs, std = primals
+    value = loss(params, batch.batch)
     if tangents[0] is None:
-        return loss, jnp.zeros_like(loss)
+        return value, jnp.zeros_like(value)
     # A leaf that is not differentiated has no tangent.
     moves = jax.tree.map(lambda p, t: jnp.zeros_like(p) if t is None else t, params, tangents[0])
-    slopes = antithetic_gradient(task, params, batch, num_pairs, std)
+    slopes = antithetic_gradient(loss, params, batch, num_pairs, std)
     products = jax.tree.map(lambda g, t: jnp.sum(g * t), slopes, moves)
-    return loss, sum(jax.tree.leaves(products), start=jnp.zeros_like(loss))
+    return value, sum(jax.tree.leaves(products), start=jnp.zeros_like(value))
 
 
 class ESGradient(Task):
@@ -101,23 +117,58 @@ class ESGradient(Task):
 
     def loss(self, params: Params, batch: PerturbedBatch) -> Float[Array, ""]:
         """The task's loss; its derivative is the estimate."""
-        return _estimated(params, self.task, batch, self.num_pairs, self.std)
+        return _estimated(params, _Loss(self.task), batch, self.num_pairs, self.std)
 
     def validate(self, params: Params, state: PyTree[Array] = ()) -> dict[str, Float[Array, ""]]:
         """What the task that is estimated gives; its losses are exact."""
-        return self.task.validate(params, state)
+        own = getattr(self.task, "validate", None)
+        return {} if own is None else own(params, state)
 
     def accuracy(self, params: Params, split: str = "test") -> Float[Array, ""] | None:
         """The accuracy on the task that is estimated."""
-        return self.task.accuracy(params, split)
+        own = getattr(self.task, "accuracy", None)
+        return None if own is None else own(params, split)
 
     @property
     def metadata(self) -> dict[str, Any]:
         """The task's, and how the gradient is estimated."""
-        metadata = self.task.metadata
+        metadata = metadata_of(self.task)
         if self.name is not None:
             metadata = metadata | {"name": self.name}
         return metadata | {"gradient": "es", "num_pairs": self.num_pairs, "std": self.std}
+
+
+class _WithModelState(ESGradient):
+    """The same of a task whose loss takes a model state and a key, and whose data may be a stream.
+
+    The losses of all perturbations are of the same model state and key.
+    """
+
+    def draw_at(self, key: PRNGKeyArray, step: Int[Array, ""]) -> PyTree[Array]:
+        """Draws step `step` of a run: a stream continues from step to step."""
+        batch_key, noise_key = jax.random.split(as_key(key))
+        noise = jax.random.key_data(jax.random.fold_in(noise_key, step))
+        return PerturbedBatch(draw_batch_at(self.task, batch_key, step), noise)
+
+    def draw(self, key: PRNGKeyArray) -> PyTree[Array]:
+        return self.draw_at(key, jnp.zeros((), jnp.int32))
+
+    def gather(self, draw: PyTree[Array]) -> PerturbedBatch:
+        return PerturbedBatch(gather_batch(self.task, draw.batch), draw.key_data)
+
+    def sample_batch(self, key: PRNGKeyArray) -> PerturbedBatch:
+        return self.gather(self.draw(key))
+
+    def init_state(self, key: PRNGKeyArray) -> PyTree[Array]:
+        return self.task.init_state(key)  # type: ignore[attr-defined]
+
+    def loss_with_state(
+        self, params: Params, state: PyTree[Array], batch: PerturbedBatch, key: PRNGKeyArray
+    ) -> tuple[Float[Array, ""], PyTree[Array]]:
+        with_state = self.task.loss_with_state  # type: ignore[attr-defined]
+        after = with_state(params, state, batch.batch, key)[1]
+        loss = _Loss(self.task, state, key)
+        return _estimated(params, loss, batch, self.num_pairs, self.std), after
 
 
 def es_gradient(
@@ -150,4 +201,5 @@ def es_gradient(
         >>> bool(jnp.allclose(grads, jnp.array([-2.0, 200.0]), atol=40.0))
         True
     """
-    return ESGradient(task, num_pairs, float(std), name)
+    kind = _WithModelState if hasattr(task, "loss_with_state") else ESGradient
+    return kind(task, num_pairs, float(std), name)

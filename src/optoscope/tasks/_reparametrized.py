@@ -6,10 +6,12 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import check_number
 from optoscope.tasks._base import Batch, Params, Task, TaskDistribution, as_distribution
+from optoscope.tasks._contract import metadata_of
+from optoscope.tasks._drawing import draw_batch, draw_batch_at, gather_batch
 
 
 class Reparametrized(Task):
@@ -38,19 +40,42 @@ class Reparametrized(Task):
 
     def draw(self, key: PRNGKeyArray) -> PyTree[Array]:
         """Draws the random numbers of a batch, as the original task does."""
-        return self.task.draw(key)
+        return draw_batch(self.task, key)
+
+    def draw_at(self, key: PRNGKeyArray, step: Int[Array, ""]) -> PyTree[Array]:
+        """Draws those of step `step` of a run; a stream continues from step to step."""
+        return draw_batch_at(self.task, key, step)
 
     def gather(self, draw: PyTree[Array]) -> Batch:
         """Makes the batch from its random numbers, as the original task does."""
-        return self.task.gather(draw)
+        return gather_batch(self.task, draw)
 
     def loss(self, params: Params, batch: Batch) -> Float[Array, ""]:
         """The task's loss at s·φ'."""
         return self.task.loss(self.original(params), batch)
 
+    def validate(self, params: Params, state: PyTree[Array] = ()) -> dict[str, Float[Array, ""]]:
+        """The task's, at s·φ'."""
+        own = getattr(self.task, "validate", None)
+        return {} if own is None else own(self.original(params), state)
+
     def accuracy(self, params: Params, split: str = "test") -> Float[Array, ""] | None:
         """The task's, at s·φ'."""
-        return self.task.accuracy(self.original(params), split)
+        own = getattr(self.task, "accuracy", None)
+        return None if own is None else own(self.original(params), split)
+
+
+class _WithModelState(Reparametrized):
+    """The same of a task whose loss takes a model state and a key; they are its own."""
+
+    def init_state(self, key: PRNGKeyArray) -> PyTree[Array]:
+        return self.task.init_state(key)  # type: ignore[attr-defined]
+
+    def loss_with_state(
+        self, params: Params, state: PyTree[Array], batch: Batch, key: PRNGKeyArray
+    ) -> tuple[Float[Array, ""], PyTree[Array]]:
+        with_state = self.task.loss_with_state  # type: ignore[attr-defined]
+        return with_state(self.original(params), state, batch, key)
 
 
 class ReparametrizedTasks(TaskDistribution):
@@ -76,12 +101,14 @@ class ReparametrizedTasks(TaskDistribution):
         logarithm = jax.random.uniform(
             scale_key, minval=math.log(self.low), maxval=math.log(self.high)
         )
-        return Reparametrized(self.tasks.sample(task_key), jnp.exp(logarithm))
+        task = self.tasks.sample(task_key)
+        kind = _WithModelState if hasattr(task, "loss_with_state") else Reparametrized
+        return kind(task, jnp.exp(logarithm))
 
     @property
     def metadata(self) -> dict[str, Any]:
         """The distribution's, and the bounds of the scale."""
-        return {**self.tasks.metadata, "reparametrized": [self.low, self.high]}
+        return {**metadata_of(self.tasks), "reparametrized": [self.low, self.high]}
 
 
 def reparametrized(

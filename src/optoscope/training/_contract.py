@@ -2,12 +2,10 @@
 
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from optoscope._core.errors import InvalidValueError
-from optoscope._core.keys import is_key
+from optoscope._core.trees import difference
 from optoscope.optimizers import Optimizer
 
 _GIVES = (
@@ -60,34 +58,10 @@ def checked_step(
             what += f" of {len(result)}"
         raise refuse(f"{what}, not two things")
     updates, after = result
-    difference = _difference(updates, params, "params")
-    if difference is not None:
-        raise refuse(f"updates {difference}")
-    difference = _difference(after, state, "the state before", types=True)
-    if difference is not None:
-        raise refuse(f"a state {difference}")
+    different = difference(updates, params, "params")
+    if different is not None:
+        raise refuse(f"updates {different}")
+    different = difference(after, state, "the state before", types=True)
+    if different is not None:
+        raise refuse(f"a state {different}")
     return updates, after
-
-
-def _difference(got: PyTree, wanted: PyTree, what: str, *, types: bool = False) -> str | None:
-    structures = jax.tree.structure(got), jax.tree.structure(wanted)
-    if structures[0] != structures[1]:
-        return f"of the structure {structures[0]}, while {what} has {structures[1]}"
-    pairs = zip(jax.tree_util.tree_leaves_with_path(got), jax.tree.leaves(wanted), strict=True)
-    for (path, leaf), like in pairs:
-        place = jax.tree_util.keystr(path) or "all of it"
-        try:
-            shape, dtype = jnp.shape(leaf), _dtype(leaf)
-        except TypeError:
-            return f"that holds {leaf!r} at {place}, which is no array"
-        if shape != jnp.shape(like):
-            return f"of shape {shape} at {place}, while {what} has {jnp.shape(like)} there"
-        if types and dtype != _dtype(like):
-            return f"of type {dtype} at {place}, while {what} has {_dtype(like)} there"
-        if not types and not jnp.issubdtype(dtype, jnp.floating):
-            return f"of type {dtype} at {place}; they must be real floating-point numbers"
-    return None
-
-
-def _dtype(leaf: Any) -> Any:
-    return leaf.dtype if is_key(leaf) else jnp.result_type(leaf)

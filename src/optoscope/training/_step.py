@@ -13,7 +13,8 @@ from optoscope._core.showing import shown
 from optoscope.optimizers import Optimizer, as_optax, packed_state
 from optoscope.optimizers._base import extra_arguments
 from optoscope.tasks import Task
-from optoscope.tasks._contract import check_params, checked_loss
+from optoscope.tasks._contract import check_params, checked_loss, checked_loss_and_state
+from optoscope.tasks._drawing import draw_batch_at, gather_batch
 from optoscope.training._contract import check_methods, checked_step
 
 
@@ -111,10 +112,7 @@ def draw_step(task: Task, key: PRNGKeyArray, step: Int[Array, ""]) -> PyTree[Arr
     """
     key = as_key(key)
     step_key = jax.random.fold_in(key, step)
-    if hasattr(task, "draw_at"):
-        batch = task.draw_at(key, step)  # type: ignore[attr-defined]
-    else:
-        batch = task.draw(step_key) if hasattr(task, "draw") else step_key
+    batch = draw_batch_at(task, key, step)
     return StepDraw(batch, _loss_key(step_key)) if has_model_state(task) else batch
 
 
@@ -159,7 +157,7 @@ def inner_step(
     if isinstance(draw, StepDraw):
         draw, loss_key = draw.batch, draw.loss_key
     if draw is not None:
-        batch = task.gather(draw) if hasattr(task, "gather") else task.sample_batch(draw)
+        batch = gather_batch(task, draw)
     elif key is not None:
         key = as_key(key)
         batch, loss_key = task.sample_batch(key), _loss_key(key)
@@ -170,8 +168,8 @@ def inner_step(
         if not has_model_state(task):
             return checked_loss(task.loss(params, batch), task), ()
         with_state = task.loss_with_state  # type: ignore[attr-defined]
-        loss, model_state = with_state(params, inner.model_state, batch, loss_key)
-        return checked_loss(loss, task), model_state
+        result = with_state(params, inner.model_state, batch, loss_key)
+        return checked_loss_and_state(result, inner.model_state, task)
 
     def value_fn(params: PyTree[Array]) -> Float[Array, ""]:
         return loss_and_state(params)[0]

@@ -9,6 +9,7 @@ from optoscope._core.errors import InvalidValueError, UnknownNameError
 from optoscope._core.keys import new_key
 from optoscope._core.trees import size
 from optoscope.tasks import Symmetry, Task, TaskDistribution, as_distribution
+from optoscope.tasks._contract import metadata_of
 
 
 def _shapes(task: Task | TaskDistribution) -> tuple[Any, PyTree]:
@@ -65,5 +66,4 @@ def task_symmetry(task: Task | TaskDistribution, name: str) -> Symmetry:
 
 
 def _name(task: Task | TaskDistribution) -> str:
-    described = getattr(task, "metadata", {})
-    return str(described.get("name", type(task).__name__))
+    return str(metadata_of(task).get("name", type(task).__name__))

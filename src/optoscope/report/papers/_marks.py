@@ -56,7 +56,10 @@ def log_axis(axes: Axes) -> None:
     ]
     if below:
         note = f"below the axis: {', '.join(below)}"
-        axes.text(0.03, 0.03, note, transform=axes.transAxes, color=MUTED, fontsize=9.5)
+        # Legible over the lines that go there too.
+        ground = {"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1}
+        axes.text(0.03, 0.03, note, transform=axes.transAxes, color=MUTED, fontsize=9.5,
+                  bbox=ground, zorder=10)  # fmt: skip
 
 
 def flat(values: np.ndarray) -> np.ndarray:
