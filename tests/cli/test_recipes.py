@@ -47,6 +47,16 @@ def test_what_is_typed_counts(recipe):
     assert command.clip == 0.5
 
 
+@pytest.mark.parametrize(
+    "line", [["lstm", "--recipe", "{}"], ["--recipe", "{}", "lstm"], ["--recipe={}", "lstm"]]
+)
+def test_another_optimizer_can_be_typed_on_either_side(line, recipe):
+    command = parsed(["train", *(word.format(recipe) for word in line), "--seed", "3"])
+    assert (command.optimizer, command.seed, command.meta_steps) == ("lstm", 3, 40)
+    # What is set of the recipe's own optimizer is nothing to this one.
+    assert command.set == ()
+
+
 MIXED = """
 task = "digits-mlp-dm,two-moons"
 task_horizons = [20, 40]

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from optoscope import optimizers, tasks
+from optoscope._core.errors import MetaTrainingDivergedError
 from optoscope.cli._judging import time_in_words
 from optoscope.cli._main import main
 from optoscope.cli._meta_training import MetaTraining
-from optoscope.cli._scheme import make_trainer
+from optoscope.cli._scheme import Scheme, _OverStarts, make_trainer
 from optoscope.cli._train import Train
+from optoscope.meta import MetaTrainingResult, Report
 
 LINE = ["train", "rnnprop", "--task", "quadratic,rosenbrock"]
 LINE += ["--set", "rnnprop.hidden_size=4", "quadratic.columns=6"]
@@ -82,6 +84,50 @@ def test_schemes_train_log_and_resume_exactly(tmp_path, monkeypatch, capsys):
     provenance = optimizers.read_description(tmp_path / "whole" / "optimizer")["metadata"]
     assert [task["name"] for task in provenance["tasks"]] == ["quadratic", "rosenbrock"]
     assert [task["options"] for task in provenance["tasks"]] == [{"columns": 6}, {}]
+
+
+def test_imitation_ends_once_over_all_stages():
+    settings = MetaTraining(
+        meta_steps=40, horizon=4, curriculum=(6, 8, 10), truncation=2, imitate=("adam=0.01",),
+        imitation_steps=25, devices=1,
+    )  # fmt: skip
+    made = [
+        make_trainer(settings, [tasks.get("quadratic")], 0, horizon=horizon).estimator
+        for horizon in settings.horizons
+    ]
+    # Ten meta-steps each.
+    assert [getattr(one, "first", None) for one in made] == [0, 10, 20, None]
+    workers = made[1].init(optimizers.get("rnnprop", key=jax.random.key(0)), jax.random.key(1))
+    assert int(workers.count) == 10
+
+
+def test_progress_counts_the_meta_steps_of_all_starts():
+    starts = [optimizers.get("rnnprop", key=jax.random.key(n)) for n in range(4)]
+    settings = MetaTraining(meta_steps=40, horizon=4, truncation=2, devices=1)
+    assert Scheme(settings, [tasks.get("quadratic")], (), starts, 0).planned_steps == 80
+    told = []
+    counted = _OverStarts(told.append)
+    for start, step in ((0, 5), (0, 10), (1, 10), (0, 20), (-1, 10)):
+        counted(start, Report(step, 0.0, 0.0, 0.0, 0, 0, 0.0))
+    assert [report.step for report in told] == [5, 10, 20, 30, 40]
+
+
+def test_the_best_optimizer_of_a_meta_training_that_diverged_is_kept(tmp_path, capsys, monkeypatch):
+    out = tmp_path / "out"
+    line = ["train", "rnnprop", "--task", "quadratic", "--set", "rnnprop.hidden_size=4", *SMALL]
+    reached = MetaTrainingResult(
+        None, optimizers.get("rnnprop", key=jax.random.key(0), hidden_size=4), 0.5, 20, 10, 0,
+        False, 1.0,
+    )  # fmt: skip
+
+    def run(*given, **named):
+        raise MetaTrainingDivergedError("it diverged.", reached)
+
+    monkeypatch.setattr(Scheme, "run", run)
+    assert main([*line, "--out", str(out)]) == 2
+    said = capsys.readouterr().err
+    assert f"loss of 0.5, is kept in {out / 'optimizer'}" in said
+    assert jax.tree.leaves(optimizers.load(out / "optimizer"))
 
 
 def test_each_task_of_a_mixture_has_its_own_horizon():

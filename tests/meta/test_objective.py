@@ -42,6 +42,24 @@ def test_last_is_the_last_step_with_a_weight():
     assert float(objective(LOSSES, NONE, STEPS, ALL)) == 2.0
 
 
+def test_unrolls_of_an_episode_count_by_the_weights_of_their_own_steps():
+    """As the terms of single steps do, of which evolution strategies make their meta-losses."""
+    weights, losses = jnp.array([0.0, 0.0, 0.0, 1.0, 2.0, 3.0]), jnp.arange(1.0, 7.0)
+    for reduction in ("mean", "mean_log", "last"):
+        objective = Objective(reduction, weights=weights)
+        parts = []
+        for steps in (jnp.arange(3), jnp.arange(3, 6)):
+            parts.append(objective(losses[steps], 0 * NONE, steps, ALL, whole=False))
+            if reduction != "last":
+                terms = objective.step_terms(losses[steps], 0 * NONE, steps)
+                assert float(parts[-1]) == pytest.approx(float(terms.sum()))
+        assert float(parts[0]) == 0
+        # The mean over the unrolls is the meta-loss of the whole episode; the last loss is there.
+        whole = float(objective(losses, jnp.zeros(6), jnp.arange(6), jnp.ones(6, bool)))
+        share = 1 if reduction == "last" else 2
+        assert float(parts[1]) == pytest.approx(share * whole)
+
+
 def test_weights_are_looked_up_by_the_place_in_the_horizon():
     objective = Objective("sum", weights=jnp.array([100.0, 100.0, 1.0, 10.0, 0.0]))
     got = objective(LOSSES, NONE, jnp.array([2, 3, 4]), ALL)

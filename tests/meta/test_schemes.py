@@ -10,9 +10,10 @@ import optax
 import pytest
 
 from optoscope import tasks
-from optoscope._core.errors import InvalidValueError
+from optoscope._core.errors import InvalidValueError, MetaTrainingDivergedError
 from optoscope.meta import Curriculum, HeldOutLoss, Mixture, Trainer, successive_halving
 from optoscope.meta import TruncatedBackprop as Backprop
+from optoscope.meta._halving import halving_steps
 from support.scripted import Bowls, Descent, number, scripted
 
 KEY = jax.random.key(0)
@@ -122,6 +123,36 @@ def test_halving_stops_when_asked(tmp_path):
     assert stopped.interrupted
     resumed = successive_halving(trainer(), starts, 16, key=KEY, directory=tmp_path)
     assert float(resumed.best.value) == pytest.approx(0.9**16, rel=1e-5)
+
+
+def test_a_start_that_diverges_is_dropped(tmp_path):
+    starts = [number(x) for x in (np.inf, 2.0, 1.0, 4.0)]
+    bounded = trainer(patience=4)
+    result = successive_halving(bounded, starts, 16, key=KEY, directory=tmp_path)
+    assert float(result.best.value) == pytest.approx(0.9**16, rel=1e-5)
+    with pytest.raises(MetaTrainingDivergedError):
+        successive_halving(bounded, [number(np.inf)] * 2, 16, key=KEY)
+
+
+def test_the_steps_of_all_starts_are_known_before():
+    for count in (1, 2, 3, 4, 5, 8):
+        done = {}
+        successive_halving(
+            trainer(), [number(1.0 + x) for x in range(count)], 16, key=KEY,
+            on_report=lambda start, report, done=done: done.update({start: report.step}),
+        )  # fmt: skip
+        assert halving_steps(count, 16) == sum(done.values())
+
+
+def test_a_stage_that_diverges_ends_a_curriculum_with_what_was_reached():
+    # The first stage has two good meta-steps, and the second none.
+    stages = {10: trainer(0.0, 0.0, *[np.nan] * 9, patience=4), 20: trainer(np.nan, patience=4)}
+    result = Curriculum(lambda h, _: stages[h], (10, 20), 10).run(number(), key=KEY)
+    assert float(result.best.value) == pytest.approx(0.9**2, rel=1e-5)
+    assert result.best_loss == pytest.approx(0.9**4, rel=1e-5)
+    with pytest.raises(MetaTrainingDivergedError) as caught:
+        Curriculum(lambda h, _: stages[20], (10, 20), 10).run(number(), key=KEY)
+    assert caught.value.result.best_loss == 1
 
 
 def test_an_average_is_a_candidate_for_the_best():

@@ -65,7 +65,16 @@ class RunInUseError(RunDirectoryError):
 
 
 class MetaTrainingDivergedError(OptoscopeError):
-    """Meta-training cannot recover; the message says what was seen and what to try."""
+    """Meta-training cannot recover; the message says what was seen and what to try.
+
+    Args:
+        message: that message.
+        result: the `MetaTrainingResult` of what was reached before, with the best optimizer.
+    """
+
+    def __init__(self, message: str, result: Any = None):
+        super().__init__(message)
+        self.result = result
 
 
 class ProcessLostError(OptoscopeError):

@@ -75,8 +75,9 @@ def with_recipe(words: Sequence[str]) -> list[str]:
     lines = read_recipe(named)
     lines.pop("description", None)
     optimizer = lines.pop("optimizer", None)
-    if optimizer is not None and (len(words) < 2 or words[1].startswith("-")):
-        words.insert(1, str(optimizer))
+    words, chosen = _with_optimizer(words, optimizer)
+    if chosen != optimizer:
+        lines = _without_settings_of(lines, optimizer)
     if "task" in typed:
         lines = _without_its_tasks(lines, str(_value_of(words, "task")))
     if "set" in typed:
@@ -87,13 +88,43 @@ def with_recipe(words: Sequence[str]) -> list[str]:
     return words
 
 
+def _with_optimizer(words: Sequence[str], optimizer: Any) -> tuple[list[str], Any]:
+    """The command line with an optimizer in its first place, and that one: what is typed counts.
+
+    It is typed there, or right behind the recipe.
+    """
+    words = list(words)
+    if len(words) > 1 and not words[1].startswith("-"):
+        return words, words[1]
+    place = next(place for place, word in enumerate(words) if _name(word) == "recipe")
+    behind = place + (1 if "=" in words[place] else 2)
+    if behind < len(words) and not words[behind].startswith("-"):
+        words.insert(1, words.pop(behind))
+        return words, words[1]
+    if optimizer is not None:
+        words.insert(1, str(optimizer))
+    return words, optimizer
+
+
+def _without_settings_of(lines: Mapping[str, Any], owner: Any) -> dict[str, Any]:
+    """A recipe's lines, but for what they set of an optimizer that another one is typed for."""
+    kept = dict(lines)
+    if "set" in kept:
+        kept["set"] = [one for one in kept["set"] if _owner(one) != owner]
+    return kept
+
+
+def _owner(setting: str) -> str:
+    """What NAME.option=value is for; empty if it is for all tasks."""
+    return setting.partition("=")[0].rpartition(".")[0]
+
+
 def _without_its_tasks(lines: Mapping[str, Any], typed: str) -> dict[str, Any]:
     """A recipe's lines, but for what they say of tasks that are not among those typed."""
     own, there = (set(text.split(",")) for text in (str(lines.get("task", "")), typed))
     kept = {name: value for name, value in lines.items() if name != "task_horizons"}
     if "set" in kept:
-        of = {one: one.partition("=")[0].rpartition(".")[0] for one in kept["set"]}
-        kept["set"] = [one for one in of if of[one] not in own - there]
+        kept["set"] = [one for one in kept["set"] if _owner(one) not in own - there]
     return kept
 
 

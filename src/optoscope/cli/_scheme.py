@@ -1,6 +1,7 @@
 """What a command meta-trains: the trainers that its settings describe, and the order of stages."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from optoscope.cli._judging import check, evaluation, prepare
 from optoscope.cli._meta_training import MetaTraining
 
 if TYPE_CHECKING:
-    from optoscope.meta import Estimator, MetaTrainingResult, Trainer
+    from optoscope.meta import Estimator, MetaTrainingResult, Report, Trainer
 
 
 def _estimator_on(settings: MetaTraining, problems: Any, horizon: int) -> "Estimator":
@@ -43,8 +44,17 @@ def _estimator_on(settings: MetaTraining, problems: Any, horizon: int) -> "Estim
     if not settings.imitate:
         return estimator
     decay = settings.imitation_steps or max(1, settings.meta_steps // 4)
+    # Its weight falls over all stages of a curriculum, not anew in each.
+    before = _stage(settings, horizon) * settings.stage_steps
+    if before >= decay:
+        return estimator
     teachers = [_teacher(text) for text in settings.imitate]
-    return meta.Imitation(estimator, teachers, settings.imitation_weight, decay)
+    return meta.Imitation(estimator, teachers, settings.imitation_weight, decay, before)
+
+
+def _stage(settings: MetaTraining, horizon: int) -> int:
+    """Which stage of a curriculum has that horizon; 0 without one."""
+    return settings.horizons.index(horizon) if settings.curriculum else 0
 
 
 def _estimator(
@@ -127,6 +137,23 @@ def make_trainer(
     )
 
 
+class _OverStarts:
+    """Passes reports on with the meta-steps of all starts, which are trained in turn.
+
+    Args:
+        on_report: called with each report.
+    """
+
+    def __init__(self, on_report: "Callable[[Report], None]"):
+        self._on_report = on_report
+        self._done: dict[int, int] = {}
+
+    def __call__(self, start: int, report: "Report") -> None:
+        """Takes a report of a start, or of what follows them all under a number of its own."""
+        self._done[start] = report.step
+        self._on_report(dataclasses.replace(report, step=sum(self._done.values())))
+
+
 @dataclass(frozen=True)
 class Scheme:
     """What one command meta-trains: where it starts, on what, and in which stages.
@@ -185,6 +212,14 @@ class Scheme:
             directory=directory,
         )
 
+    @property
+    def planned_steps(self) -> int:
+        """The meta-steps of all starts and stages, if none ends early."""
+        from optoscope.meta._halving import halving_steps
+
+        steps, stages = self.settings.stage_steps, len(self.settings.horizons)
+        return halving_steps(len(self.starts), steps) + (stages - 1) * steps
+
     def _curriculum(self, horizons: Sequence[int], directory: Path | None = None) -> Any:
         from optoscope import meta
 
@@ -216,18 +251,25 @@ class Scheme:
             )
         else:
             validated = horizons[min(1, len(horizons) - 1)]
+            counted = _OverStarts(on_report)
             result = meta.successive_halving(
                 self.trainer(horizons[0], validated, directory),
                 self.starts,
                 steps,
                 key=key,
                 directory=directory,
-                on_report=lambda _, report: on_report(report),
+                on_report=counted,
                 stop=stop,
             )
             if len(horizons) > 1 and not result.interrupted:
                 stages = self._curriculum(horizons[1:], directory)
-                further = stages.run(result.best, key=key, directory=directory, **callbacks)
+                further = stages.run(
+                    result.best,
+                    key=key,
+                    directory=directory,
+                    on_report=lambda report: counted(-1, report),
+                    stop=stop,
+                )
                 result = further.after(result)
         if is_first():
             meta.join_logs(result.directories, directory / "metrics.jsonl")

@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import tyro
 
-from optoscope._core.errors import InvalidValueError, RunDirectoryError
+from optoscope._core.errors import (
+    InvalidValueError,
+    MetaTrainingDivergedError,
+    RunDirectoryError,
+)
 from optoscope._core.locks import locked
 from optoscope.cli._command import RunCommand, get_task, read_config, task_label, use_devices
 from optoscope.cli._console import command_line, console
@@ -187,7 +191,10 @@ class Train(RunCommand, MetaTraining, Processes):
 
         log_events = self.tensorboard and is_first()
         board = meta.TensorBoard(directory / "tensorboard") if log_events else None
-        result = self._run(directory, scheme, board)
+        try:
+            result = self._run(directory, scheme, board)
+        except MetaTrainingDivergedError as error:
+            raise self._rescued(directory, scheme, error) from error
         if result.interrupted:
             console.print(
                 f"Stopped after {result.step} of {self.meta_steps} meta-steps. "
@@ -198,20 +205,39 @@ class Train(RunCommand, MetaTraining, Processes):
             self._tell(directory, scheme, result)
         return 0
 
+    def _rescued(
+        self, directory: Path, scheme: Scheme, error: MetaTrainingDivergedError
+    ) -> MetaTrainingDivergedError:
+        """The error with the place of the best optimizer that there was before, which is kept."""
+        from optoscope._core.processes import is_first
+
+        best = None if error.result is None else error.result.best_loss
+        if best is None or not is_first():
+            return error
+        self._export(directory, scheme, error.result)
+        return MetaTrainingDivergedError(
+            f"{error} The best optimizer before that, with a held-out loss of {best:.4g}, is kept "
+            f"in {directory / 'optimizer'}.",
+            error.result,
+        )
+
+    def _export(self, directory: Path, scheme: Scheme, result: Any) -> None:
+        assert self.optimizer is not None
+        own = [self._of_task(task) for task in self._tasks]
+        export(directory, result, scheme.problems, self.optimizer, self, self.seed, own)
+
     def _run(self, directory: Path, scheme: Scheme, board: "TensorBoard | None") -> Any:
         def run(**callbacks: Any) -> Any:
             return scheme.run(directory, **callbacks)
 
         scheme.prepare(directory)
-        return meta_train(run, self.meta_steps, self.seed, board)
+        return meta_train(run, scheme.planned_steps, self.seed, board)
 
     def _tell(self, directory: Path, scheme: Scheme, result: Any) -> None:
         """Writes the optimizer and the page, and says what came out."""
         from optoscope import report
 
-        assert self.optimizer is not None
-        own = [self._of_task(task) for task in self._tasks]
-        export(directory, result, scheme.problems, self.optimizer, self, self.seed, own)
+        self._export(directory, scheme, result)
         page = report.render(directory)
         # `train` always evaluates: without a best loss there was none that was finite.
         judged = len(scheme.judges or scheme.problems)

@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 from jaxtyping import PRNGKeyArray
 
-from optoscope._core.errors import InvalidValueError, check_count
+from optoscope._core.errors import InvalidValueError, MetaTrainingDivergedError, check_count
 from optoscope._core.keys import as_key
 from optoscope.meta._reports import MetaTrainingResult, Report
 from optoscope.meta._trainer import Trainer
@@ -22,7 +22,7 @@ class Curriculum:
     A stage is validated on the *next* horizon, the last one on its own. It ends after
     `steps_per_stage` meta-steps, or earlier where its trainer gives up (`Trainer.give_up_after`).
     A stage that does not improve on the optimizer that it started from ends the curriculum, and
-    that optimizer is the result.
+    that optimizer is the result. Where a stage diverges, what it had reached before counts.
 
     With a directory, stage i is kept in `stage-<i>-horizon-<horizon>/`, each with its own
     checkpoints and `metrics.jsonl`: a run killed at any moment and started again goes on exactly.
@@ -87,8 +87,9 @@ class Curriculum:
             stop: asked after every call of the compiled program; see `Trainer.run`.
 
         Raises:
-            InvalidValueError, MetaTrainingDivergedError, RunDirectoryError, RunInUseError: as
-                `Trainer.run`.
+            InvalidValueError, RunDirectoryError, RunInUseError: as `Trainer.run`.
+            MetaTrainingDivergedError: the first stage diverged before it was any better than its
+                start.
         """
         stages = self.trainers()
         key = as_key(key)
@@ -99,16 +100,22 @@ class Curriculum:
                 place = Path(directory) / f"stage-{index}-horizon-{horizon}"
             assert trainer.evaluation is not None
             start = done.best
-            result = trainer.run(
-                start,
-                self.steps_per_stage,
-                key=jax.random.fold_in(key, index),
-                directory=place,
-                on_report=None if on_report is None else _shifted(on_report, done),
-                stop=stop,
-            )
+            diverged = None
+            try:
+                result = trainer.run(
+                    start,
+                    self.steps_per_stage,
+                    key=jax.random.fold_in(key, index),
+                    directory=place,
+                    on_report=None if on_report is None else _shifted(on_report, done),
+                    stop=stop,
+                )
+            except MetaTrainingDivergedError as error:
+                diverged, result = error, error.result
             at_start = trainer.evaluation(start)
             improved = result.best_loss is not None and result.best_loss < at_start
+            if diverged is not None and index == 0 and not improved:
+                raise diverged
             kept = result if improved or result.interrupted else done
             done = dataclasses.replace(
                 result.after(done),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jaxtyping import PRNGKeyArray
 
-from optoscope._core.errors import InvalidValueError, check_count
+from optoscope._core.errors import InvalidValueError, MetaTrainingDivergedError, check_count
 from optoscope._core.keys import as_key
 from optoscope.meta._reports import MetaTrainingResult, Report
 from optoscope.meta._trainer import Trainer
@@ -30,6 +30,8 @@ def successive_halving(
     meta-steps, the better half goes on to `num_steps`/2^(R−1), and so on, until one is left that
     takes all of them. In all that costs (R/2 + 1) times as much as one, for S a power of two.
 
+    A start that diverges is dropped as the worst; only if all of them do, that is an error.
+
     With a directory, start i is kept in `start-<i>/`, so that a killed run goes on exactly.
     Without one, a start that goes on does so from its state in a temporary directory.
 
@@ -49,6 +51,7 @@ def successive_halving(
 
     Raises:
         InvalidValueError: no start, a trainer without an evaluation, or fewer than one meta-step.
+        MetaTrainingDivergedError: every start that was left has diverged.
     """
     check_count("num_steps", num_steps, minimum=1)
     if not starts:
@@ -66,21 +69,44 @@ def successive_halving(
     rungs = math.ceil(math.log2(len(starts)))
     results: dict[int, MetaTrainingResult] = {}
     for rung in range(rungs, -1, -1):
+        lost: dict[int, MetaTrainingDivergedError] = {}
         # Of a start that fared badly nothing more than its rank is needed.
         for start in left:
-            results[start] = trainer.run(
-                starts[start],
-                max(1, num_steps >> rung),
-                key=key,
-                directory=Path(directory) / f"start-{start}",
-                on_report=_with_number(on_report, start),
-                stop=stop,
-            )
+            try:
+                results[start] = trainer.run(
+                    starts[start],
+                    max(1, num_steps >> rung),
+                    key=key,
+                    directory=Path(directory) / f"start-{start}",
+                    on_report=_with_number(on_report, start),
+                    stop=stop,
+                )
+            except MetaTrainingDivergedError as error:
+                lost[start] = error
+                continue
             if results[start].interrupted:
                 return results[start]
-        left.sort(key=lambda start: _rank(results[start]))
-        left = left[: max(1, len(left) // 2)] if rung else left[:1]
+        count = max(1, len(left) // 2) if rung else 1
+        going = [start for start in left if start not in lost]
+        if not going:
+            raise lost[left[0]]
+        left = sorted(going, key=lambda start: _rank(results[start]))[:count]
     return results[left[0]]
+
+
+def halving_steps(num_starts: int, num_steps: int) -> int:
+    """The meta-steps that all starts of `successive_halving` take together.
+
+    Example:
+        >>> halving_steps(1, 40), halving_steps(4, 40), halving_steps(3, 40)
+        (40, 80, 60)
+    """
+    left, before, total = num_starts, 0, 0
+    for rung in range(math.ceil(math.log2(num_starts)), -1, -1):
+        now = max(1, num_steps >> rung)
+        total += left * (now - before)
+        left, before = max(1, left // 2), now
+    return total
 
 
 def _with_number(

@@ -133,16 +133,18 @@ class Imitation(Estimator):
         teachers: the optimizers to imitate, with their numbers.
         weight: of the distance at the first estimate.
         steps: estimates after which the weight is zero.
+        first: estimates that were made before, in an earlier stage of a curriculum.
 
     Raises:
-        InvalidValueError: no optimizer to imitate, a weight that is not positive, or fewer than
-            one step.
+        InvalidValueError: no optimizer to imitate, a weight that is not positive, fewer than one
+            step, or a negative number before.
     """
 
     estimator: Estimator
     teachers: tuple[Any, ...]
     weight: float = eqx.field(static=True, default=1.0)
     steps: int = eqx.field(static=True, default=500)
+    first: int = eqx.field(static=True, default=0)
 
     def __init__(
         self,
@@ -150,15 +152,18 @@ class Imitation(Estimator):
         teachers: Sequence[Optimizer],
         weight: float | int = 1.0,
         steps: int = 500,
+        first: int = 0,
     ):
         if not teachers:
             raise InvalidValueError("teachers is empty; name at least one optimizer to imitate.")
         check_number("weight", weight, minimum=0, exclusive_minimum=True)
         check_count("steps", steps, minimum=1)
+        check_count("first", first, minimum=0)
         self.estimator = estimator
         self.teachers = tuple(teachers)
         self.weight = float(weight)
         self.steps = steps
+        self.first = first
         self.devices = estimator.devices
 
     @property
@@ -172,9 +177,9 @@ class Imitation(Estimator):
         return self.estimator.episode_length
 
     def init(self, optimizer: Optimizer, key: PRNGKeyArray) -> ImitatingWorkers:
-        """The wrapped estimator's workers, and a count of zero."""
+        """The wrapped estimator's workers, and the count of estimates that were made before."""
         workers = self.estimator.init(self._imitating(optimizer), key)
-        return ImitatingWorkers(workers, jnp.zeros((), jnp.int32))
+        return ImitatingWorkers(workers, jnp.asarray(self.first, jnp.int32))
 
     def estimate(
         self, optimizer: Optimizer, workers: ImitatingWorkers, key: PRNGKeyArray

@@ -45,7 +45,8 @@ def _logarithm(losses: Array) -> Array:
 
 def _last(losses: Array, weights: Array) -> Array:
     last = losses.shape[0] - 1 - jnp.argmax((weights > 0)[::-1])
-    return losses[last]
+    # An unroll of a longer episode may lie where no step has a weight.
+    return jnp.where(jnp.any(weights > 0), losses[last], 0.0)
 
 
 REDUCTIONS: dict[str, Callable[[Array, Array], Array]] = {
@@ -174,6 +175,8 @@ class Objective(eqx.Module):
         penalties: Float[Array, " steps"],
         steps: Array,
         inside: Bool[Array, " steps"],
+        *,
+        whole: bool = True,
     ) -> Float[Array, ""]:
         """The meta-loss of an unroll.
 
@@ -182,6 +185,9 @@ class Objective(eqx.Module):
             penalties: `penalty` of each step.
             steps: each step's place in the horizon, to look its weight up.
             inside: whether the step lies inside the horizon; the other steps are ignored.
+            whole: whether the unroll is the whole episode. If not, "mean" and "mean_log" divide
+                the weights by their mean over the whole horizon, as `step_terms` does, so that
+                an unroll counts by the weights of its own steps.
         """
         weights = jnp.ones_like(losses) if self.weights is None else self.weights[steps]
         weights = jnp.where(inside, weights, 0.0)
@@ -191,4 +197,8 @@ class Objective(eqx.Module):
         total = jnp.sum(penalties)
         if self.reduction in ("mean", "mean_log"):
             total = total / jnp.maximum(jnp.sum(inside), 1)
-        return REDUCTIONS[self.reduction](losses, weights) + total
+        value = REDUCTIONS[self.reduction](losses, weights)
+        if not whole and self.weights is not None and self.reduction in ("mean", "mean_log"):
+            share = jnp.sum(weights) / jnp.maximum(jnp.sum(inside), 1)
+            value = value * share / jnp.maximum(jnp.mean(self.weights), _FLOOR)
+        return value + total

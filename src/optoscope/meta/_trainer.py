@@ -198,7 +198,9 @@ class Trainer:
                 report = _report(state, metrics, skipped, times, evaluation_loss)
                 if log is not None:
                     log.append(report)
-                self._check(state, causes)
+                if int(state.skipped_in_a_row) >= self.patience:
+                    reached = self._result(state, rest, num_steps, times, directory)
+                    raise MetaTrainingDivergedError(_diverged_words(state, causes), reached)
                 if checkpoints is not None and (
                     interrupted
                     or self._gives_up(state)
@@ -208,6 +210,17 @@ class Trainer:
                 kept = state, times
                 if on_report is not None and is_first():
                     on_report(report)
+        result = self._result(state, rest, num_steps, kept[1], directory)
+        return dataclasses.replace(result, interrupted=interrupted)
+
+    def _result(
+        self,
+        state: MetaState,
+        rest: PyTree,
+        num_steps: int,
+        times: dict[str, float],
+        directory: str | Path | None,
+    ) -> MetaTrainingResult:
         evaluated = bool(jnp.isfinite(state.best_loss))
         return MetaTrainingResult(
             optimizer=eqx.combine(self._trained(state), rest),
@@ -216,11 +229,10 @@ class Trainer:
             step=int(state.step),
             skipped=int(state.skipped),
             non_finite_tasks=int(state.non_finite_tasks),
-            interrupted=interrupted,
-            seconds=kept[1]["seconds"],
-            evaluation_seconds=evaluating,
+            interrupted=False,
             gave_up=int(state.step) < num_steps and self._gives_up(state),
             directories=() if directory is None else (Path(directory),),
+            **times,
         )
 
     def _gives_up(self, state: MetaState) -> bool:
@@ -280,16 +292,14 @@ class Trainer:
             )
         return state, loss
 
-    def _check(self, state: MetaState, causes: dict[str, int]) -> None:
-        in_a_row = int(state.skipped_in_a_row)
-        if in_a_row < self.patience:
-            return
-        norm = float(global_norm(state.meta_params))
-        raise MetaTrainingDivergedError(
-            f"meta-training cannot go on: the last {in_a_row} meta-steps were skipped, "
-            f"{describe(causes)} (meta-step {int(state.step)}, {int(state.skipped)} skipped in "
-            f"all, norm of the meta-parameters {norm:.3g}). {advice(causes)}"
-        )
+
+def _diverged_words(state: MetaState, causes: dict[str, int]) -> str:
+    norm = float(global_norm(state.meta_params))
+    return (
+        f"meta-training cannot go on: the last {int(state.skipped_in_a_row)} meta-steps were "
+        f"skipped, {describe(causes)} (meta-step {int(state.step)}, {int(state.skipped)} skipped "
+        f"in all, norm of the meta-parameters {norm:.3g}). {advice(causes)}"
+    )
 
 
 @contextmanager

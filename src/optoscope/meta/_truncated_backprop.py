@@ -132,9 +132,8 @@ class TruncatedBackprop(Estimator):
         inner, losses = unrolled.inner, unrolled.losses
         steps = first + jnp.arange(self.truncation)
         inside = steps < self.horizon
-        loss = self.objective(
-            losses, unrolled.penalties, jnp.minimum(steps, self.horizon - 1), inside
-        )
+        places = jnp.minimum(steps, self.horizon - 1)
+        loss = self.objective(losses, unrolled.penalties, places, inside, whole=False)
         mean = jnp.sum(jnp.where(inside, losses, 0.0)) / jnp.sum(inside)
         worker = Worker(
             kept_key,
