@@ -16,7 +16,7 @@ from optoscope.meta._objective import Objective
 from optoscope.optimizers import Optimizer
 from optoscope.tasks import Task
 from optoscope.training import InnerState, inner_step
-from optoscope.training._step import draw_batches
+from optoscope.training._step import draw_batches, fetched
 
 
 class Unrolled(eqx.Module):
@@ -74,6 +74,7 @@ def unroll(
     second_order: bool,
     backward_clip: float | None = None,
     stop_at: int | None = None,
+    episode_key: PRNGKeyArray | None = None,
 ) -> Unrolled:
     """Unrolls `num_steps` inner steps, each rematerialized when it is differentiated.
 
@@ -87,6 +88,8 @@ def unroll(
         second_order: see `training.inner_step`.
         backward_clip: see `clip_backward`; applied before every step.
         stop_at: from this step on the state is kept as it is, so that it cannot diverge.
+        episode_key: of the episode, where it goes on after this unroll: of the batches of a task
+            whose data may be a stream, which is read on from `inner.step`.
     """
 
     @jax.checkpoint
@@ -98,10 +101,16 @@ def unroll(
             after = select(inner.step < stop_at, after, inner)
         return after, (record.loss, objective.penalty(record))
 
+    def read_and_step(inner: InnerState, draw: PyTree[Array]) -> tuple[InnerState, tuple]:
+        # A stream is not read again, backward, where the step is rematerialized.
+        return step(inner, fetched(task, draw))
+
     # All random numbers are drawn at once: in the loop they would be many small operations, and
     # be drawn again where a step is rematerialized.
-    draws = draw_batches(task, batch_key, num_steps)
-    inner, (losses, penalties) = jax.lax.scan(step, inner, draws)
+    episode = None if episode_key is None else (episode_key, inner.step)
+    draws = draw_batches(task, batch_key, num_steps, episode)
+    body = read_and_step if hasattr(task, "draw_at") else step
+    inner, (losses, penalties) = jax.lax.scan(body, inner, draws)
     return Unrolled(inner, losses, penalties)
 
 

@@ -189,7 +189,8 @@ class PerturbedRuns:
         task = eqx.combine(episode.varying, shared)
         steps = jnp.arange(num_steps)
         # All random numbers at once: in the loop they would be many small operations.
-        draws = draw_batches(task, batch_key, num_steps)
+        began = from_data(episode.task_key), episode.inner.step
+        draws = draw_batches(task, batch_key, num_steps, began)
 
         def step(episode: Episode, item: tuple[Array, PyTree[Array]]) -> tuple[Episode, tuple]:
             index, draw = item

@@ -128,6 +128,7 @@ class TruncatedBackprop(Estimator):
             backward_clip=self.backward_clip,
             # The last unroll is cut off: what lies past the horizon must not diverge.
             stop_at=self.horizon if self.horizon % self.truncation else None,
+            episode_key=from_data(kept_key),
         )
         inner, losses = unrolled.inner, unrolled.losses
         steps = first + jnp.arange(self.truncation)

@@ -42,10 +42,6 @@ class Reparametrized(Task):
         """Draws the random numbers of a batch, as the original task does."""
         return draw_batch(self.task, key)
 
-    def draw_at(self, key: PRNGKeyArray, step: Int[Array, ""]) -> PyTree[Array]:
-        """Draws those of step `step` of a run; a stream continues from step to step."""
-        return draw_batch_at(self.task, key, step)
-
     def gather(self, draw: PyTree[Array]) -> Batch:
         """Makes the batch from its random numbers, as the original task does."""
         return gather_batch(self.task, draw)
@@ -66,7 +62,14 @@ class Reparametrized(Task):
 
 
 class _WithModelState(Reparametrized):
-    """The same of a task whose loss takes a model state and a key; they are its own."""
+    """The same of a task whose loss takes a model state and a key, and whose data may be a stream.
+
+    All of them are the task's own.
+    """
+
+    def draw_at(self, key: PRNGKeyArray, step: Int[Array, ""]) -> PyTree[Array]:
+        """Draws step `step` of a run: a stream continues from step to step."""
+        return draw_batch_at(self.task, key, step)
 
     def init_state(self, key: PRNGKeyArray) -> PyTree[Array]:
         return self.task.init_state(key)  # type: ignore[attr-defined]

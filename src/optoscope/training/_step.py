@@ -65,6 +65,18 @@ class StepDraw(eqx.Module):
     loss_key: Array
 
 
+class StepBatch(eqx.Module):
+    """The batch of a step that was drawn and fetched before, and the key of the loss, if any.
+
+    Args:
+        batch: the batch.
+        loss_key: the key of the loss.
+    """
+
+    batch: PyTree[Array]
+    loss_key: Array | None
+
+
 def has_model_state(task: Task) -> bool:
     """Whether the task's loss takes a model state and a key: it has `loss_with_state`."""
     return hasattr(task, "loss_with_state")
@@ -121,9 +133,42 @@ def _loss_key(step_key: PRNGKeyArray) -> PRNGKeyArray:
     return jax.random.fold_in(step_key, 1)
 
 
-def draw_batches(task: Task, key: PRNGKeyArray, num_steps: int) -> PyTree[Array]:
-    """The random numbers of several steps, with a leading axis of steps."""
-    return jax.vmap(lambda step: draw_step(task, key, step))(jnp.arange(num_steps))
+def draw_batches(
+    task: Task,
+    key: PRNGKeyArray,
+    num_steps: int,
+    episode: tuple[PRNGKeyArray, Int[Array, ""]] | None = None,
+) -> PyTree[Array]:
+    """The random numbers of several steps, with a leading axis of steps.
+
+    Args:
+        task: the problem.
+        key: of these steps.
+        num_steps: how many.
+        episode: the key of the episode that they are part of, and the number of the first of them
+            in it: a task with `draw_at`, whose data may be a stream, goes on there.
+    """
+
+    def one(step: Int[Array, ""]) -> PyTree[Array]:
+        drawn = draw_step(task, key, step)
+        if episode is None or not hasattr(task, "draw_at"):
+            return drawn
+        batch = draw_batch_at(task, as_key(episode[0]), episode[1] + step)
+        return StepDraw(batch, drawn.loss_key) if isinstance(drawn, StepDraw) else batch
+
+    return jax.vmap(one)(jnp.arange(num_steps))
+
+
+def fetched(task: Task, draw: PyTree[Array]) -> StepBatch:
+    """A step's batch for `inner_step(draw=…)`, fetched once where the step is made several times.
+
+    Args:
+        task: the problem.
+        draw: what `draw_batches` has drawn for one step.
+    """
+    if isinstance(draw, StepDraw):
+        return StepBatch(gather_batch(task, draw.batch), draw.loss_key)
+    return StepBatch(gather_batch(task, draw), None)
 
 
 def inner_step(
@@ -156,7 +201,9 @@ def inner_step(
     loss_key = None
     if isinstance(draw, StepDraw):
         draw, loss_key = draw.batch, draw.loss_key
-    if draw is not None:
+    if isinstance(draw, StepBatch):
+        batch, loss_key = draw.batch, draw.loss_key
+    elif draw is not None:
         batch = gather_batch(task, draw)
     elif key is not None:
         key = as_key(key)
