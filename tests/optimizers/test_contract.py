@@ -3,6 +3,7 @@
 import collections
 import functools
 import io
+from collections.abc import Callable
 
 import equinox as eqx
 import jax
@@ -12,12 +13,19 @@ import optax
 import pytest
 
 from optoscope import optimizers
+from optoscope._core.errors import InvalidValueError
 from optoscope._core.trees import digest
 from optoscope.optimizers import as_optax
-from support.registered import registered
+from support.registered import registered, with_few_units
 
 every_optimizer = pytest.mark.parametrize("name", optimizers.names())
 HAND_DESIGNED = [name for name in optimizers.names() if not optimizers.REGISTRY[name].learned]
+MADE = {name: functools.partial(registered, name) for name in optimizers.names()} | {
+    f"pretrained {name}": lambda name=name: with_few_units(optimizers.load(name))
+    for name in optimizers.pretrained_names()
+}
+# They never look at the parameters.
+BY_GRADIENTS_ALONE = ("aggmo", "lstm", "rnn", "rnnprop")
 
 # XLA compiles each leaf's update by itself: these few are of every rank and type between them.
 TREES = {
@@ -194,6 +202,53 @@ def test_zero_and_huge_gradients_give_finite_updates(name):
         )
         updates, states = step(optimizer, grads, states, TREES)
         assert all_finite(updates), scale
+
+
+class Model(eqx.Module):
+    """A model with a function in it, and a parameter that is not trained before one that is."""
+
+    activation: Callable
+    frozen: jax.Array
+    matrix: jax.Array
+    vector: jax.Array
+
+
+@pytest.mark.parametrize("make", MADE.values(), ids=MADE)
+def test_gradients_meet_their_own_parameters_where_others_are_not_trained(make):
+    matrix = jnp.linspace(-1.0, 1.0, 6).reshape(2, 3)
+    model = Model(jax.nn.relu, 5 + matrix, matrix, jnp.linspace(-2.0, 1.0, 3))
+    trained = Model(None, None, model.matrix, model.vector)
+
+    @eqx.filter_jit
+    def updates(optimizer, model, trained):
+        """By one program: XLA compiles what the two have in common once."""
+        grads, state = jax.tree.map(jnp.sin, trained), optimizer.init(trained)
+        return [
+            optimizer.update(grads, state, params, obj_fn=lambda at: jnp.sum(at.matrix**2))[0]
+            for params in (model, trained)
+        ]
+
+    found, expected = updates(make(), model, trained)
+    assert shapes(found) == shapes(trained)
+    assert digest(found) == digest(expected)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in optimizers.names() if name not in BY_GRADIENTS_ALONE]
+)
+@pytest.mark.parametrize(
+    "other", [{"x": jnp.ones(3), "y": jnp.ones(3)}, {"a": None, "b": jnp.ones(3)}, jnp.ones(3)]
+)
+def test_parameters_of_another_tree_are_refused(name, other):
+    optimizer, params = registered(name), {"a": jnp.ones(3), "b": jnp.ones(3)}
+
+    def update(params, other):
+        return optimizer.update(params, optimizer.init(params), other)
+
+    with pytest.raises(
+        InvalidValueError, match=r"not one tree.*write update\(grads, state, params"
+    ):
+        jax.eval_shape(update, params, other)
 
 
 @pytest.mark.parametrize("name", HAND_DESIGNED)

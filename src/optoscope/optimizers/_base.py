@@ -3,6 +3,7 @@
 import abc
 import inspect
 import sys
+import textwrap
 import types
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
@@ -14,7 +15,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
-from optoscope._core.errors import FileFormatError
+from optoscope._core.errors import FileFormatError, InvalidValueError
 from optoscope._core.keys import is_key
 from optoscope._core.trees import size
 
@@ -128,10 +129,14 @@ class OptimizerModule(eqx.Module):
         self,
         grads: PyTree[Array],
         state: PyTree[Array],
-        params: PyTree[Array] | None = None,
+        params: PyTree | None = None,
         **extra,
     ) -> tuple[PyTree[Array], PyTree[Array]]:
-        """The updates to add to `params`, and the next state."""
+        """The updates to add to `params`, and the next state.
+
+        `params` is the tree that the gradients were taken of, an Equinox module as it is. Where a
+        gradient is None there is no update.
+        """
 
     @property
     def registered_name(self) -> str:
@@ -268,6 +273,40 @@ def evaluation_params(
     if len(found) != 1:
         return params
     return optax.contrib.schedule_free_eval_params(found[0], params)
+
+
+def params_of(grads: PyTree[Array], params: PyTree | None) -> PyTree[Array] | None:
+    """The parameters of the gradients that are there, as a tree like the gradients.
+
+    Where a gradient is None, `params` may have anything: a parameter that is not trained, or what
+    an Equinox module holds beside arrays.
+
+    Raises:
+        InvalidValueError: the two are not one tree.
+
+    Example:
+        >>> params_of({"frozen": None, "trained": 0.5}, {"frozen": [1.0, 2.0], "trained": 3.0})
+        {'frozen': None, 'trained': 3.0}
+    """
+    if params is None:
+        return None
+    try:
+        found = jax.tree.map(
+            lambda grad, param: None if grad is None else param,
+            grads,
+            params,
+            is_leaf=lambda leaf: leaf is None,
+        )
+    except ValueError:
+        found = None
+    structure = jax.tree.structure(grads)
+    if jax.tree.structure(found) != structure:
+        both = (textwrap.shorten(str(one), 300) for one in (structure, jax.tree.structure(params)))
+        raise InvalidValueError(
+            f"the gradients and the parameters are not one tree, but {' and '.join(both)}; write "
+            "update(grads, state, params), with params the tree that the gradients were taken of."
+        )
+    return found
 
 
 def cast_like(tree: PyTree[Array], reference: PyTree[Array]) -> PyTree[Array]:

@@ -12,7 +12,7 @@ from optoscope._core.input_layouts import CELO, StartingDecays
 from optoscope._core.keys import as_key
 from optoscope._core.published_numbers import NUM_LOSS_FEATURES
 from optoscope.optimizers._accumulators import Decays
-from optoscope.optimizers._base import OptimizerModule, Packed
+from optoscope.optimizers._base import OptimizerModule, Packed, params_of
 from optoscope.optimizers._exponential import LOG2_E, times_power_of_two
 from optoscope.optimizers._loss_features import (
     LossAverages,
@@ -163,7 +163,7 @@ class CeloOptimizer(OptimizerModule):
         self,
         grads: PyTree[Array],
         state: CeloState,
-        params: PyTree[Array] | None = None,
+        params: PyTree | None = None,
         *,
         value: Float[Array, ""] | None = None,
         **extra,
@@ -189,7 +189,7 @@ class CeloOptimizer(OptimizerModule):
         own = jax.tree.map(lambda leaf: leaf.astype(dtype), grads)
         scales = (-_STEP_SCALE, _EXPONENT_SCALE * LOG2_E, 1.0)
         updates, network = self.network.update(own, state.network, params, rule, scales)
-        updates = jax.tree.map(scaled, updates, params, grads)
+        updates = jax.tree.map(scaled, updates, params_of(grads, params), grads)
         return updates, CeloState(network, hidden, cell, losses, state.step + 1)
 
     def _start(self, network: SmallState | Packed) -> CeloState:

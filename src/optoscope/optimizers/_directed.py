@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from optoscope._core.published_numbers import LARGEST_GRADIENT
 from optoscope._core.roots import with_safe_roots
-from optoscope.optimizers._base import OptimizerModule, Packed, without_aliases
+from optoscope.optimizers._base import OptimizerModule, Packed, params_of, without_aliases
 from optoscope.optimizers._eigenbases import (
     advanced,
     as_matrices,
@@ -105,7 +105,7 @@ class DirectedOptimizer(OptimizerModule):
         self,
         grads: PyTree[Array],
         state: DirectedState,
-        params: PyTree[Array] | None = None,
+        params: PyTree | None = None,
         **extra,
     ) -> tuple[PyTree[Array], DirectedState]:
         """The updates (in the gradients' types) and the next state; `params` is needed."""
@@ -115,7 +115,7 @@ class DirectedOptimizer(OptimizerModule):
             return jnp.clip(gradient.astype(dtype), -LARGEST_GRADIENT, LARGEST_GRADIENT)
 
         by_network, by_adam = self._divided(jax.tree.map(clipped, grads))
-        parameters, _ = (None, None) if params is None else self._divided(params)
+        parameters, _ = self._divided(params_of(grads, params))
         directions, network, bases = self._directions(by_network, state, parameters)
         moments, adam = with_safe_roots(_adam().update)(by_adam, state.adam)
         updates = eqx.combine(

@@ -17,6 +17,7 @@ from optoscope.optimizers._base import (
     as_optax,
     cast_like,
     packed_state,
+    params_of,
     without_aliases,
 )
 from optoscope.optimizers._domains import check_hyperparameters
@@ -51,7 +52,7 @@ class OptaxOptimizer(OptimizerModule):
         self,
         grads: PyTree[Array],
         state: PyTree[Array],
-        params: PyTree[Array] | None = None,
+        params: PyTree | None = None,
         **extra,
     ) -> tuple[PyTree[Array], PyTree[Array]]:
         """Optax's update, in the types of the gradients and of the state."""
@@ -60,6 +61,7 @@ class OptaxOptimizer(OptimizerModule):
             transformation = optax.with_extra_args_support(self.build(**hyperparameters))
             return transformation.update(grads, state, params, **extra)
 
+        params = params_of(grads, params)
         updates, new_state = with_safe_roots(update)(self.hyperparameters, grads, state, params)
         return cast_like(updates, grads), cast_like(new_state, state)
 
@@ -172,7 +174,7 @@ class AggregatedMomentum(OptimizerModule):
         self,
         grads: PyTree[Array],
         state: Velocities,
-        params: PyTree[Array] | None = None,
+        params: PyTree | None = None,
         **extra,
     ) -> tuple[PyTree[Array], Velocities]:
         """The mean of the velocities, times −η."""
@@ -237,7 +239,7 @@ class Interpolation(OptimizerModule):
         self,
         grads: PyTree[Array],
         state: PyTree[Array],
-        params: PyTree[Array] | None = None,
+        params: PyTree | None = None,
         **extra,
     ) -> tuple[PyTree[Array], PyTree[Array]]:
         """The weighted sum of both updates, and both next states."""

@@ -246,7 +246,7 @@ class LSTMOptimizer(OptimizerModule):
         self,
         grads: PyTree[Array],
         state: LSTMState | Packed,
-        params: PyTree[Array] | None = None,
+        params: PyTree | None = None,
         **extra,
     ) -> tuple[PyTree[Array], LSTMState | Packed]:
         """The updates (in the gradients' types) and the next state."""

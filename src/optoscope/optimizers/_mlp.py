@@ -75,7 +75,7 @@ class MLPOptimizer(OptimizerModule):
         self,
         grads: PyTree[Array],
         state: SmallState | Packed,
-        params: PyTree[Array] | None = None,
+        params: PyTree | None = None,
         **extra,
     ) -> tuple[PyTree[Array], SmallState | Packed]:
         """The updates (in the gradients' types) and the next state; `params` is needed."""

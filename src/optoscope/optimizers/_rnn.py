@@ -158,7 +158,7 @@ class RNNOptimizer(OptimizerModule):
         self,
         grads: PyTree[Array],
         state: RNNState | Packed,
-        params: PyTree[Array] | None = None,
+        params: PyTree | None = None,
         **extra,
     ) -> tuple[PyTree[Array], RNNState | Packed]:
         """The updates (in the gradients' types) and the next state."""

@@ -137,7 +137,7 @@ class RNNPropOptimizer(OptimizerModule):
         self,
         grads: PyTree[Array],
         state: RNNPropState | Packed,
-        params: PyTree[Array] | None = None,
+        params: PyTree | None = None,
         **extra,
     ) -> tuple[PyTree[Array], RNNPropState | Packed]:
         """The updates (in the gradients' types) and the next state."""

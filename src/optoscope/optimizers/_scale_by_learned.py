@@ -50,7 +50,7 @@ def scale_by_learned(
     def update(
         updates: PyTree[Array],
         state: PyTree[Array],
-        params: PyTree[Array] | None = None,
+        params: PyTree | None = None,
         **extra_args: Any,
     ) -> tuple[PyTree[Array], PyTree[Array]]:
         updates, state = chosen.update(updates, state, params, **extra_args)

@@ -72,7 +72,7 @@ class Scheduled(OptimizerModule):
         self,
         grads: PyTree[Array],
         state: PyTree[Array],
-        params: PyTree[Array] | None = None,
+        params: PyTree | None = None,
         **extra,
     ) -> tuple[PyTree[Array], PyTree[Array]]:
         """The optimizer's update times the constant and the schedule's factor."""

@@ -20,7 +20,7 @@ from optoscope.optimizers._accumulators import (
     start,
     start_beside,
 )
-from optoscope.optimizers._base import Packed
+from optoscope.optimizers._base import Packed, params_of
 from optoscope.optimizers._blocks import Block, blocks
 from optoscope.optimizers._inputs import Inputs, measure, time_features
 from optoscope.optimizers._layer_sums import (
@@ -158,7 +158,7 @@ class SmallNetwork(eqx.Module):
         self,
         grads: PyTree[Array],
         state: SmallState | Packed,
-        params: PyTree[Array] | None,
+        params: PyTree | None,
         rule: Callable[[Coordinates], Float[Array, "*shape"]],
         scales: Sequence[float],
         time_unit: float = 1.0,
@@ -174,7 +174,7 @@ class SmallNetwork(eqx.Module):
             time_unit: how many steps the functions of time take for one.
 
         Raises:
-            InvalidValueError: no parameters were given.
+            InvalidValueError: no parameters were given, or those of another tree.
         """
         if params is None and jax.tree.leaves(grads):
             raise InvalidValueError(
@@ -182,7 +182,7 @@ class SmallNetwork(eqx.Module):
                 "write update(grads, state, params)."
             )
         leaves, structure = jax.tree.flatten(grads)
-        parameters = jax.tree.leaves(params)
+        parameters = jax.tree.leaves(params_of(grads, params))
         before = state.state if isinstance(state, Packed) else state
         # Tied to the step, the weights cannot be moved out of a loop over steps: spread over a
         # tensor's shape there, each would be read from memory.

@@ -151,7 +151,7 @@ class StarOptimizer(OptimizerModule):
         self,
         grads: PyTree[Array],
         state: SmallState | Packed,
-        params: PyTree[Array] | None = None,
+        params: PyTree | None = None,
         **extra,
     ) -> tuple[PyTree[Array], SmallState | Packed]:
         """The updates (in the gradients' types) and the next state; `params` is needed."""
