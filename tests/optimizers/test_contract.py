@@ -192,16 +192,47 @@ def test_the_state_survives_being_written_as_arrays(name):
 @every_optimizer
 def test_zero_and_huge_gradients_give_finite_updates(name):
     optimizer, states = begun(name)
-    for scale in (0.0, 1e30, -1e30, 1e-30, 0.0):
+    # The largest number of a float16 is 65504.
+    for scale, half in ((0, 0), (1e30, 1e4), (-1e30, -300), (1e-30, 1e-5), (0, 0)):
         grads = jax.tree.map(
-            # The largest number of a float16 is 65504, and its square is infinite before.
-            lambda leaf, s=scale: jnp.asarray(
-                np.full(leaf.shape, 1 if leaf.dtype == jnp.float16 else s, leaf.dtype)
+            lambda leaf, s=scale, h=half: jnp.asarray(
+                np.full(leaf.shape, h if leaf.dtype == jnp.float16 else s, leaf.dtype)
             ),
             TREES,
         )
         updates, states = step(optimizer, grads, states, TREES)
         assert all_finite(updates), scale
+
+
+@pytest.mark.parametrize("name", HAND_DESIGNED)
+def test_of_half_precision_parameters_only_the_update_is_rounded(name):
+    gradients = jnp.array([0.0, 1e-5, 300.0, 1e4])
+
+    @eqx.filter_jit
+    def second_updates(optimizer):
+        def one(gradient, dtype):
+            # Rounded to either type, they are the same numbers in all three.
+            grads = gradient.astype(jnp.float16).astype(jnp.bfloat16).astype(dtype)
+            params, grads = jnp.full((2, 3), 0.5, dtype), jnp.full((2, 3), grads)
+            # ADOPT's first update is zero.
+            _, state = optimizer.update(grads, optimizer.init(params), params)
+            return optimizer.update(grads, state, params)[0]
+
+        return {
+            dtype: jax.vmap(lambda gradient, dtype=dtype: one(gradient, dtype))(gradients)
+            for dtype in ("float32", "float16", "bfloat16")
+        }
+
+    found = second_updates(registered(name))
+    for dtype in ("float16", "bfloat16"):
+        assert found[dtype].dtype == dtype
+        np.testing.assert_allclose(
+            found[dtype].astype(jnp.float32),
+            found["float32"],
+            rtol=float(jnp.finfo(dtype).eps),
+            atol=float(jnp.finfo(dtype).smallest_subnormal),
+            err_msg=dtype,
+        )
 
 
 class Model(eqx.Module):

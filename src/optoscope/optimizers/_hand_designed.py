@@ -1,5 +1,6 @@
 """Hand-designed optimizers: Optax's own, with hyper-parameters that are array leaves."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -31,7 +32,9 @@ class OptaxOptimizer(OptimizerModule):
 
     Search over them with `vmap`, differentiate through them, change them without recompiling.
     Where a coordinate's gradient is zero, derivatives are finite, which those of Optax's own
-    transformations are not.
+    transformations are not. Of parameters in bfloat16 and float16 the state and the arithmetic are
+    in float32, where Optax's own are in the parameters' type and squares and small gradients get
+    lost.
 
     Args:
         build: Optax's constructor.
@@ -45,7 +48,7 @@ class OptaxOptimizer(OptimizerModule):
 
     def init(self, params: PyTree[Array]) -> PyTree[Array]:
         """The initial state of the Optax optimizer, in arrays of its own."""
-        state = self.build(**self.hyperparameters).init(params)
+        state = self.build(**self.hyperparameters).init(_widened(params))
         return follow(without_aliases(state, params, self.hyperparameters), params)
 
     def update(
@@ -61,8 +64,15 @@ class OptaxOptimizer(OptimizerModule):
             transformation = optax.with_extra_args_support(self.build(**hyperparameters))
             return transformation.update(grads, state, params, **extra)
 
-        params = params_of(grads, params)
-        updates, new_state = with_safe_roots(update)(self.hyperparameters, grads, state, params)
+        own = params_of(grads, params)
+        if params is not None:
+            extra = {
+                name: _of_widened(part, own, params) if callable(part) else _widened(part)
+                for name, part in extra.items()
+            }
+        updates, new_state = with_safe_roots(update)(
+            self.hyperparameters, _widened(grads), state, _widened(own)
+        )
         return cast_like(updates, grads), cast_like(new_state, state)
 
     @property
@@ -73,6 +83,29 @@ class OptaxOptimizer(OptimizerModule):
     def configuration(self) -> dict[str, Any]:
         """The names of the hyper-parameters; their values are leaves."""
         return dict.fromkeys(self.hyperparameters, 0.0)
+
+
+def _widened(tree: PyTree) -> PyTree:
+    """The tree with float32 for all narrower floating-point numbers."""
+
+    def widened(leaf: Any) -> Any:
+        narrow = eqx.is_inexact_array(leaf) and leaf.dtype.itemsize < 4
+        return leaf.astype(jnp.float32) if narrow else leaf
+
+    return jax.tree.map(widened, tree)
+
+
+def _of_widened(
+    function: Callable[..., Any], own: PyTree[Array], params: PyTree
+) -> Callable[..., Any]:
+    """A function of `params` as one of those that have gradients, in float32."""
+
+    # Optax looks at the names of its arguments.
+    @functools.wraps(function)
+    def of_widened(point: PyTree[Array], *args: Any, **kwargs: Any) -> Any:
+        return _widened(function(eqx.combine(cast_like(point, own), params), *args, **kwargs))
+
+    return of_widened
 
 
 def from_optax(build: Callable[..., Any], name: str, **hyperparameters: Scalar) -> OptaxOptimizer:
@@ -167,7 +200,9 @@ class AggregatedMomentum(OptimizerModule):
         """K velocities per parameter, all zero, stacked on a leading axis."""
         modes = self.betas.shape
         return Velocities(
-            jax.tree.map(lambda leaf: zeros_beside(leaf, leaf.dtype, before=modes), params)
+            jax.tree.map(
+                lambda leaf: zeros_beside(leaf, leaf.dtype, before=modes), _widened(params)
+            )
         )
 
     def update(

@@ -10,7 +10,6 @@ from optax import contrib
 
 from optoscope._core.errors import InvalidValueError
 from optoscope._core.trees import select
-from optoscope.optimizers._base import cast_like
 from optoscope.optimizers._hand_designed import OptaxOptimizer, Scalar, from_optax
 
 
@@ -238,11 +237,7 @@ def _sophia(**hyperparameters: Any) -> optax.GradientTransformation:
                 "a function of the parameters. Inside optax.chain and the like, put "
                 "optimizers.as_optax(optimizer): Optax hands nothing on to what is not its own."
             )
-
-        def loss(point: PyTree[Array]) -> Array:
-            return obj_fn(cast_like(point, params))
-
-        return transformation.update(updates, state, params, obj_fn=loss, **extra)
+        return transformation.update(updates, state, params, obj_fn=obj_fn, **extra)
 
     return optax.GradientTransformationExtraArgs(transformation.init, update)
 
@@ -278,7 +273,7 @@ def _in_float32(
 ) -> optax.GradientTransformationExtraArgs:
     """The transformation on parameters and gradients in float32, with its state in float32.
 
-    Some of Optax's transformations cannot hold parameters of several types.
+    Some of Optax's transformations cannot hold parameters of float32 and float64 together.
     """
     inner = optax.with_extra_args_support(transformation)
 
