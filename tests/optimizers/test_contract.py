@@ -102,6 +102,27 @@ def test_without_jit_the_same(name):
 
 
 @every_optimizer
+def test_arrays_of_numpy_and_numbers_are_arrays_of_jax_without_jit(name):
+    optimizer = registered(name)
+    trees = [
+        {"a": np.linspace(low, 1.0, 6, dtype=np.float32).reshape(2, 3), "b": -low}
+        for low in (-2.0, -3.0)
+    ]
+
+    def steps(grads, params):
+        packed = optimizer.update(grads, optimizers.packed_state(optimizer, params), params)
+        _, state = optimizer.update(grads, optimizer.init(params), params)
+        return packed, optimizer.update(grads, state, params)
+
+    expected, found = steps(*jax.tree.map(jnp.array, trees)), steps(*trees)
+    # Their owner may write to them afterwards.
+    for tree in trees:
+        tree["a"][:] = 0
+    assert shapes(found) == shapes(expected)
+    assert digest(found) == digest(expected)
+
+
+@every_optimizer
 def test_many_seeds_side_by_side(name):
     params, grads = like((jnp.ones((3, 4)), jnp.ones((3, 4))))
 
@@ -238,8 +259,8 @@ def test_of_half_precision_parameters_only_the_update_is_rounded(name):
 class Model(eqx.Module):
     """A model with a function in it, and a parameter that is not trained before one that is."""
 
-    activation: Callable
-    frozen: jax.Array
+    activation: Callable | None
+    frozen: jax.Array | None
     matrix: jax.Array
     vector: jax.Array
 

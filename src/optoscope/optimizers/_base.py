@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PyTree
 
 from optoscope._core.errors import FileFormatError, InvalidValueError
@@ -111,10 +112,10 @@ class OptimizerModule(eqx.Module):
             return found
 
     @abc.abstractmethod
-    def init(self, params: PyTree[Array]) -> PyTree[Array]:
+    def init(self, params: PyTree[ArrayLike]) -> PyTree[Array]:
         """The state before the first step."""
 
-    def init_packed(self, params: PyTree[Array]) -> PyTree[Array]:
+    def init_packed(self, params: PyTree[ArrayLike]) -> PyTree[Array]:
         """The state for parameters that lie whole on one device, arranged for speed.
 
         It is what this library's own loops start from: small tensors go through a learned
@@ -127,7 +128,7 @@ class OptimizerModule(eqx.Module):
     @abc.abstractmethod
     def update(
         self,
-        grads: PyTree[Array],
+        grads: PyTree[ArrayLike],
         state: PyTree[Array],
         params: PyTree | None = None,
         **extra,
@@ -157,23 +158,23 @@ class Packed(NamedTuple):
     state: PyTree[Array]
 
 
-def packed_state(optimizer: Optimizer, params: PyTree[Array]) -> PyTree[Array]:
+def packed_state(optimizer: Optimizer, params: PyTree[ArrayLike]) -> PyTree[Array]:
     """The state before the first step of a loop whose parameters lie whole on one device."""
     if isinstance(optimizer, OptimizerModule):
         return optimizer.init_packed(params)
     return optimizer.init(params)
 
 
-def as_one_vector(params: PyTree[Array]) -> Float[Array, " coordinates"]:
+def as_one_vector(params: PyTree[ArrayLike]) -> Float[Array, " coordinates"]:
     """A vector with a coordinate for each of the parameters', whatever their values."""
-    return jnp.zeros(size(params))
+    return jnp.zeros(size(as_arrays(params)))
 
 
 def update_as_one_vector(
-    optimizer: Optimizer, grads: PyTree[Array], state: Packed
+    optimizer: Optimizer, grads: PyTree[ArrayLike], state: Packed
 ) -> tuple[PyTree[Array], Packed]:
     """The update of an optimizer whose packed state is that for all coordinates as one vector."""
-    vector, unravel = ravel_pytree(grads)
+    vector, unravel = ravel_pytree(as_arrays(grads))
     updates, after = optimizer.update(vector, state.state)
     return unravel(updates), Packed(after)
 
@@ -275,7 +276,12 @@ def evaluation_params(
     return optax.contrib.schedule_free_eval_params(found[0], params)
 
 
-def params_of(grads: PyTree[Array], params: PyTree | None) -> PyTree[Array] | None:
+def as_arrays(tree: PyTree[ArrayLike]) -> PyTree[Array]:
+    """The tree with arrays of JAX for those of NumPy, which may be written to, and for numbers."""
+    return jax.tree.map(lambda leaf: leaf if isinstance(leaf, Array) else jnp.array(leaf), tree)
+
+
+def params_of(grads: PyTree[ArrayLike], params: PyTree | None) -> PyTree[Array] | None:
     """The parameters of the gradients that are there, as a tree like the gradients.
 
     Where a gradient is None, `params` may have anything: a parameter that is not trained, or what
@@ -286,7 +292,7 @@ def params_of(grads: PyTree[Array], params: PyTree | None) -> PyTree[Array] | No
 
     Example:
         >>> params_of({"frozen": None, "trained": 0.5}, {"frozen": [1.0, 2.0], "trained": 3.0})
-        {'frozen': None, 'trained': 3.0}
+        {'frozen': None, 'trained': Array(3., dtype=float32, weak_type=True)}
     """
     if params is None:
         return None
@@ -306,7 +312,7 @@ def params_of(grads: PyTree[Array], params: PyTree | None) -> PyTree[Array] | No
             f"the gradients and the parameters are not one tree, but {' and '.join(both)}; write "
             "update(grads, state, params), with params the tree that the gradients were taken of."
         )
-    return found
+    return as_arrays(found)
 
 
 def cast_like(tree: PyTree[Array], reference: PyTree[Array]) -> PyTree[Array]:

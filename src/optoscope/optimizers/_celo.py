@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import check_count
@@ -12,7 +13,7 @@ from optoscope._core.input_layouts import CELO, StartingDecays
 from optoscope._core.keys import as_key
 from optoscope._core.published_numbers import NUM_LOSS_FEATURES
 from optoscope.optimizers._accumulators import Decays
-from optoscope.optimizers._base import OptimizerModule, Packed, params_of
+from optoscope.optimizers._base import OptimizerModule, Packed, as_arrays, params_of
 from optoscope.optimizers._exponential import LOG2_E, times_power_of_two
 from optoscope.optimizers._loss_features import (
     LossAverages,
@@ -151,17 +152,17 @@ class CeloOptimizer(OptimizerModule):
         scheduler = Scheduler.create(jax.random.fold_in(key, 1), scheduler_size)
         return cls(network, scheduler, int(num_steps))
 
-    def init(self, params: PyTree[Array]) -> CeloState:
+    def init(self, params: PyTree[ArrayLike]) -> CeloState:
         """Zero averages and the trained initial state of the schedule."""
         return self._start(self.network.init(params))
 
-    def init_packed(self, params: PyTree[Array]) -> CeloState:
+    def init_packed(self, params: PyTree[ArrayLike]) -> CeloState:
         """The same with small tensors side by side."""
         return self._start(self.network.init_packed(params))
 
     def update(
         self,
-        grads: PyTree[Array],
+        grads: PyTree[ArrayLike],
         state: CeloState,
         params: PyTree | None = None,
         *,
@@ -169,7 +170,7 @@ class CeloOptimizer(OptimizerModule):
         **extra,
     ) -> tuple[PyTree[Array], CeloState]:
         """The updates (in the gradients' types) and the next state; `params` is needed."""
-        dtype = self.network.input_weights.dtype
+        grads, dtype = as_arrays(grads), self.network.input_weights.dtype
         losses = state.losses
         if value is not None:
             losses = advance(losses, jnp.asarray(value), state.step, self.num_steps)

@@ -7,11 +7,18 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from optoscope._core.published_numbers import LARGEST_GRADIENT
 from optoscope._core.roots import with_safe_roots
-from optoscope.optimizers._base import OptimizerModule, Packed, params_of, without_aliases
+from optoscope.optimizers._base import (
+    OptimizerModule,
+    Packed,
+    as_arrays,
+    params_of,
+    without_aliases,
+)
 from optoscope.optimizers._eigenbases import (
     advanced,
     as_matrices,
@@ -86,16 +93,16 @@ class DirectedOptimizer(OptimizerModule):
         del step, shape
         return None
 
-    def init(self, params: PyTree[Array]) -> DirectedState:
+    def init(self, params: PyTree[ArrayLike]) -> DirectedState:
         """The state before the first step, with averages of zero."""
-        by_network, by_adam = self._divided(params)
+        by_network, by_adam = self._divided(as_arrays(params))
         if self.steps_between_bases is None:
             return self._start(self.network.init(by_network), by_adam)
         return self._start_in_bases(by_network, by_adam)
 
-    def init_packed(self, params: PyTree[Array]) -> DirectedState:
+    def init_packed(self, params: PyTree[ArrayLike]) -> DirectedState:
         """The same with small tensors side by side."""
-        by_network, by_adam = self._divided(params)
+        by_network, by_adam = self._divided(as_arrays(params))
         if self.steps_between_bases is None:
             return self._start(self.network.init_packed(by_network), by_adam)
         # Every tensor turns on its own.
@@ -103,13 +110,14 @@ class DirectedOptimizer(OptimizerModule):
 
     def update(
         self,
-        grads: PyTree[Array],
+        grads: PyTree[ArrayLike],
         state: DirectedState,
         params: PyTree | None = None,
         **extra,
     ) -> tuple[PyTree[Array], DirectedState]:
         """The updates (in the gradients' types) and the next state; `params` is needed."""
         dtype, rate = self.network.input_weights.dtype, self.adam_rate
+        grads = as_arrays(grads)
 
         def clipped(gradient: Array) -> Array:
             return jnp.clip(gradient.astype(dtype), -LARGEST_GRADIENT, LARGEST_GRADIENT)

@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PyTree
 
 from optoscope._core.errors import InvalidValueError
@@ -15,6 +16,7 @@ from optoscope._core.roots import with_safe_roots
 from optoscope.optimizers._base import (
     Optimizer,
     OptimizerModule,
+    as_arrays,
     as_optax,
     cast_like,
     packed_state,
@@ -46,14 +48,15 @@ class OptaxOptimizer(OptimizerModule):
     hyperparameters: dict[str, Float[Array, ""]]
     name: str = eqx.field(static=True)
 
-    def init(self, params: PyTree[Array]) -> PyTree[Array]:
+    def init(self, params: PyTree[ArrayLike]) -> PyTree[Array]:
         """The initial state of the Optax optimizer, in arrays of its own."""
-        state = self.build(**self.hyperparameters).init(_widened(params))
+        params = _widened(as_arrays(params))
+        state = self.build(**self.hyperparameters).init(params)
         return follow(without_aliases(state, params, self.hyperparameters), params)
 
     def update(
         self,
-        grads: PyTree[Array],
+        grads: PyTree[ArrayLike],
         state: PyTree[Array],
         params: PyTree | None = None,
         **extra,
@@ -64,7 +67,7 @@ class OptaxOptimizer(OptimizerModule):
             transformation = optax.with_extra_args_support(self.build(**hyperparameters))
             return transformation.update(grads, state, params, **extra)
 
-        own = params_of(grads, params)
+        grads, own = as_arrays(grads), params_of(grads, params)
         if params is not None:
             extra = {
                 name: _of_widened(part, own, params) if callable(part) else _widened(part)
@@ -196,18 +199,16 @@ class AggregatedMomentum(OptimizerModule):
     learning_rate: Float[Array, ""]
     betas: Float[Array, " modes"]
 
-    def init(self, params: PyTree[Array]) -> Velocities:
+    def init(self, params: PyTree[ArrayLike]) -> Velocities:
         """K velocities per parameter, all zero, stacked on a leading axis."""
-        modes = self.betas.shape
+        params, modes = _widened(as_arrays(params)), self.betas.shape
         return Velocities(
-            jax.tree.map(
-                lambda leaf: zeros_beside(leaf, leaf.dtype, before=modes), _widened(params)
-            )
+            jax.tree.map(lambda leaf: zeros_beside(leaf, leaf.dtype, before=modes), params)
         )
 
     def update(
         self,
-        grads: PyTree[Array],
+        grads: PyTree[ArrayLike],
         state: Velocities,
         params: PyTree | None = None,
         **extra,
@@ -218,6 +219,7 @@ class AggregatedMomentum(OptimizerModule):
             betas = self.betas.reshape((-1,) + (1,) * grad.ndim)
             return (betas * velocity + grad).astype(velocity.dtype)
 
+        grads = as_arrays(grads)
         velocities = jax.tree.map(advance, grads, state.velocities)
         # One by one: XLA reduces over a leading axis ten times more slowly on a CPU.
         rate = self.learning_rate / self.betas.shape[0]
@@ -261,18 +263,18 @@ class Interpolation(OptimizerModule):
     second: Optimizer
     weight: Float[Array, ""]
 
-    def init(self, params: PyTree[Array]) -> PyTree[Array]:
+    def init(self, params: PyTree[ArrayLike]) -> PyTree[Array]:
         """The initial states of the two optimizers."""
         states = self.first.init(params), self.second.init(params)
         return without_aliases(states, params)
 
-    def init_packed(self, params: PyTree[Array]) -> PyTree[Array]:
+    def init_packed(self, params: PyTree[ArrayLike]) -> PyTree[Array]:
         """The initial states of the two optimizers, packed."""
         return packed_state(self.first, params), packed_state(self.second, params)
 
     def update(
         self,
-        grads: PyTree[Array],
+        grads: PyTree[ArrayLike],
         state: PyTree[Array],
         params: PyTree | None = None,
         **extra,
@@ -284,7 +286,7 @@ class Interpolation(OptimizerModule):
         updates = jax.tree.map(
             lambda a, b: self.weight * a + (1 - self.weight) * b, first_updates, second_updates
         )
-        return cast_like(updates, grads), (first_state, second_state)
+        return cast_like(updates, as_arrays(grads)), (first_state, second_state)
 
 
 def interpolate(first: Optimizer, second: Optimizer, weight: Scalar) -> Interpolation:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.typing import DTypeLike
+from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import check_count, check_number
@@ -15,6 +15,7 @@ from optoscope._core.keys import as_key
 from optoscope.optimizers._base import (
     OptimizerModule,
     Packed,
+    as_arrays,
     as_one_vector,
     update_as_one_vector,
 )
@@ -120,7 +121,7 @@ def run_layers(
 
 
 def zero_states(
-    params: PyTree[Array], dtype: DTypeLike, before: tuple[int, ...]
+    params: PyTree[ArrayLike], dtype: DTypeLike, before: tuple[int, ...]
 ) -> PyTree[Float[Array, "..."]]:
     """Zeros for every coordinate, split over devices as the parameters are.
 
@@ -135,12 +136,12 @@ def zero_states(
             return None
         return zeros_beside(param, dtype, before=before)
 
-    return jax.tree.map(zeros, params)
+    return jax.tree.map(zeros, as_arrays(params))
 
 
 def tensor_by_tensor(
     advance: Callable[..., tuple[Array, ...]],
-    grads: PyTree[Array],
+    grads: PyTree[ArrayLike],
     states: Sequence[PyTree[Array]],
 ) -> tuple[PyTree[Array], tuple[PyTree[Array], ...]]:
     """The updates of all tensors and their next states, each state as a tree.
@@ -151,7 +152,7 @@ def tensor_by_tensor(
         grads: what has no coordinates is its own update.
         states: trees like `grads`.
     """
-    leaves, structure = jax.tree.flatten(grads)
+    leaves, structure = jax.tree.flatten(as_arrays(grads))
     before = [structure.flatten_up_to(state) for state in states]
     after = [
         advance(leaf, *own) if leaf.size else (leaf, *own)
@@ -230,7 +231,7 @@ class LSTMOptimizer(OptimizerModule):
             float(log_offset),
         )
 
-    def init(self, params: PyTree[Array]) -> LSTMState:
+    def init(self, params: PyTree[ArrayLike]) -> LSTMState:
         """Zero states for every coordinate of `params`."""
         dtype, size = self.readout.dtype, self.readout.shape
         hidden, cell = (
@@ -238,13 +239,13 @@ class LSTMOptimizer(OptimizerModule):
         )
         return LSTMState(hidden, cell)
 
-    def init_packed(self, params: PyTree[Array]) -> Packed:
+    def init_packed(self, params: PyTree[ArrayLike]) -> Packed:
         """Zero states for all coordinates as one vector."""
         return Packed(self.init(as_one_vector(params)))
 
     def update(
         self,
-        grads: PyTree[Array],
+        grads: PyTree[ArrayLike],
         state: LSTMState | Packed,
         params: PyTree | None = None,
         **extra,

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import InvalidValueError, UnknownNameError, check_count, check_number
@@ -14,6 +15,7 @@ from optoscope.optimizers._accumulators import capped_square
 from optoscope.optimizers._base import (
     OptimizerModule,
     Packed,
+    as_arrays,
     as_one_vector,
     update_as_one_vector,
 )
@@ -133,9 +135,10 @@ class RNNOptimizer(OptimizerModule):
             float(decay),
         )
 
-    def init(self, params: PyTree[Array]) -> RNNState:
+    def init(self, params: PyTree[ArrayLike]) -> RNNState:
         """The trained initial state, once for every coordinate of `params`, and averages of 0."""
         dtype, size = self.initial_state.dtype, self.initial_state.shape
+        params = as_arrays(params)
 
         def start(param: Array) -> Array | None:
             if math.prod(param.shape) == 0:
@@ -150,13 +153,13 @@ class RNNOptimizer(OptimizerModule):
             jax.tree.map(start, params), jax.tree.map(averages, params) if normalized else None
         )
 
-    def init_packed(self, params: PyTree[Array]) -> Packed:
+    def init_packed(self, params: PyTree[ArrayLike]) -> Packed:
         """The same for all coordinates as one vector."""
         return Packed(self.init(as_one_vector(params)))
 
     def update(
         self,
-        grads: PyTree[Array],
+        grads: PyTree[ArrayLike],
         state: RNNState | Packed,
         params: PyTree | None = None,
         **extra,
@@ -165,7 +168,7 @@ class RNNOptimizer(OptimizerModule):
         if isinstance(state, Packed):
             return update_as_one_vector(self, grads, state)
 
-        averages = state.averages
+        grads, averages = as_arrays(grads), state.averages
         if averages is not None:
             averages = jax.tree.map(self._averaged, grads, averages)
 

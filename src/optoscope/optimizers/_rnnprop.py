@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import check_count, check_number
@@ -120,7 +121,7 @@ class RNNPropOptimizer(OptimizerModule):
             bool(bounded),
         )
 
-    def init(self, params: PyTree[Array]) -> RNNPropState:
+    def init(self, params: PyTree[ArrayLike]) -> RNNPropState:
         """Zero averages and states for every coordinate."""
         dtype, size = self.readout.dtype, self.readout.shape
         first, second = (zero_states(params, dtype, ()) for _ in range(2))
@@ -129,13 +130,13 @@ class RNNPropOptimizer(OptimizerModule):
         )
         return RNNPropState(first, second, hidden, cell, jnp.zeros((), jnp.int32))
 
-    def init_packed(self, params: PyTree[Array]) -> Packed:
+    def init_packed(self, params: PyTree[ArrayLike]) -> Packed:
         """The same for all coordinates as one vector."""
         return Packed(self.init(as_one_vector(params)))
 
     def update(
         self,
-        grads: PyTree[Array],
+        grads: PyTree[ArrayLike],
         state: RNNPropState | Packed,
         params: PyTree | None = None,
         **extra,

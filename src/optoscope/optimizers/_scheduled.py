@@ -4,12 +4,14 @@ import math
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, PyTree
 
 from optoscope._core.errors import UnknownNameError, check_count
 from optoscope.optimizers._base import (
     Optimizer,
     OptimizerModule,
+    as_arrays,
     as_optax,
     cast_like,
     packed_state,
@@ -60,17 +62,17 @@ class Scheduled(OptimizerModule):
     num_steps: Int[Array, ""]
     schedule: Int[Array, ""]
 
-    def init(self, params: PyTree[Array]) -> PyTree[Array]:
+    def init(self, params: PyTree[ArrayLike]) -> PyTree[Array]:
         """The optimizer's own state, and a count of steps."""
         return self.optimizer.init(params), jnp.zeros((), jnp.int32)
 
-    def init_packed(self, params: PyTree[Array]) -> PyTree[Array]:
+    def init_packed(self, params: PyTree[ArrayLike]) -> PyTree[Array]:
         """The same, the optimizer's own packed."""
         return packed_state(self.optimizer, params), jnp.zeros((), jnp.int32)
 
     def update(
         self,
-        grads: PyTree[Array],
+        grads: PyTree[ArrayLike],
         state: PyTree[Array],
         params: PyTree | None = None,
         **extra,
@@ -80,7 +82,7 @@ class Scheduled(OptimizerModule):
         updates, inner = as_optax(self.optimizer).update(grads, inner, params, **extra)
         factor = self.multiplier * schedule_factor(self.schedule, step, self.num_steps)
         updates = jax.tree.map(lambda update: factor * update, updates)
-        return cast_like(updates, grads), (inner, step + 1)
+        return cast_like(updates, as_arrays(grads)), (inner, step + 1)
 
 
 def scheduled(

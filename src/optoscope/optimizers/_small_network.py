@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.experimental.layout import Layout, with_layout_constraint
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import InvalidValueError
@@ -20,7 +21,7 @@ from optoscope.optimizers._accumulators import (
     start,
     start_beside,
 )
-from optoscope.optimizers._base import Packed, params_of
+from optoscope.optimizers._base import Packed, as_arrays, params_of
 from optoscope.optimizers._blocks import Block, blocks
 from optoscope.optimizers._inputs import Inputs, measure, time_features
 from optoscope.optimizers._layer_sums import (
@@ -132,16 +133,16 @@ class SmallNetwork(eqx.Module):
             layout,
         )
 
-    def init(self, params: PyTree[Array]) -> SmallState:
+    def init(self, params: PyTree[ArrayLike]) -> SmallState:
         """Zero averages for every tensor, in the network's own type."""
-        leaves, structure = jax.tree.flatten(params)
+        leaves, structure = jax.tree.flatten(as_arrays(params))
         dtype = self.input_weights.dtype
         averages = [
             start_beside(leaf, dtype) if math.prod(jnp.shape(leaf)) else _NOTHING for leaf in leaves
         ]
         return _as_trees(structure, averages, jnp.zeros((), jnp.int32))
 
-    def init_packed(self, params: PyTree[Array]) -> Packed:
+    def init_packed(self, params: PyTree[ArrayLike]) -> Packed:
         """The same with small tensors side by side."""
 
         def averages(block: Block) -> Accumulators:
@@ -151,12 +152,12 @@ class SmallNetwork(eqx.Module):
             count = len(block.shapes)
             return jax.tree.map(lambda leaf: jnp.zeros((count, *leaf.shape), leaf.dtype), one)
 
-        accumulators = tuple(map(averages, _blocks(jax.tree.leaves(params))))
+        accumulators = tuple(map(averages, _blocks(jax.tree.leaves(as_arrays(params)))))
         return Packed(SmallBlocks(accumulators, jnp.zeros((), jnp.int32)))
 
     def update(
         self,
-        grads: PyTree[Array],
+        grads: PyTree[ArrayLike],
         state: SmallState | Packed,
         params: PyTree | None,
         rule: Callable[[Coordinates], Float[Array, "*shape"]],
@@ -181,7 +182,7 @@ class SmallNetwork(eqx.Module):
                 "this optimizer's update got no parameters, which are one of its inputs; "
                 "write update(grads, state, params)."
             )
-        leaves, structure = jax.tree.flatten(grads)
+        leaves, structure = jax.tree.flatten(as_arrays(grads))
         parameters = jax.tree.leaves(params_of(grads, params))
         before = state.state if isinstance(state, Packed) else state
         # Tied to the step, the weights cannot be moved out of a loop over steps: spread over a

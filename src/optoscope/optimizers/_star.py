@@ -5,6 +5,7 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import InvalidValueError, UnknownNameError, check_number
@@ -139,17 +140,17 @@ class StarOptimizer(OptimizerModule):
             float(blackbox_exponent_scale),
         )
 
-    def init(self, params: PyTree[Array]) -> SmallState:
+    def init(self, params: PyTree[ArrayLike]) -> SmallState:
         """A state in which all averages are zero."""
         return self.network.init(params)
 
-    def init_packed(self, params: PyTree[Array]) -> Packed:
+    def init_packed(self, params: PyTree[ArrayLike]) -> Packed:
         """The same with small tensors side by side."""
         return self.network.init_packed(params)
 
     def update(
         self,
-        grads: PyTree[Array],
+        grads: PyTree[ArrayLike],
         state: SmallState | Packed,
         params: PyTree | None = None,
         **extra,
