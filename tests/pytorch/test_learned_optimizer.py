@@ -217,6 +217,40 @@ def test_every_configuration_of_every_learned_class_goes_where_jax_goes(
     assert_same(trajectory, in_jax(optimizer, start, grads), start, tolerance)
 
 
+# Without JAX, which compiles for seconds, none of them is slow.
+EVERY_IN_PYTORCH = [pytest.param(*case.values, id=case.id) for case in EVERY]
+
+
+@pytest.fixture
+def defaults_of_pytorch():
+    yield
+    torch.set_default_dtype(torch.float32)
+    torch.set_default_device(None)
+
+
+@pytest.mark.usefixtures("defaults_of_pytorch")
+@pytest.mark.parametrize(("name", "options"), EVERY_IN_PYTORCH)
+def test_default_types_and_devices_of_pytorch_change_nothing(name, options, tmp_path):
+    optimizers.save(tmp_path, perturbed(name, **options))
+    start, grads = problem(shapes=((), *FEW_SHAPES))
+    usual = parameters(start)
+    expected = run(usual, grads[:3], LearnedOptimizer(usual, tmp_path))[-1]
+    for dtype, device in (
+        (torch.float64, "cpu"),
+        (torch.bfloat16, "cpu"),
+        (torch.float16, "cpu"),
+        (torch.float32, "meta"),
+    ):
+        params = parameters(start)
+        torch.set_default_dtype(dtype)
+        torch.set_default_device(device)
+        optimizer = LearnedOptimizer(params, tmp_path)
+        found = run(params, grads[:3], optimizer)[-1]
+        kept = [part for state in optimizer.state.values() for part in state.values()]
+        assert {(part.dtype, part.device.type) for part in kept} == {(torch.float32, "cpu")}
+        assert all(torch.equal(one, right) for one, right in zip(found, expected, strict=True))
+
+
 SHIPPED = ["lstm-mnist-sigmoid", "gru-quadratic", "star-mnist-mlp"]
 every_class = pytest.mark.parametrize("name", SHIPPED)
 

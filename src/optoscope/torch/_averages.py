@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from optoscope._core.input_layouts import MOMENTUM_DECAYS, StartingDecays
-from optoscope.torch._rule import State
+from optoscope.torch._rule import State, zeros
 from optoscope.torch._views import Tile, View, at
 
 _DECAY_GAIN = 10.0
@@ -28,17 +28,13 @@ def empty_averages(view: View, device: torch.device) -> State:
     largest axis, "columns" C_k on its second largest; of a vector "rows" D_k have its own shape
     and there are no columns.
     """
-
-    def zeros(*shape: int) -> Tensor:
-        return torch.zeros(shape, device=device)
-
     count, shape = len(MOMENTUM_DECAYS), view.shape
-    state = {"momenta": zeros(count, *shape), "second_moment": zeros(*shape)}
+    state = {"momenta": zeros((count, *shape), device), "second_moment": zeros(shape, device)}
     if view.axes is None:
-        return {**state, "rows": zeros(count, *shape)}
+        return {**state, "rows": zeros((count, *shape), device)}
     for name, axis in zip(_FACTORED, view.axes, strict=True):
         lengths = (1 if place == axis else length for place, length in enumerate(shape))
-        state[name] = zeros(count, *lengths)
+        state[name] = zeros((count, *lengths), device)
     return state
 
 
@@ -69,7 +65,7 @@ class Averages:
         """
 
         def rates(name: str) -> Tensor:
-            start = 1 - torch.tensor(getattr(starting, name), dtype=torch.float64)
+            start = 1 - torch.tensor(getattr(starting, name), dtype=torch.float64, device="cpu")
             start = start.to(torch.float32)
             if meta_parameters is None:
                 return start

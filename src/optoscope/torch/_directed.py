@@ -22,7 +22,7 @@ from optoscope._core.published_numbers import CELO2_ADAM_FACTOR, LARGEST_GRADIEN
 from optoscope.torch import _eigenbases
 from optoscope.torch._directions import of_unit_size, orthogonalized
 from optoscope.torch._features import GRADIENT, MOMENTA, PRECONDITIONER
-from optoscope.torch._rule import Move, State
+from optoscope.torch._rule import Move, State, constants, zeros
 from optoscope.torch._small_network import SmallNetworkRule
 from optoscope.torch._star import NOMINAL_TERMS, nominal_direction
 from optoscope.torch._views import Tile, View, at, factored
@@ -80,8 +80,8 @@ class DirectedRule(SmallNetworkRule):
         """The averages of the network's inputs, or Adam's moments where Adam updates."""
         if self._by_network(view):
             return super().start(view, device)
-        moments = {name: torch.zeros(view.shape, device=device) for name in ("first", "second")}
-        return {"step": torch.zeros((), device=device), **moments}
+        moments = {name: zeros(view.shape, device) for name in ("first", "second")}
+        return {"step": zeros((), device), **moments}
 
     def advance(
         self,
@@ -277,10 +277,10 @@ class GeneralRule(DirectedRule):
 
     def _learned(self, steps: Tensor, shape: Sequence[int]) -> Tensor:
         schedule = self.weights(steps.device)["schedule"][int(len(shape) < 2)]
-        scales = self._time_unit * torch.tensor(TIME_SCALES, device=steps.device)
+        scales = self._time_unit * constants(TIME_SCALES, steps.device)
         functions = torch.tanh(steps[:, None] / scales - 1) - math.tanh(-1)
         seen = torch.cat([torch.ones_like(steps)[:, None], functions], dim=1)
-        return torch.exp(seen @ (torch.tensor(log_sides(shape), device=steps.device) @ schedule))
+        return torch.exp(seen @ (constants(log_sides(shape), steps.device) @ schedule))
 
     @property
     def _adam_rate(self) -> float:

@@ -9,7 +9,7 @@ from optoscope._core.input_layouts import (
     SMALLEST_SHARE,
     matrices_shape,
 )
-from optoscope.torch._rule import State
+from optoscope.torch._rule import State, zeros
 from optoscope.torch._views import View, factored
 
 _SIDES = ("rows", "columns")
@@ -26,8 +26,9 @@ def start(view: View, device: torch.device) -> State:
     state: State = {}
     for side, size in zip(_SIDES, sizes, strict=True):
         if size <= LONGEST_SIDE:
-            state[f"covariance_of_{side}"] = torch.zeros(count, size, size, device=device)
-            state[f"basis_of_{side}"] = torch.eye(size, device=device).repeat(count, 1, 1)
+            state[f"covariance_of_{side}"] = zeros((count, size, size), device)
+            axes = torch.eye(size, dtype=torch.float32, device=device)
+            state[f"basis_of_{side}"] = axes.repeat(count, 1, 1)
     return state
 
 

@@ -4,6 +4,8 @@ import hashlib
 import textwrap
 from pathlib import Path
 
+import torch
+
 from optoscope._core.errors import FileFormatError, check_count
 from optoscope._core.files import read_bytes
 from optoscope._core.saved_optimizers import (
@@ -53,7 +55,8 @@ def load_rule(path_or_name: str | Path, num_steps: int | None = None) -> tuple[R
     path = folder / WEIGHTS
     try:
         content = read_bytes(path, most=MOST_WEIGHT_BYTES, error=FileFormatError)
-        weights = load(content)
+        with torch.device("cpu"):
+            weights = load(content)
     except FileFormatError:
         raise
     except Exception as error:  # whatever a reader trips over, the file is at fault
@@ -62,7 +65,9 @@ def load_rule(path_or_name: str | Path, num_steps: int | None = None) -> tuple[R
     if num_steps is not None and configuration.get("num_steps") is not None:
         configuration["num_steps"] = num_steps
     try:
-        rule = RULES[name](weights, **configuration)
+        # The weights go from there to the parameters, whatever PyTorch's default device is.
+        with torch.device("cpu"):
+            rule = RULES[name](weights, **configuration)
     except Exception as error:  # the same for its description
         reason = textwrap.shorten(str(error), 300, placeholder=" ...")
         raise FileFormatError(f"{folder}: {reason}") from None

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from optoscope._core.errors import check_count
-from optoscope.torch._rule import State
+from optoscope.torch._rule import State, zeros
 from optoscope.torch._views import View
 
 
@@ -39,7 +39,7 @@ class Layers:
     def start(self, view: View, device: torch.device) -> State:
         """Zero hidden and cell states of every layer."""
         shape = (self._num_layers, self._hidden_size, *view.shape)
-        return {name: torch.zeros(shape, device=device) for name in ("hidden", "cell")}
+        return {name: zeros(shape, device) for name in ("hidden", "cell")}
 
     def step(self, inputs: Tensor, state: State, weights: Mapping[str, Tensor]) -> Tensor:
         """What is read out of the last layer; each has its own state, changed in place."""

@@ -11,7 +11,7 @@ from torch.compiler import is_compiling
 
 from optoscope._core.errors import InvalidValueError, check_number
 from optoscope.torch._files import load_rule
-from optoscope.torch._rule import State
+from optoscope.torch._rule import State, constants
 from optoscope.torch._threads import run_each
 from optoscope.torch._views import STACKED, Tile, View, at, tile_size
 
@@ -291,7 +291,7 @@ def _one_number(loss: float | Tensor | None) -> Tensor | None:
                 "loss.mean()."
             )
         return loss.detach().float().reshape(())
-    return torch.tensor(float(loss))
+    return constants(float(loss), "cpu")
 
 
 def _gradient(param: Tensor) -> Tensor:

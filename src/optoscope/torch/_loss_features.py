@@ -17,7 +17,7 @@ from optoscope._core.published_numbers import (
     SHORTEST_HALF_LIFE,
     TRAINING_FRACTIONS,
 )
-from optoscope.torch._rule import State
+from optoscope.torch._rule import State, constants, zeros
 
 _MEANS, _MINIMA = "loss_means", "loss_minima"
 
@@ -25,8 +25,8 @@ _MEANS, _MINIMA = "loss_means", "loss_minima"
 def start(device: torch.device) -> State:
     """The averages of one parameter before the first loss."""
     return {
-        _MEANS: torch.zeros(NUM_LOSS_MEANS, device=device),
-        _MINIMA: torch.full((NUM_LOSS_MEANS,), NEVER_SEEN, device=device),
+        _MEANS: zeros((NUM_LOSS_MEANS,), device),
+        _MINIMA: constants((NEVER_SEEN,) * NUM_LOSS_MEANS, device),
     }
 
 
@@ -52,7 +52,7 @@ def advance(state: State, loss: Tensor, num_steps: int) -> None:
 def features(state: State, num_steps: int) -> Tensor:
     """For every parameter nine functions of the fraction of training, then nine of the loss."""
     means, minima, step = state[_MEANS], state[_MINIMA], state["step"][:, None]
-    fractions = torch.tensor(TRAINING_FRACTIONS, device=means.device)
+    fractions = constants(TRAINING_FRACTIONS, means.device)
     times = torch.tanh(10 * (step / num_steps - fractions))
     corrected = means / (1 - _decays(num_steps, means.device) ** (step + 1))
     least = minima[:, :-1]
@@ -64,4 +64,5 @@ def features(state: State, num_steps: int) -> Tensor:
 
 def _decays(num_steps: int, device: torch.device) -> Tensor:
     ends = math.log10(SHORTEST_HALF_LIFE), math.log10(num_steps)
-    return torch.exp(-1 / torch.logspace(*ends, NUM_LOSS_MEANS, device=device))
+    lives = torch.logspace(*ends, NUM_LOSS_MEANS, dtype=torch.float32, device=device)
+    return torch.exp(-1 / lives)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from optoscope._core.errors import UnknownNameError
 from optoscope.torch._layers import Layers, lstm_layer, read_out, times
-from optoscope.torch._rule import Move, Rule, State
+from optoscope.torch._rule import Move, Rule, State, zeros
 from optoscope.torch._views import View, at, flat, tile_size, tiles
 
 # What is added to the root where a gradient is divided by it, and the preprocessing of the further
@@ -127,7 +127,7 @@ class RNNRule(_CoordinateWise):
         initial = self.weights(device)["initial_state"]
         averages = ("first", "second") if self._input_scaling == "normalized" else ()
         return {"state": initial[:, None].repeat(1, *view.shape)} | {
-            name: torch.zeros(view.shape, device=device) for name in averages
+            name: zeros(view.shape, device) for name in averages
         }
 
     def step(self, gradient: Tensor, state: State, weights: Mapping[str, Tensor]) -> Tensor:
@@ -196,7 +196,7 @@ class RNNPropRule(_CoordinateWise):
         """Zero averages, with the weight that they hold so far, and zero states of the layers."""
         averages = ("first", "second", "weight")
         return self._layers.start(view, device) | {
-            name: torch.zeros(view.shape, device=device) for name in averages
+            name: zeros(view.shape, device) for name in averages
         }
 
     def step(self, gradient: Tensor, state: State, weights: Mapping[str, Tensor]) -> Tensor:

@@ -15,6 +15,21 @@ State = dict[str, Tensor]
 Move = Callable[[Tile, Tensor], None]
 
 
+def zeros(shape: Sequence[int], device: torch.device) -> Tensor:
+    """A state of zeros: in float32, whatever PyTorch's default type is."""
+    return torch.zeros(tuple(shape), dtype=torch.float32, device=device)
+
+
+def constants(values: Sequence[float] | float, device: torch.device | str) -> Tensor:
+    """Numbers as a tensor: in float32, whatever PyTorch's default type is.
+
+    Example:
+        >>> constants((0.5, 2.0), "cpu").dtype
+        torch.float32
+    """
+    return torch.tensor(values, dtype=torch.float32, device=device)
+
+
 class Rule(abc.ABC):
     """The update of one class of learned optimizers, with the weights of one of them.
 

@@ -10,7 +10,7 @@ from optoscope._core.errors import check_count
 from optoscope._core.input_layouts import SMALL_FC, TIME_SCALES, InputLayout, StartingDecays
 from optoscope.torch._averages import Averages, empty_averages, factors
 from optoscope.torch._features import Features, with_roots
-from optoscope.torch._rule import Move, Rule, State
+from optoscope.torch._rule import Move, Rule, State, constants, zeros
 from optoscope.torch._views import Tile, View, at, factored, tile_size, tiles
 
 # Numbers held for a coordinate beside the hidden units: the features and what they are made of.
@@ -69,7 +69,7 @@ class SmallNetworkRule(Rule):
         decays = {name: own[f"decays.{name}"] for name in _DECAYS} if fixed_decays is None else None
         self._averages = Averages.from_decays(fixed_decays or StartingDecays(), decays)
         # What is used on a device: transposed, picked and scaled once.
-        self._weights |= self._picked(own, torch.tensor(scales, dtype=torch.float32))
+        self._weights |= self._picked(own, constants(scales, "cpu"))
 
     def _picked(self, own: Mapping[str, Tensor], factors: Tensor) -> dict[str, Tensor]:
         layout, inputs = self._layout, own["input_weights"].T
@@ -90,7 +90,7 @@ class SmallNetworkRule(Rule):
         }
         if layout.with_time:
             picked["time"] = own["input_weights"][layout.num_normalized :]
-            picked["time_scales"] = self._time_unit * torch.tensor(TIME_SCALES)
+            picked["time_scales"] = self._time_unit * constants(TIME_SCALES, "cpu")
         return picked
 
     def view(self, shape: Sequence[int]) -> View:
@@ -99,7 +99,7 @@ class SmallNetworkRule(Rule):
 
     def start(self, view: View, device: torch.device) -> State:
         """A state with zero averages and a step count of 0."""
-        return {"step": torch.zeros((), device=device), **empty_averages(view, device)}
+        return {"step": zeros((), device), **empty_averages(view, device)}
 
     def advance(
         self,
@@ -121,7 +121,7 @@ class SmallNetworkRule(Rule):
         both, over = factors(state, view), self._over(view)
         # Written out, a large parameter's features would take longer than to make them again.
         kept = (*view.shape[: -len(over)], *(1,) * len(over))
-        squares = torch.zeros(count, num_features, *kept, device=device)
+        squares = zeros((count, num_features, *kept), device)
         for tile in pieces:
             sums = features.sums_of_squares(gradient, parameter, state, both, tile, over)
             at(squares, tile).add_(sums)
@@ -135,7 +135,7 @@ class SmallNetworkRule(Rule):
         offsets = self._offsets(state, weights, view, over)
         # One workspace for all tiles: fresh memory costs more than what is written to it.
         most = max(at(gradient, tile).numel() for tile in pieces)
-        workspace = torch.empty(num_features * most, device=device)
+        workspace = torch.empty(num_features * most, dtype=torch.float32, device=device)
         for tile in pieces:
             shape = (num_features, *at(gradient, tile).shape)
             out = workspace[: math.prod(shape)].view(shape)
