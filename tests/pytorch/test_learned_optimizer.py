@@ -35,7 +35,7 @@ LOSSES = np.float32([3.0, 2.5, 2.6, 9.0, math.nan, *np.linspace(2.0, 1.0, 10), *
 
 
 # Where one gradient has no part, rounding alone decides what an eigenbasis is.
-OF_FULL_RANK = ((), (7,), (5, 5), (5, 5))
+OF_FULL_RANK = ((), (7,), (5, 5), (5, 5), (5, 5, 3))
 
 
 def shapes_for(optimizer, otherwise):
@@ -81,8 +81,8 @@ def step_in_jax(optimizer, params, state, grads, loss, rates, decays):
     return moved, state
 
 
-# Matrices (outputs, inputs) and kernels (outputs, inputs, height, width).
-INPUTS_FIRST = {2: (1, 0), 4: (2, 3, 1, 0)}
+# Matrices (outputs, inputs) and kernels (outputs, inputs, *places).
+INPUTS_FIRST = {2: (1, 0), 3: (2, 1, 0), 4: (2, 3, 1, 0), 5: (2, 3, 4, 1, 0)}
 
 
 def in_order(array):
@@ -215,6 +215,36 @@ def test_every_configuration_of_every_learned_class_goes_where_jax_goes(
     params = parameters(start)
     trajectory = run(params, grads, LearnedOptimizer(params, tmp_path))
     assert_same(trajectory, in_jax(optimizer, start, grads), start, tolerance)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("celo2", NEEDED["celo2"]), ("general", {"refresh_every": None})]
+)
+def test_kernels_of_every_rank_are_taken_as_jax_stores_them(name, options, tmp_path):
+    optimizer = perturbed(name, **options)
+    optimizers.save(tmp_path, optimizer)
+    start, grads = problem(shapes=((32, 16, 3), (8, 4, 3, 3, 3)))
+    params = parameters(start)
+    trajectory = run(params, grads[:3], LearnedOptimizer(params, tmp_path))
+    assert_same(trajectory, in_jax(optimizer, start, grads[:3]), start)
+
+
+def test_a_group_says_the_order_of_axes_that_shapes_do_not_tell(tmp_path):
+    optimizers.save(tmp_path, perturbed("celo2", **NEEDED["celo2"]))
+    # Three matrices (inputs, outputs), and a kernel of ConvTranspose2d (inputs, outputs, ...).
+    start, grads = problem(shapes=((3, 5, 7), (4, 6, 2, 3), (6,)))
+    groups = [{"params": parameters(start[:1]), "axes": (0, 1, 2)}]
+    groups.append({"params": parameters(start[1:]), "axes": (2, 3, 0, 1)})
+    params = [param for group in groups for param in group["params"]]
+    run(params, grads[:3], LearnedOptimizer(groups, tmp_path))
+
+    def of_layers(stack, kernel, bias):
+        return [*stack.swapaxes(1, 2), kernel.swapaxes(0, 1), bias]
+
+    layers = parameters(of_layers(*start))
+    run(layers, [of_layers(*some) for some in grads[:3]], LearnedOptimizer(layers, tmp_path))
+    for one, right in zip(of_layers(*params), layers, strict=True):
+        torch.testing.assert_close(one.detach(), right.detach(), rtol=1e-5, atol=1e-6)
 
 
 # Without JAX, which compiles for seconds, none of them is slow.
@@ -538,6 +568,14 @@ def test_what_cannot_work_is_refused_with_what_to_write():
         LearnedOptimizer([param], "star-mnist-mlp").step(loss=torch.ones(2))
     with pytest.raises(InvalidValueError, match="a closure and a loss"):
         LearnedOptimizer([param], "star-mnist-mlp").step(lambda: 1.0, loss=1.0)
+    for rate in (None, "1", torch.ones(2)):
+        with pytest.raises(InvalidValueError, match=r"lr is .* one number, at least 0"):
+            LearnedOptimizer([param], "star-mnist-mlp", lr=rate)
+    with pytest.raises(InvalidValueError, match="the second argument says which optimizer"):
+        LearnedOptimizer([param], 1e-3)
+    for axes in ((1, 2), "stack", 3, (0, 0)):
+        with pytest.raises(InvalidValueError, match=r"axes is .* \(0, 1, 2\) for a stack"):
+            LearnedOptimizer([{"params": [param], "axes": axes}], "star-mnist-mlp")
     with pytest.raises(InvalidValueError, match="weight_decay is nan"):
         LearnedOptimizer([param], "star-mnist-mlp", weight_decay=math.nan)
     with pytest.raises(InvalidValueError, match="real numbers"):
@@ -547,6 +585,29 @@ def test_what_cannot_work_is_refused_with_what_to_write():
     table(torch.tensor([1])).sum().backward()
     with pytest.raises(InvalidValueError, match="sparse=False"):
         optimizer.step()
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"lr": None},
+        {"lr": -1.0},
+        {"weight_decay": None},
+        {"axes": "stack"},
+        {"params": [torch.ones(2, dtype=torch.int32)]},
+        {"params": [torch.ones(2), None]},
+        {"params": [torch.ones(2, requires_grad=True) * 2]},
+    ],
+)
+def test_a_refused_group_leaves_no_trace(odd):
+    optimizer = LearnedOptimizer([torch.nn.Parameter(torch.ones(2))], "star-mnist-mlp")
+    before = optimizer.state_dict()
+    group = {"params": [torch.nn.Parameter(torch.ones(3))], **odd}
+    with pytest.raises((InvalidValueError, TypeError, ValueError)):
+        optimizer.add_param_group(group)
+    assert optimizer.state_dict() == before
+    assert set(group) == {"params", *odd}
+    optimizer.add_param_group({"params": [torch.nn.Parameter(torch.ones(3))]})
 
 
 def test_files_that_hold_something_else_are_refused(tmp_path):

@@ -28,8 +28,8 @@ from optoscope.torch._star import NOMINAL_TERMS, nominal_direction
 from optoscope.torch._views import Tile, View, at, factored
 
 _FIRST_DECAY, _SECOND_DECAY, _ADAM_OFFSET = 0.9, 0.999, 1e-8
-# Of a matrix (outputs, inputs), and of a kernel (outputs, inputs, height, width).
-_INPUTS_FIRST = {2: (1, 0), 4: (2, 3, 1, 0)}
+# Of a matrix (outputs, inputs), and of a kernel (outputs, inputs, *places).
+_INPUTS_FIRST = {2: (1, 0), 3: (2, 1, 0), 4: (2, 3, 1, 0), 5: (2, 3, 4, 1, 0)}
 _VECTORS = ("adam", "nominal", "network")
 
 
@@ -68,9 +68,9 @@ class DirectedRule(SmallNetworkRule):
         )
         self._rate = math.exp(float(weights["log_learning_rate"]))
 
-    def axes(self, rank: int) -> tuple[int, ...] | None:
+    def axes(self, rank: int, given: Sequence[int] | None) -> Sequence[int] | None:
         """As JAX's libraries store them: inputs before outputs, which PyTorch has first."""
-        return _INPUTS_FIRST.get(rank)
+        return given if given is not None and len(given) == rank else _INPUTS_FIRST.get(rank)
 
     def view(self, shape: Sequence[int]) -> View:
         """All axes of the tensor: directions need the last two."""

@@ -1,5 +1,7 @@
 """A learned optimizer with the interface of `torch.optim.Optimizer`."""
 
+import numbers
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,7 @@ class _Block:
 
     view: View
     params: list[Tensor]
+    axes: Sequence[int] | None
     lr: Any
     weight_decay: float
     loss: Tensor | None
@@ -60,7 +63,9 @@ class LearnedOptimizer(torch.optim.Optimizer):
 
     Args:
         params: parameters or parameter groups, as for every optimizer of PyTorch; a group may
-            have its own `lr`, `weight_decay` and `foreach`.
+            have its own `lr`, `weight_decay` and `foreach`, and `axes`: an order of the axes of
+            tensors that are no `Linear` or `Conv` weights, for "celo2" and "general", in which
+            inputs and outputs come last.
         optimizer: the name of one that comes with the library (`optoscope list pretrained`), or
             a folder that `optoscope.optimizers.save` or a run wrote.
         lr: factor on the update; at least 0.
@@ -94,25 +99,26 @@ class LearnedOptimizer(torch.optim.Optimizer):
         num_steps: int | None = None,
     ):
         """Checks the options and reads the weights; the class describes the arguments."""
+        if not isinstance(optimizer, str | os.PathLike):
+            raise InvalidValueError(
+                f"optimizer is {optimizer!r}; the second argument says which optimizer, a name or "
+                "a folder. A rate is lr=…."
+            )
         self._rule, kind = load_rule(optimizer, num_steps)
-        defaults = {"lr": lr, "weight_decay": weight_decay, "foreach": foreach, _KIND: kind}
+        defaults = {"lr": lr, "weight_decay": weight_decay, "foreach": foreach, "axes": None}
+        defaults[_KIND] = kind
         super().__init__(params, defaults)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Adds parameters with their own options; those not given are the optimizer's."""
-        super().add_param_group(param_group)
-        group = self.param_groups[-1]
+        given, count = set(param_group), len(self.param_groups)
         try:
-            check_number("lr", float(group["lr"]), minimum=0)
-            check_number("weight_decay", group["weight_decay"], minimum=0)
-            for param in group["params"]:
-                if not param.is_floating_point():
-                    raise InvalidValueError(
-                        f"a parameter of shape {tuple(param.shape)} has type {param.dtype}; "
-                        "learned optimizers move real numbers. Leave it out, or view it as such."
-                    )
-        except InvalidValueError:
-            self.param_groups.pop()
+            super().add_param_group(param_group)
+            _check_group(param_group)
+        except Exception:
+            del self.param_groups[count:]
+            for option in set(param_group).intersection(self.defaults) - given:
+                del param_group[option]
             raise
 
     @overload
@@ -165,9 +171,12 @@ class LearnedOptimizer(torch.optim.Optimizer):
                         "learned optimizers need whole ones; make its layer with sparse=False."
                     )
                 if not self.state[param] and param.numel() > 0:
-                    self._start(param)
-            for view, block in self._blocks(params, group["foreach"]):
-                blocks.append(_Block(view, block, group["lr"], group["weight_decay"], seen))
+                    self.state[param] = self._rule.start(
+                        self._view(param, group["axes"]), param.device
+                    )
+            options = group["axes"], group["lr"], group["weight_decay"]
+            for view, block in self._blocks(params, group["axes"], group["foreach"]):
+                blocks.append(_Block(view, block, *options, seen))
         self._step_all(blocks)
         return returned
 
@@ -187,56 +196,55 @@ class LearnedOptimizer(torch.optim.Optimizer):
             with torch.autocast(block.params[0].device.type, enabled=False):
                 self._step(block)
 
-    def _start(self, param: Tensor) -> None:
-        self.state[param] = self._rule.start(self._view(param), param.device)
+    def _view(self, param: Tensor, given: Sequence[int] | None) -> View:
+        return self._rule.view(self._turned(param, given).shape)
 
-    def _view(self, param: Tensor) -> View:
-        return self._rule.view(self._turned(param).shape)
+    def _turned(self, tensor: Tensor, given: Sequence[int] | None) -> Tensor:
+        """The tensor with its axes in the rule's order, or in that which its group gives."""
+        axes = self._rule.axes(tensor.ndim, given)
+        return tensor if axes is None else tensor.permute(*axes)
 
-    def _turned(self, tensor: Tensor) -> Tensor:
-        """The tensor with its axes in the rule's order."""
-        axes = self._rule.axes(tensor.ndim)
-        return tensor if axes is None else tensor.permute(axes)
-
-    def _turned_back(self, tensor: Tensor, param: Tensor) -> Tensor:
+    def _turned_back(self, tensor: Tensor, param: Tensor, given: Sequence[int] | None) -> Tensor:
         """A tensor in the shape of a view, with the axes of the parameter."""
-        axes = self._rule.axes(param.ndim)
+        axes = self._rule.axes(param.ndim, given)
         if axes is None:
             return tensor.view(param.shape)
         places = sorted(range(len(axes)), key=axes.__getitem__)
         return tensor.view([param.shape[axis] for axis in axes]).permute(places)
 
     def _blocks(
-        self, params: Sequence[Tensor], foreach: bool
+        self, params: Sequence[Tensor], axes: Sequence[int] | None, foreach: bool
     ) -> Iterator[tuple[View, list[Tensor]]]:
         """The parameters that are taken together, with their view."""
         alike: dict[object, list[Tensor]] = {}
         for param in params:
             if param.numel() == 0:
                 continue
-            view = self._view(param)
+            view = self._view(param, axes)
             together = foreach and view.size <= STACKED
             types = (param.device, param.dtype, _gradient(param).dtype)
             alike.setdefault((view, *types) if together else param, []).append(param)
         for block in alike.values():
-            view = self._view(block[0])
+            view = self._view(block[0], axes)
             most = max(1, tile_size(block[0].device, 16) // view.size)
             for start in range(0, len(block), most):
                 yield view, block[start : start + most]
 
     def _step(self, block: "_Block") -> None:
-        view, params, lr, weight_decay = block.view, block.params, block.lr, block.weight_decay
+        view, params, axes = block.view, block.params, block.axes
+        lr, weight_decay = block.lr, block.weight_decay
         states = [self.state[param] for param in params]
-        gradients = [self._turned(_gradient(param)).reshape(view.shape) for param in params]
-        alone = len(params) == 1 and self._turned(params[0]).is_contiguous()
+        turned = [self._turned(param, axes) for param in params]
+        gradients = [self._turned(_gradient(param), axes).reshape(view.shape) for param in params]
+        alone = len(params) == 1 and turned[0].is_contiguous()
         if alone:
             # No copies: the axis of stacked parameters is a view.
             gradient = gradients[0][None]
-            parameter = self._turned(params[0]).view(1, *view.shape)
+            parameter = turned[0].view(1, *view.shape)
             state: State = {name: part[None] for name, part in states[0].items()}
         else:
             gradient = torch.stack(gradients)
-            parameter = torch.stack([self._turned(param).reshape(view.shape) for param in params])
+            parameter = torch.stack([param.reshape(view.shape) for param in turned])
             state = {name: torch.stack([one[name] for one in states]) for name in states[0]}
 
         def move(tile: Tile, update: Tensor) -> None:
@@ -249,8 +257,8 @@ class LearnedOptimizer(torch.optim.Optimizer):
         self._rule.advance(gradient, parameter, state, view, move, loss=block.loss)
         if alone:
             return
-        new = [self._turned_back(one, param) for one, param in zip(parameter, params, strict=True)]
-        _copy_all(params, new)
+        pairs = zip(parameter, params, strict=True)
+        _copy_all(params, [self._turned_back(one, param, axes) for one, param in pairs])
         for name, part in state.items():
             _copy_all([one[name] for one in states], list(part))
 
@@ -278,6 +286,32 @@ class LearnedOptimizer(torch.optim.Optimizer):
     def __getstate__(self) -> dict[str, Any]:
         """The state for pickling, with the update rule that PyTorch does not save itself."""
         return {**super().__getstate__(), "_rule": self._rule}
+
+
+def _check_group(group: dict[str, Any]) -> None:
+    """Raises InvalidValueError unless the options and the parameters of a group can work."""
+    for name in ("lr", "weight_decay"):
+        _check_factor(name, group[name])
+    axes = group["axes"]
+    in_order = isinstance(axes, list | tuple) and all(place in axes for place in range(len(axes)))
+    if axes is not None and not in_order:
+        raise InvalidValueError(
+            f"axes is {axes!r}; it must be an order of a tensor's axes in which its inputs and "
+            "outputs come last, as (0, 1, 2) for a stack of matrices (inputs, outputs)."
+        )
+    for param in group["params"]:
+        if not param.is_floating_point():
+            raise InvalidValueError(
+                f"a parameter of shape {tuple(param.shape)} has type {param.dtype}; learned "
+                "optimizers move real numbers. Leave it out, or view it as such."
+            )
+
+
+def _check_factor(name: str, value: Any) -> None:
+    one = value.numel() == 1 if isinstance(value, Tensor) else isinstance(value, numbers.Real)
+    if not one:
+        raise InvalidValueError(f"{name} is {value!r}; it must be one number, at least 0.")
+    check_number(name, float(value), minimum=0)
 
 
 def _one_number(loss: float | Tensor | None) -> Tensor | None:

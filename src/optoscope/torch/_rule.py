@@ -69,9 +69,14 @@ class Rule(abc.ABC):
             }
         return self._on_devices[device]
 
-    def axes(self, rank: int) -> tuple[int, ...] | None:
-        """The order that a parameter's axes are taken in; None: as they are."""
-        del rank
+    def axes(self, rank: int, given: Sequence[int] | None) -> Sequence[int] | None:
+        """The order that a parameter's axes are taken in; None: as they are.
+
+        Args:
+            rank: of the parameter.
+            given: the order that its group asks for, for tensors of as many axes.
+        """
+        del rank, given
         return None
 
     @abc.abstractmethod
