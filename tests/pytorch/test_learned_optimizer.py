@@ -381,6 +381,102 @@ def test_the_state_of_another_optimizer_is_refused():
         LearnedOptimizer(params, "star-mnist-mlp").load_state_dict(state)
 
 
+@pytest.mark.parametrize("num_steps", [0, 2])
+def test_the_state_of_an_optimizer_of_pytorch_is_refused(num_steps):
+    start, grads = problem()
+    params = parameters(start)
+    other = torch.optim.AdamW(params)
+    for some in grads[:num_steps]:
+        set_gradients(params, some)
+        other.step()
+    optimizer = LearnedOptimizer(params, "general")
+    before = optimizer.state_dict()
+    with pytest.raises(InvalidValueError, match="no learned optimizer's, and this optimizer is 'g"):
+        optimizer.load_state_dict(other.state_dict())
+    assert optimizer.state_dict() == before
+
+
+def test_an_older_state_goes_on_where_it_has_the_options_of_its_time():
+    start, grads = problem()
+    params = parameters(start)
+    optimizer = LearnedOptimizer(params, "star-mnist-mlp")
+    torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9)
+    run(params, grads[:2], optimizer)
+    state = optimizer.state_dict()
+    for option in ("learned_optimizer", "axes"):
+        del state["param_groups"][0][option]
+    others = [torch.nn.Parameter(param.detach().clone()) for param in params]
+    again = LearnedOptimizer(others, "star-mnist-mlp")
+    again.load_state_dict(state)
+    assert again.state_dict()["param_groups"] == optimizer.state_dict()["param_groups"]
+    found, expected = run(others, grads[2:4], again), run(params, grads[2:4], optimizer)
+    assert all(torch.equal(a, b) for a, b in zip(found[-1], expected[-1], strict=True))
+    state["param_groups"][0]["momentum"] = 0.9
+    with pytest.raises(InvalidValueError, match="no learned optimizer's"):
+        again.load_state_dict(state)
+
+
+@every_class_and_frame
+def test_a_state_that_does_not_fit_the_parameters_is_refused(optimizer_name):
+    def made(shape):
+        param = torch.nn.Parameter(torch.ones(shape))
+        param.grad = torch.ones(shape)
+        return LearnedOptimizer([param], optimizer_name)
+
+    optimizer, other = made((4, 3)), made((5, 3))
+    optimizer.step()
+    for some in (optimizer, other):
+        before = copy.deepcopy(some.state_dict())
+        state = made((6, 3))
+        state.step()
+        with pytest.raises(InvalidValueError, match="does not fit a parameter of shape"):
+            some.load_state_dict(state.state_dict())
+        after = some.state_dict()
+        assert after["param_groups"] == before["param_groups"]
+        torch.testing.assert_close(after["state"], before["state"], rtol=0, atol=0)
+
+
+def test_the_state_of_a_kernel_by_other_axes_is_refused():
+    param = torch.nn.Parameter(torch.ones(4, 5, 3))
+    param.grad = torch.ones(4, 5, 3)
+    earlier = LearnedOptimizer([{"params": [param], "axes": (0, 1, 2)}], "general")
+    earlier.step()
+    state = earlier.state_dict()
+    LearnedOptimizer([param], "general").load_state_dict(state)
+    del state["param_groups"][0]["axes"]
+    with pytest.raises(InvalidValueError, match="before the kernels of Conv1d"):
+        LearnedOptimizer([param], "general").load_state_dict(state)
+
+
+@every_class_and_frame
+def test_hooks_of_loading_see_and_change_what_is_loaded(optimizer_name):
+    start, grads = problem()
+    params = parameters(start, torch.bfloat16)
+    optimizer = LearnedOptimizer(params, optimizer_name)
+    run(params, grads[:2], optimizer)
+    seen = []
+
+    def doubled(_, state):
+        state = copy.deepcopy(state)
+        for part in (part for parts in state["state"].values() for part in parts.values()):
+            part *= 2
+        return state
+
+    def changed(loaded):
+        seen.extend(copy.deepcopy([loaded.state[param] for param in params]))
+        for part in (part for parts in loaded.state.values() for part in parts.values()):
+            part.zero_()
+
+    again = LearnedOptimizer(params, optimizer_name)
+    again.register_load_state_dict_pre_hook(doubled)
+    again.register_load_state_dict_post_hook(changed)
+    again.load_state_dict(optimizer.state_dict())
+    for param, parts in zip(params, seen, strict=True):
+        for name, part in parts.items():
+            assert torch.equal(part, 2 * optimizer.state[param][name])
+            assert not again.state[param][name].any()
+
+
 @every_class
 def test_groups_have_rates_of_their_own_and_schedulers_change_them(name):
     start, grads = problem()

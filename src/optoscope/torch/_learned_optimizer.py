@@ -18,6 +18,9 @@ from optoscope.torch._threads import run_each
 from optoscope.torch._views import STACKED, Tile, View, at, tile_size
 
 _KIND = "learned_optimizer"
+# The options of groups that were saved before there was that one, and what PyTorch adds to them.
+_FIRST_OPTIONS = {"lr", "weight_decay", "foreach"}
+_ADDED = {"params", "param_names", "initial_lr"}
 # Coordinates of which a step takes longer than starting threads for it does.
 _WORTH_THREADS = 2**17
 
@@ -263,29 +266,79 @@ class LearnedOptimizer(torch.optim.Optimizer):
             _copy_all([one[name] for one in states], list(part))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continues from a saved state.
+        """Continues from a saved state, as hooks that are registered for it leave it.
 
         Raises:
-            InvalidValueError: the state is that of another learned optimizer.
+            InvalidValueError: the state is that of another optimizer, or of other parameters.
         """
+        found: dict[str, Any] = {}
+
+        def check(_: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+            self._check_state(state)
+            found.update(state)
+
+        def take(_: torch.optim.Optimizer) -> None:
+            # PyTorch has cast the state to the parameters' types; it is float32 for all of them.
+            ids = [index for group in found["param_groups"] for index in group["params"]]
+            params = [param for group in self.param_groups for param in group["params"]]
+            for index, param in zip(ids, params, strict=True):
+                for name, part in found["state"].get(index, {}).items():
+                    self.state[param][name] = part.to(param.device, torch.float32, copy=True)
+
+        # After all hooks that change what is loaded, and before all that see what was.
+        before = self.register_load_state_dict_pre_hook(check)
+        after = self.register_load_state_dict_post_hook(take, prepend=True)
+        try:
+            super().load_state_dict(state_dict)
+        finally:
+            before.remove()
+            after.remove()
+
+    def _check_state(self, state_dict: dict[str, Any]) -> None:
+        own = self.defaults[_KIND]
         for group in state_dict["param_groups"]:
-            own = self.defaults[_KIND]
-            if group.get(_KIND, own) != own:
+            unmarked = _KIND not in group and group.keys() - _ADDED == _FIRST_OPTIONS
+            if not unmarked and group.get(_KIND) != own:
+                other = f"that of {group[_KIND]!r}" if _KIND in group else "no learned optimizer's"
                 raise InvalidValueError(
-                    f"this state is that of {group[_KIND]!r}, and this optimizer is {own!r}; make "
-                    "the optimizer that the state was saved from."
+                    f"this state is {other}, and this optimizer is {own!r}; make the optimizer "
+                    "that the state was saved from."
                 )
-        super().load_state_dict(state_dict)
-        # PyTorch has cast the state to the parameters' types; it is float32 for all of them.
-        ids = [index for group in state_dict["param_groups"] for index in group["params"]]
-        params = [param for group in self.param_groups for param in group["params"]]
-        for index, param in zip(ids, params, strict=True):
-            for name, part in state_dict["state"].get(index, {}).items():
-                self.state[param][name] = part.to(param.device, copy=True)
+        # PyTorch itself says where there are more or fewer of them.
+        for here, group in zip(self.param_groups, state_dict["param_groups"], strict=False):
+            for param, index in zip(here["params"], group["params"], strict=False):
+                if state := state_dict["state"].get(index):
+                    self._check_fit(state, param, group.get("axes"))
+
+    def _check_fit(self, state: dict[str, Any], param: Tensor, axes: Sequence[int] | None) -> None:
+        needed = _shapes(self._rule.start(self._view(param, axes), torch.device("meta")))
+        found = _shapes(state)
+        for name in sorted(found.keys() | needed.keys()):
+            if found.get(name) != needed.get(name):
+                raise InvalidValueError(
+                    f"this state does not fit a parameter of shape {tuple(param.shape)}: {name!r} "
+                    f"has shape {found.get(name)} in it, and {needed.get(name)} here. It is that "
+                    "of another model, or from before the kernels of Conv1d and Conv3d were taken "
+                    "as JAX stores them; begin without it."
+                )
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Takes what `load_state_dict` or pickle found; older groups lack newer options."""
+        super().__setstate__(state)
+        for group in self.param_groups:
+            for name in ("axes", _KIND):
+                group.setdefault(name, self.defaults.get(name))
 
     def __getstate__(self) -> dict[str, Any]:
         """The state for pickling, with the update rule that PyTorch does not save itself."""
         return {**super().__getstate__(), "_rule": self._rule}
+
+
+def _shapes(state: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: tuple(part.shape) if isinstance(part, Tensor) else part
+        for name, part in state.items()
+    }
 
 
 def _check_group(group: dict[str, Any]) -> None:
