@@ -706,6 +706,63 @@ def test_a_refused_group_leaves_no_trace(odd):
     optimizer.add_param_group({"params": [torch.nn.Parameter(torch.ones(3))]})
 
 
+def steps(optimizer, count):
+    (param,) = optimizer.param_groups[0]["params"]
+    for _ in range(count):
+        param.grad = torch.ones_like(param)
+        optimizer.step()
+    return param.detach().clone()
+
+
+def test_a_step_past_the_told_length_is_zero_and_warns_once(recwarn):
+    def made():
+        return LearnedOptimizer([torch.nn.Parameter(torch.ones(3))], "general", num_steps=4)
+
+    optimizer = made()
+    torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 1.0)
+    steps(optimizer, 3)
+    again = pickle.loads(pickle.dumps(optimizer))
+    before, end = steps(optimizer, 0), steps(optimizer, 1)
+    assert not torch.equal(before, end)
+    assert not recwarn
+    with pytest.warns(UserWarning, match="step 5 of an optimizer for num_steps=4"):
+        assert torch.equal(steps(optimizer, 1), end)
+    assert torch.equal(steps(optimizer, 3), end)
+    steps(again, 1)
+    assert not recwarn
+    with pytest.warns(UserWarning, match="step 5 of") as seen:
+        steps(again, 1)
+    assert seen[0].filename == __file__
+    loaded = made()
+    loaded.load_state_dict(optimizer.state_dict())
+    loaded.step()
+    (param,) = loaded.param_groups[0]["params"]
+    param.grad = torch.ones(3)
+    assert not recwarn
+    with pytest.warns(UserWarning, match="step 9 of"):
+        assert loaded.step(lambda: 2.0) == 2.0
+
+
+def test_a_parameter_that_waits_is_not_at_its_end(recwarn):
+    params = [torch.nn.Parameter(torch.ones(3)) for _ in range(2)]
+    optimizer = LearnedOptimizer(params, "general", num_steps=4)
+    for step in range(8):
+        params[step % 2].grad, params[1 - step % 2].grad = torch.ones(3), None
+        optimizer.step()
+    assert not recwarn
+    params[0].grad = torch.ones(3)
+    with pytest.warns(UserWarning, match="step 5 of"):
+        optimizer.step()
+
+
+@pytest.mark.parametrize("name", optimizers.pretrained_names())
+def test_a_length_that_changes_nothing_is_warned_of(name, recwarn):
+    LearnedOptimizer([torch.nn.Parameter(torch.ones(3))], name, num_steps=10)
+    found = [("changes nothing" in str(seen.message), seen.filename) for seen in recwarn]
+    takes_one = getattr(optimizers.load(name), "num_steps", None) is not None
+    assert found == ([] if takes_one else [(True, __file__)])
+
+
 def test_files_that_hold_something_else_are_refused(tmp_path):
     param = torch.nn.Parameter(torch.ones(3))
     optimizers.save(tmp_path / "adam", optimizers.adam(0.1))

@@ -234,6 +234,7 @@ class GeneralRule(DirectedRule):
         self._orthogonalize, self._normalize = orthogonalize, normalize
         self._exponents = weights["size_exponents"].tolist() if learned_sizes else []
         self._learned_schedule, self._num_steps = learned_schedule, num_steps
+        self.ends_after = num_steps
 
     def view(self, shape: Sequence[int]) -> View:
         """The tensor's own axes, or those of its matrices where they have bases of their own."""

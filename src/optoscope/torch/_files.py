@@ -2,6 +2,7 @@
 
 import hashlib
 import textwrap
+import warnings
 from pathlib import Path
 
 import torch
@@ -62,7 +63,13 @@ def load_rule(path_or_name: str | Path, num_steps: int | None = None) -> tuple[R
     except Exception as error:  # whatever a reader trips over, the file is at fault
         raise FileFormatError(f"{path} cannot be read as safetensors: {error}.") from None
     configuration = dict(description["configuration"])
-    if num_steps is not None and configuration.get("num_steps") is not None:
+    if num_steps is not None and configuration.get("num_steps") is None:
+        warnings.warn(
+            f"num_steps={num_steps} changes nothing: {path_or_name} is made for no length of "
+            "training. Leave it out.",
+            stacklevel=3,
+        )
+    elif num_steps is not None:
         configuration["num_steps"] = num_steps
     try:
         # The weights go from there to the parameters, whatever PyTorch's default device is.

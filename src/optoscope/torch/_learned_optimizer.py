@@ -2,6 +2,7 @@
 
 import numbers
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,8 @@ class LearnedOptimizer(torch.optim.Optimizer):
         weight_decay: at least 0.
         foreach: whether small parameters of one shape are taken together.
         num_steps: the length of training, for an optimizer that is made for one ("celo", and
-            "general" with a length); that which it was saved with, if not given.
+            "general" with a length); that which it was saved with, if not given: 1,000 for
+            "general". After so many steps the updates of "general" are zero.
 
     Raises:
         UnknownNameError: no such optimizer; the message suggests the nearest names.
@@ -108,6 +110,8 @@ class LearnedOptimizer(torch.optim.Optimizer):
                 "a folder. A rate is lr=…."
             )
         self._rule, kind = load_rule(optimizer, num_steps)
+        # No parameter is nearer to the end than this; None once there was a warning.
+        self._steps_left: int | None = 0
         defaults = {"lr": lr, "weight_decay": weight_decay, "foreach": foreach, "axes": None}
         defaults[_KIND] = kind
         super().__init__(params, defaults)
@@ -181,7 +185,29 @@ class LearnedOptimizer(torch.optim.Optimizer):
             for view, block in self._blocks(params, group["axes"], group["foreach"]):
                 blocks.append(_Block(view, block, *options, seen))
         self._step_all(blocks)
+        # A compiler cannot look at states, and would compile every count anew.
+        if blocks and not is_compiling():
+            self._warn_at_the_end()
         return returned
+
+    def _warn_at_the_end(self) -> None:
+        """Warns once that updates are zero; looks at the states where they may be."""
+        length = self._rule.ends_after
+        if length is None or self._steps_left is None:
+            return
+        self._steps_left -= 1
+        if self._steps_left >= 0:
+            return
+        made = max((int(state["step"]) for state in self.state.values() if state), default=0)
+        self._steps_left = length - made
+        if self._steps_left < 0:
+            self._steps_left = None
+            warnings.warn(
+                f"this is step {made} of an optimizer for num_steps={length}, after which its "
+                "updates are zero. Count the steps first and write LearnedOptimizer(…, "
+                "num_steps=…); without it the length is the one that it was saved with.",
+                stacklevel=5,
+            )
 
     def _step_all(self, blocks: list["_Block"]) -> None:
         on_cores, others = [], []
@@ -325,6 +351,7 @@ class LearnedOptimizer(torch.optim.Optimizer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Takes what `load_state_dict` or pickle found; older groups lack newer options."""
         super().__setstate__(state)
+        self._steps_left = 0
         for group in self.param_groups:
             for name in ("axes", _KIND):
                 group.setdefault(name, self.defaults.get(name))

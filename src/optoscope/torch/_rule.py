@@ -45,6 +45,8 @@ class Rule(abc.ABC):
     """
 
     registered_name: ClassVar[str]
+    # The number of steps after which updates are zero; None where they never end.
+    ends_after: int | None = None
 
     def __init__(self, weights: Mapping[str, Tensor], shapes: Mapping[str, Sequence[int]]):
         if set(weights) != set(shapes):
