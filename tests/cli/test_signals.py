@@ -1,8 +1,11 @@
 """Signals ask a command to stop; only the command line handles them."""
 
+import gc
 import os
 import signal
+import sys
 import threading
+import time
 
 import pytest
 
@@ -36,6 +39,25 @@ def test_termination_interrupts_a_command(monkeypatch, capsys):
     assert _main.main(["list"]) == 130
     assert "interrupted" in capsys.readouterr().err
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_an_interrupt_that_a_callback_drops_comes_again():
+    """Python drops what is raised while it collects garbage."""
+
+    def collected(phase, info):
+        gc.callbacks.remove(collected)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def run():
+        gc.callbacks.append(collected)
+        gc.collect()
+        time.sleep(60)
+
+    before, started = sys.unraisablehook, time.monotonic()
+    with pytest.raises(KeyboardInterrupt), termination_interrupts():
+        run()
+    assert time.monotonic() - started < 30
+    assert sys.unraisablehook is before
 
 
 def test_another_thread_leaves_signals_alone():

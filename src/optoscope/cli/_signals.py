@@ -1,6 +1,8 @@
 """How a command is stopped from outside: Ctrl-C, and the signal of a scheduler that ends a job."""
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -47,5 +49,27 @@ def termination_interrupts() -> Iterator[None]:
     def interrupt(number: int, frame: Any) -> None:
         raise KeyboardInterrupt
 
-    with _handled({signal.SIGTERM: interrupt}):
+    with _handled({signal.SIGTERM: interrupt}), _lost_interrupts_come_again():
         yield
+
+
+@contextmanager
+def _lost_interrupts_come_again() -> Iterator[None]:
+    """Sends SIGTERM again where an interrupt is raised in a callback whose exceptions are dropped.
+
+    JAX has one that runs whenever Python collects garbage.
+    """
+    shown = sys.unraisablehook
+
+    def hook(dropped: Any) -> None:
+        if not issubclass(dropped.exc_type, KeyboardInterrupt):
+            shown(dropped)
+            return
+        # Not from here: it would be raised in this function, and be dropped too.
+        threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGTERM)).start()
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = shown
