@@ -248,7 +248,7 @@ def distilled() -> optax.GradientTransformation:
 
         leaves, structure = jax.tree.flatten(grads)
         means = across(before), across(first), across(second)
-        columns = zip(leaves, jax.tree.leaves(params), *means)
+        columns = zip(leaves, structure.flatten_up_to(params), *means, strict=True)
         updates = jax.tree.unflatten(structure, [one(*column) for column in columns])
         return updates, (t, first, second)
 
