@@ -123,6 +123,34 @@ def test_the_command_that_repeats_the_run(tmp_path, command, shown):
     assert f"<pre><code>{shown}" in html.unescape(page.read_text())
 
 
+def own_run(place, **arguments):
+    named = [piece for value in arguments.values() for piece in value.split(",") if ":" in piece]
+    sources = [{"named": one, "path": "/", "sha256": ""} for one in named]
+    config = {"command": "evaluate", "arguments": {"seed": 0, "set": [], **arguments}}
+    return write_run(place, config=config | {"sources": sources}, results=make_results())
+
+
+def test_a_run_on_code_of_ones_own_is_named_and_repeated_by_it(tmp_path):
+    own = {"task": "my work/eqx.py:task", "against": "adam,mine.py:rate", "optimizer": "a.b:c"}
+    page = html.unescape(
+        report.render(own_run(tmp_path / "run", metric="train", **own)).read_text()
+    )
+    assert "<title>evaluate: eqx.py:task" in page
+    assert (
+        f"optoscope evaluate --config {tmp_path / 'run' / 'config.json'} "
+        "--task 'my work/eqx.py:task' --against adam,mine.py:rate a.b:c</code>"
+    ) in page
+
+
+@pytest.mark.parametrize("sources", [None, [3, {"path": "x"}], "x", {}])
+def test_sources_that_are_none_change_nothing(tmp_path, sources):
+    config = {"command": "evaluate", "arguments": {"task": "quadratic"}, "sources": sources}
+    run = write_run(tmp_path / "run", config=config, results=make_results())
+    page = html.unescape(report.render(run).read_text())
+    assert "<title>evaluate: digits-mlp-sigmoid" in page
+    assert f"optoscope evaluate --config {run / 'config.json'}</code>" in page
+
+
 EVIL = "<script>alert('x')</script>"
 
 

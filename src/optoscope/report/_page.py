@@ -185,12 +185,31 @@ def _title(run: Run) -> str:
     words = run.config.get("command")
     command = words.strip() if isinstance(words, str) and " " not in words.strip() else ""
     task = run.results.task.get("name") if run.results else _task_name(run.config.get("task"))
-    parts = [str(part) for part in (command, task) if part]
+    parts = [str(part) for part in (command, _own_task(run) or task) if part]
     return ": ".join(parts) or run.directory.resolve().name
 
 
 def _task_name(task: Any) -> Any:
     return task.get("name") if isinstance(task, Mapping) else task
+
+
+def _own_task(run: Run) -> str:
+    """FILE.py:NAME where the task is a person's own, whose name in the records is any task's."""
+    place, _, name = _own_code(run).get("task", "").rpartition(":")
+    return f"{Path(place).name}:{name}" if place else ""
+
+
+def _own_code(run: Run) -> dict[str, str]:
+    """The arguments of the run that name a person's own code."""
+    arguments, sources = run.config.get("arguments"), run.config.get("sources")
+    if not isinstance(arguments, Mapping) or not isinstance(sources, list):
+        return {}
+    named = {str(source.get("named")) for source in sources if isinstance(source, Mapping)}
+    return {
+        str(name): value
+        for name, value in arguments.items()
+        if isinstance(value, str) and named & {piece.strip() for piece in value.split(",")}
+    }
 
 
 def _facts(run: Run) -> list[str]:
@@ -234,7 +253,10 @@ def _claim_row(claim: Claim) -> _ClaimRow:
 
 
 def _command(run: Run) -> str:
-    """The command that repeats the run: as saved, or the subcommand with this configuration."""
+    """The command that repeats the run: as saved, or the subcommand with this configuration.
+
+    A person's own code runs only where the line names it.
+    """
     command = run.config.get("command")
     if isinstance(command, list | tuple):
         return shlex.join(str(word) for word in command)
@@ -242,7 +264,10 @@ def _command(run: Run) -> str:
         return ""
     if " " in command.strip():
         return command.strip()
-    return f"optoscope {command.strip()} --config {shlex.quote(str(run.directory / 'config.json'))}"
+    words = ["optoscope", command.strip(), "--config", str(run.directory / "config.json")]
+    for name, value in _own_code(run).items():
+        words += [value] if name == "optimizer" else [f"--{name.replace('_', '-')}", value]
+    return shlex.join(words)
 
 
 def _said(results: Results | None) -> list[str]:
