@@ -90,6 +90,47 @@ def test_eighty_columns_are_enough():
         assert (part in text) == (part != "…")
 
 
+def with_more_columns():
+    results = make_results()
+    optimizers = results["optimizers"]
+    optimizers["adam (tuned)"] = optimizers["adam"] | {
+        "hyperparameters": {"multiplier": 1.27}, "schedule": "cosine",
+    }  # fmt: skip
+    for entry in optimizers.values():
+        entry["test_accuracy"] = None
+        entry["validation"] = {
+            "accuracy": interval(0.932, 0.926, 0.937), "loss": interval(0.18, 0.171, 0.189),
+        }  # fmt: skip
+    return results
+
+
+def test_a_column_in_which_nobody_has_a_number_is_left_out():
+    results = with_more_columns()
+    headings = " ".join(summarize(results).headings)
+    assert "validation\naccuracy" in headings
+    assert "test" not in headings
+    results["optimizers"]["lion"]["test_accuracy"] = interval(None)
+    assert summarize(results).headings[-1] == "test\naccuracy, %"
+    assert [str(row.cells[-1]) for row in summarize(results).rows[2:4]] == ["–", "diverged"]
+
+
+def words(text):
+    return set(re.sub("[,─]", " ", text).split())
+
+
+@pytest.mark.parametrize("width", [70, 80, 100, 120])
+def test_more_columns_than_fit_follow_below_and_no_word_is_broken(width):
+    results = with_more_columns()
+    text = printed(results, width=width)
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= width
+    assert words(printed(results, width=200)) <= words(text)
+    # Of a name and the next one in its table, at most two lines apart.
+    for first, second in (("lstm", "momentum"), ("momentum", "adam"), ("adam", "lion")):
+        at = next(i for i, line in enumerate(lines) if line.startswith(first))
+        assert any(line.startswith(second) for line in lines[at + 1 : at + 3])
+
+
 def test_a_long_name_is_broken_and_not_cut():
     results = make_results()
     results["optimizers"]["star-small-mnist-mlp"] = results["optimizers"].pop("lion")

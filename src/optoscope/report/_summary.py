@@ -87,6 +87,8 @@ def _percent(value: float) -> str:
 def summarize(results: Results | Mapping[str, Any]) -> Summary:
     """Puts results into rows and cells, the best of each column marked.
 
+    A column in which nobody has a number is left out.
+
     Args:
         results: what `read_run` found, or the content of `results.json`.
 
@@ -114,6 +116,7 @@ def summarize(results: Results | Mapping[str, Any]) -> Summary:
         columns.append((heading, higher, format_number, found))
     accuracy = {name: o.test_accuracy for name, o in optimizers.items()}
     columns.append(("test\naccuracy, %", True, _percent, accuracy))
+    columns = [column for column in columns if any(column[3].values())]
     bests = [_best(values, higher) for _, higher, _, values in columns]
     rows = tuple(
         Row(

@@ -2,9 +2,10 @@
 
 import io
 import textwrap
+from collections.abc import Callable, Sequence
 
 from rich import box
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
@@ -12,15 +13,17 @@ from rich.text import Text
 from optoscope._core.showing import MOST_LINES, Bold, html_table
 from optoscope.report._summary import Cell, Summary
 
-# Where there is less room, longer names are broken, at a hyphen if they have one.
+# Where there is less room, longer names are broken, at a hyphen or a space.
 _NAME_WIDTH = 11
+_NAME_LINES = 2
 _TEXT_WIDTH = 100
 
 
 class ResultsTable:
-    """A rich renderable: one line for each optimizer, or several where there is less room.
+    """A rich renderable: one line for each optimizer, or two where there is less room.
 
-    Rich alone would break a narrow cell inside its brackets.
+    Columns that have no room even then follow below the others. Rich alone would break a narrow
+    cell inside its brackets and words.
     """
 
     def __init__(self, summary: Summary):
@@ -28,10 +31,18 @@ class ResultsTable:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yields the widest layout that fits, and what is to be said under it."""
-        wide = self._layout(stacked=False)
-        # The true width of the content, not what is left when it is squeezed.
-        needed = Measurement.get(console, options.update(max_width=10_000), wide).maximum
-        yield wide if needed <= options.max_width else self._layout(stacked=True)
+        unbounded = options.update(max_width=10_000)
+
+        def fits(table: Table) -> bool:
+            # The true width of the content, not what is left when it is squeezed.
+            needed = Measurement.get(console, unbounded, table).maximum
+            return needed <= options.max_width
+
+        wide = self._layout(range(len(self.summary.headings)), stacked=False)
+        if fits(wide):
+            yield wide
+        else:
+            yield from self._blocks(fits)
         yield Text("mean [95% interval]; best in bold", style="dim")
         for note in self.summary.notes:
             yield Text(note, style="dim")
@@ -61,32 +72,56 @@ class ResultsTable:
         notes = ("mean [95% interval]; best in bold", *self.summary.notes)
         return html_table(headings, rows, note=" ".join(notes))
 
-    def _layout(self, *, stacked: bool) -> Table:
+    def _blocks(self, fits: Callable[[Table], bool]) -> list[RenderableType]:
+        """Tables below each other, each with as many columns as fit."""
+        blocks: list[list[int]] = []
+        current = [0, 1]
+        for position in range(2, len(self.summary.headings)):
+            if not fits(self._layout([*current, position], stacked=True)) and current != [0, 1]:
+                blocks.append(current)
+                current = [0]
+            current.append(position)
+        tables: list[RenderableType] = []
+        for block in (*blocks, current):
+            tables += [*([""] if tables else []), self._layout(block, stacked=True)]
+        return tables
+
+    def _layout(self, columns: Sequence[int], *, stacked: bool) -> Table:
         drawn = Table(
             box=box.SIMPLE_HEAD,
             show_edge=False,
             pad_edge=False,
             padding=(0, 0, 0, 0) if stacked else (0, 1, 0, 0),
         )
-        for position, heading in enumerate(self.summary.headings):
+        for position in columns:
+            heading = self.summary.headings[position]
             text = heading if stacked else heading.replace("\n", " ")
             justify = "left" if position < 2 else "right"
             # Text objects and not strings: a name with square brackets is no markup.
             drawn.add_column(Text(text), justify=justify, vertical="bottom", overflow="fold")
         separator = "\n" if stacked else ", "
         for row in self.summary.rows:
-            drawn.add_row(
-                Text(
-                    _broken(row.name) if stacked else row.name, style="bold" if row.learned else ""
-                ),
+            name = _broken(row.name) if stacked else row.name
+            texts = [
+                Text(name, style="bold" if row.learned else ""),
                 Text(separator.join(row.hyperparameters)),
                 *(_cell_text(cell, stacked) for cell in row.cells),
-            )
+            ]
+            drawn.add_row(*(texts[position] for position in columns))
         return drawn
 
 
 def _broken(name: str) -> str:
-    return "\n".join(textwrap.wrap(name, _NAME_WIDTH))
+    r"""The name in at most two lines, as narrow as can be without breaking a word.
+
+    >>> _broken("star-small-mnist-mlp (tuned)")
+    'star-small-mnist-\nmlp (tuned)'
+    """
+    for width in range(_NAME_WIDTH, len(name)):
+        lines = textwrap.wrap(name, width, break_long_words=False)
+        if len(lines) <= _NAME_LINES:
+            return "\n".join(lines)
+    return name
 
 
 def _cell_text(cell: Cell, stacked: bool) -> Text:
