@@ -1,8 +1,10 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
 from optoscope import report
@@ -259,6 +261,30 @@ def test_the_search_names_the_best_rate_and_the_edge():
     assert "adam\n(best at 0.1)" in words
     assert "momentum\n(best at 3.16)" in words
     assert "lion\n(best at 0.01, the edge)" in words
+
+
+def stars(figure: Figure) -> dict[Any, Line2D]:
+    """The stars by the color they are seen in."""
+    return {
+        color: line
+        for line in figure.axes[0].get_lines()
+        if line.get_marker() == "*"
+        for color in [line.get_markerfacecolor(), line.get_markeredgecolor()]
+        if color not in ("none", "white")
+    }
+
+
+def test_a_star_that_would_cover_another_is_an_outline_around_it():
+    arrays = make_search()
+    arrays["lion/learning_rate"] = arrays["adam/learning_rate"]
+    arrays["lion/score"] = 1.001 * arrays["adam/score"]
+    found = stars(report.search(search_records(arrays)))
+    drawn = {name: found[look.color] for name, look in looks(("adam", "momentum", "lion")).items()}
+    outlined = [name for name, star in drawn.items() if star.get_markerfacecolor() == "none"]
+    assert outlined in (["adam"], ["lion"])
+    below = drawn["lion" if outlined == ["adam"] else "adam"]
+    assert drawn[outlined[0]].get_markersize() > 1.5 * below.get_markersize()
+    assert drawn["momentum"].get_markersize() == below.get_markersize()
 
 
 def test_a_random_search_has_an_edge_too():

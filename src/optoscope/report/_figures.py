@@ -165,10 +165,13 @@ FIGURES: tuple[FigureKind, ...] = (
         FigureText(
             "Tuning the baselines",
             "Every faint dot is one configuration tried, the line the best score at each "
-            "learning rate over all further hyper-parameters, the star the configuration "
-            "taken. Upright strokes are the ends of the grid: a star on one says that a wider "
-            "grid might do better. Crosses at the top are configurations that diverged or are "
-            "far worse than the rest.",
+            "learning rate over all schedules and further hyper-parameters, the star the "
+            "configuration taken; an outline around a star is the star of another optimizer at "
+            "the same place. Upright strokes are the ends of the grid: a star on one says that a "
+            "wider grid might do better. A cross at the top, a row for each optimizer, stands at a "
+            "rate at which a configuration diverged or is far worse than the rest: the rate is "
+            "too large or, where the optimizer's line goes on below it, another schedule or "
+            "hyper-parameter does better at the same rate.",
             "The score that the chosen configuration gets on fresh seeds: the best of many noisy "
             "scores looks better than it is. That is why the comparison uses other seeds.",
         ),

@@ -7,8 +7,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from optoscope.report._records import SearchRecord
-from optoscope.report._statistics import lower_envelope
+from optoscope.report._statistics import Envelope, lower_envelope
 from optoscope.report._style import Look, Looks, label_ends, logarithmic, looks, style, title
+
+# Stars that are less than this apart, across and up, as shares of the axes, hide each other.
+_STAR_SIZE = np.array([0.03, 0.05])
 
 
 def search(
@@ -47,11 +50,13 @@ def search(
         for row, (name, record) in enumerate(records.items()):
             _draw_failures(axes, rates[name], record.score, look[name], row)
             ends[name], notes[name] = _draw_search(axes, rates[name], record.score, look[name])
+        _draw_stars(axes, records, look)
         label_ends(axes, ends, look, notes)
         axes.set_xlabel("learning rate, logarithmic")
         axes.set_ylabel(f"score (lower is better{', logarithmic' if is_log else ''})")
         title(axes, "Tuning the baselines",
-              "star: best; │: end of the grid; ×: worse than shown, or diverged")  # fmt: skip
+              "star: best; │: end of the grid; ×: a rate at which a configuration is worse than "
+              "shown, or diverged")  # fmt: skip
     return figure
 
 
@@ -88,6 +93,31 @@ def _draw_failures(axes: Axes, rates: np.ndarray, scores: np.ndarray, mark: Look
               transform=axes.get_xaxis_transform())  # fmt: skip
 
 
+def _envelope(axes: Axes, rates: np.ndarray, scores: np.ndarray) -> Envelope:
+    return lower_envelope(rates, np.where(_shown(axes, scores), scores, np.inf))
+
+
+def _draw_stars(axes: Axes, records: Mapping[str, SearchRecord], look: Looks) -> None:
+    """A star for each optimizer; one that would cover another is an outline around it."""
+    drawn: list[np.ndarray] = []
+    to_axes = axes.transScale + axes.transLimits
+    for name, record in records.items():
+        envelope = _envelope(axes, record.hyperparameters["learning_rate"], record.score)
+        if not envelope.value.size:
+            continue
+        best = int(np.argmin(envelope.score))
+        x, y = float(envelope.value[best]), float(envelope.score[best])
+        place = to_axes.transform((x, y))
+        covered = sum(bool((abs(place - other) < _STAR_SIZE).all()) for other in drawn)
+        drawn.append(place)
+        mark = look[name]
+        colors = {"markeredgecolor": "white", "markerfacecolor": mark.color, "markeredgewidth": 1.0}
+        if covered:
+            colors = {"markeredgecolor": mark.color, "markerfacecolor": "none",
+                      "markeredgewidth": 1.8}  # fmt: skip
+        axes.plot(x, y, "*", markersize=17 + 10 * covered, zorder=mark.order + 2, **colors)
+
+
 def _at_edge(value: float, edges: tuple[float, float]) -> tuple[bool, bool]:
     """Whether a rate is the lowest or highest tried, within 4% of the range's logarithm.
 
@@ -106,7 +136,7 @@ def _draw_search(
     shown = _shown(axes, scores)
     axes.plot(rates[shown], scores[shown], "o", color=mark.color, alpha=0.3, markersize=4,
               markeredgewidth=0)  # fmt: skip
-    envelope = lower_envelope(rates, np.where(shown, scores, np.inf))
+    envelope = _envelope(axes, rates, scores)
     if not envelope.value.size:
         return (axes.get_xlim()[1], axes.get_ylim()[1]), "nothing finite"
     axes.plot(envelope.value, envelope.score, color=mark.color, linewidth=2.0,
@@ -117,8 +147,6 @@ def _draw_search(
             axes.plot(envelope.value[end], envelope.score[end], "|", color=mark.color,
                       markersize=17, markeredgewidth=2.4, zorder=mark.order)  # fmt: skip
     best = int(np.argmin(envelope.score))
-    axes.plot(envelope.value[best], envelope.score[best], "*", color=mark.color, markersize=17,
-              markeredgecolor="white", markeredgewidth=1, zorder=mark.order + 2)  # fmt: skip
     note = f"best at {envelope.value[best]:.3g}"
     if any(_at_edge(envelope.value[best], edges)):
         note += ", the edge"
