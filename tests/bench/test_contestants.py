@@ -35,6 +35,16 @@ def test_both_rows_of_a_learned_optimizer_and_as_many_trials_for_all():
     assert found.headline()["learned"] == "slow (tuned)"
 
 
+def test_a_schedule_of_its_own_takes_no_trials_away():
+    own = optimizers.scheduled(optimizers.sgd(0.1), "cosine", 20)
+    found = compare({"own": own}, ["sgd", "sgd-cosine"], schedules=("constant", "cosine"))
+    trials = {name: len(search.score) for name, search in found.searches.items()}
+    assert trials == {"sgd": 10, "sgd-cosine": 10, "own (tuned)": 10}
+    factors = found.searches["own (tuned)"].hyperparameters
+    assert set(factors) == {"multiplier"}
+    assert len(set(factors["multiplier"])) == 10
+
+
 def test_baselines_by_label_name_and_object():
     found = compare(
         {},

@@ -156,7 +156,8 @@ def compare(
     other runs than those of the comparison, so that no one gains by luck in the tuning. A learned
     optimizer is run twice: once as it is, and once more, with "(tuned)" behind its label, with its
     updates multiplied by a factor and a schedule. These two are tuned by as many trials as a
-    baseline's learning rate, so that neither side had more help.
+    baseline's learning rate and schedule, so that neither side had more help: one that has a
+    schedule of its own tries more points of its grid instead.
 
     Args:
         task: the problem.
@@ -213,7 +214,7 @@ def compare(
             task,
             num_steps=metric.steps(metric_steps, num_steps),
             key=stream(seed, "tuning"),
-            num_points=num_points,
+            num_points=_points(one, num_points, schedules),
             num_runs=tuning_runs,
             run_steps=num_steps,
             on_progress=lambda done, total, one=one: report(f"tuning {one.label}", done, total),
@@ -254,6 +255,12 @@ def compare(
             "tune_learned": tune_learned,
         },
     )
+
+
+def _points(one: Contestant, num_points: int, schedules: Sequence[str]) -> int:
+    """The points of a grid that make as many trials as those who may choose a schedule have."""
+    is_fixed = not one.takes_schedule and len(one.search) == 1
+    return num_points * len(schedule_places(schedules)) if is_fixed else num_points
 
 
 def tuned_label(label: str) -> str:
