@@ -18,6 +18,27 @@ def test_unknown_name_with_nothing_near_has_no_hint():
     assert str(error) == "unknown task 'zzzz'. Known: digits, mnist."
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "ends"),
+    [
+        ("task", "mlp-30", "Did you mean 'mlp-3'"),
+        ("task", "mlp-30", "`optoscope list tasks` shows what there is."),
+        ("task", "zzzz", "unknown task 'zzzz'. `optoscope list tasks` shows what there is."),
+        ("thing", "mlp-30", "?"),
+        ("thing", "zzzz", "mlp-6 and 3 more."),
+    ],
+)
+def test_many_names_are_not_all_listed(kind, name, ends):
+    text = str(errors.UnknownNameError(kind, name, [f"mlp-{n}" for n in range(23)]))
+    assert ends in text if ends.startswith("Did") else text.endswith(ends)
+    assert len(text) < 250
+
+
+def test_an_unknown_name_says_what_else_could_be_written():
+    error = errors.UnknownNameError("thing", "zzzz", ["a"], more="FILE.py is taken too.")
+    assert str(error) == "unknown thing 'zzzz'. Known: a. FILE.py is taken too."
+
+
 def test_several_suggestions_are_joined_by_or():
     error = errors.UnknownNameError("task", "mlp-3", ["mlp-1", "mlp-2"])
     assert "'mlp-2' or 'mlp-1'" in str(error) or "'mlp-1' or 'mlp-2'" in str(error)

@@ -11,6 +11,8 @@ from typing import Any
 MAX_SEED = 2**32 - 1
 
 _MOST_LISTED = 20
+# Of what there may be more of, what `optoscope list` calls it.
+_LISTED = {"task": "tasks", "optimizer": "optimizers"}
 
 
 class OptoscopeError(Exception):
@@ -25,19 +27,37 @@ class InvalidValueError(OptoscopeError, ValueError):
 
 
 class UnknownNameError(OptoscopeError, LookupError):
-    """A name is not in a registry; the message suggests the nearest ones."""
+    """A name is not in a registry; the message suggests the nearest ones.
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]):
-        known = sorted(known)
+    Args:
+        kind: what was named.
+        name: as it was written.
+        known: what there is; more than a screen can hold is not listed.
+        listed: of `optoscope list`, the words that show all of them.
+        more: a sentence on what else could have been written.
+    """
+
+    def __init__(
+        self, kind: str, name: str, known: Iterable[str], *, listed: str = "", more: str = ""
+    ):
+        known = sorted(set(known))
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
         hint = f"Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
-        parts = [f"unknown {kind} {name!r}.", hint]
-        # A list of a hundred names is no help where there are near matches.
-        if known and (len(known) <= _MOST_LISTED or not near):
-            parts.append(f"Known: {', '.join(known)}.")
+        parts = [f"unknown {kind} {name!r}.", hint, _what_there_is(kind, known, near, listed), more]
         super().__init__(" ".join(filter(None, parts)))
         self.name = name
         self.suggestions = near
+
+
+def _what_there_is(kind: str, known: list[str], near: list[str], listed: str) -> str:
+    listed = listed or _LISTED.get(kind, "")
+    if len(known) <= _MOST_LISTED:
+        return f"Known: {', '.join(known)}." if known else ""
+    if listed:
+        return f"`optoscope list {listed}` shows what there is."
+    if near:
+        return ""
+    return f"Known: {', '.join(known[:_MOST_LISTED])} and {len(known) - _MOST_LISTED} more."
 
 
 class DataError(OptoscopeError):

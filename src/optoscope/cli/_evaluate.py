@@ -14,6 +14,7 @@ from optoscope.cli._console import console, show_table, steps
 from optoscope.cli._named_optimizers import (
     as_shipped,
     contestant,
+    description_of,
     is_made_here,
     label_of,
     load_saved,
@@ -126,8 +127,8 @@ class Evaluate(OptimizerCommand):
 
     Each baseline's learning rate is searched on the task first, by the very number that is then
     compared (--metric). The optimizer is run as it is, and a second time with a factor of its
-    updates and its schedule tuned by as many trials. Writes results.json, the curves, figures
-    and a page.
+    updates and its schedule tuned by as many trials; where it has a schedule of its own, all
+    of them are factors. Writes results.json, the curves, figures and a page.
 
     Args:
         optimizer: a run directory, a folder with a saved optimizer, a name that
@@ -138,7 +139,8 @@ class Evaluate(OptimizerCommand):
             MODULE:NAME, a task, a distribution or a function that makes one; by default what the
             first optimizer was trained on, with its options.
         set: options of the task, or of a function that makes an optimizer:
-            --set hidden=64 optax.lamb.b1=0.8
+            --set hidden=64 optax.lamb.b1=0.8; of an optimizer that comes trained num_steps alone,
+            the length of the run that it is told.
         against: baselines to tune, separated by commas, of the same kinds as the optimizer; with
             "-cosine" or "-warmup-cosine" behind a registered name it has that schedule.
         metric: what is tuned for and compared: train, the mean training loss over the first
@@ -151,7 +153,7 @@ class Evaluate(OptimizerCommand):
         steps: steps per run.
         runs: paired runs.
         metric_steps: first steps whose mean training loss is tuned for and compared.
-        search_points: points of each learning-rate grid.
+        search_points: points of each learning-rate grid, for each schedule.
         probe: what to measure on the way, separated by commas, as `optoscope list probes` shows.
         probe_every: steps between measurements.
     """
@@ -236,13 +238,13 @@ class Evaluate(OptimizerCommand):
         made = {
             place: as_shipped(place, given.get(label_of(place), {}), self.steps)
             for place in places
-            if is_made_here(place, given.get(label_of(place)))
+            if is_made_here(place)
         }
         labels, horizons = labels_of(places, made)
         learned = {
             labels[place]: made[place]
             if place in made
-            else load_saved(place, self.trust, self.steps)
+            else load_saved(place, self.trust, self.steps, given.get(labels[place]))
             for place in places
         }
         return learned, horizons, places[0]
@@ -261,12 +263,13 @@ def labels_of(
         The label of each place, and the horizons by label.
 
     Raises:
+        UnknownNameError: there is no such optimizer.
         InvalidValueError: two of them have one label.
     """
     from optoscope import optimizers
 
     saved = [place for place in places if place not in made]
-    descriptions = [optimizers.read_description(place) for place in saved]
+    descriptions = list(map(description_of, saved))
     own = {place: label_of(place) for place in made}
     names = distinct_labels(saved, descriptions, optimizers.pretrained_names(), own.values())
     labels = dict(zip(saved, names, strict=True)) | own

@@ -111,14 +111,9 @@ class Explain(OptimizerCommand):
         assert place is not None
         label = label_of(place)
         check_owners(given, [label])
-        if is_made_here(place, given.get(label)):
+        if is_made_here(place):
             return as_shipped(place, given.get(label, {}), self.steps), False
-        if label in given:
-            raise InvalidValueError(
-                f"--set {label}.…: a saved optimizer is as it is; only those that a function makes "
-                "have settings."
-            )
-        return load_saved(place, self.trust, self.steps), True
+        return load_saved(place, self.trust, self.steps, given.get(label)), True
 
     def _distill(
         self, directory: Path, learned: Any, task: Any, task_name: str, label: str, recurrent: bool

@@ -170,13 +170,13 @@ class Inspect(OptimizerCommand):
         made = {
             place: make(place, given.get(label_of(place), {}), self.steps)
             for place in places
-            if is_made_here(place, given.get(label_of(place)))
+            if is_made_here(place)
         }
         labels, _ = labels_of(places, made)
         return {place: labels[place] for place in places}, {
             labels[place]: made[place]
             if place in made
-            else load_saved(place, self.trust, self.steps)
+            else load_saved(place, self.trust, self.steps, given.get(labels[place]))
             for place in places
         }
 

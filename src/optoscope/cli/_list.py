@@ -76,7 +76,7 @@ class List(Command):
                 shown = True
         if not shown:
             what = "name" if self.kind == "all" else f"name among {self.kind}"
-            raise UnknownNameError(what, self.word, known)
+            raise UnknownNameError(what, self.word, known, listed=self.kind)
 
 
 def _show_kinds() -> None:

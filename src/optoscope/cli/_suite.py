@@ -18,6 +18,7 @@ from optoscope.cli._directories import CONFIG, check_empty
 from optoscope.cli._evaluate import distinct_labels, split_names, split_places
 from optoscope.cli._named_optimizers import (
     as_shipped,
+    description_of,
     is_made_here,
     label_of,
     load_saved,
@@ -154,14 +155,15 @@ class Suite(OptimizerCommand):
                 if "num_steps" in optimizers.PUBLISHED[kind].options:
                     options.setdefault("num_steps", self.steps)
                 made[place] = label, optimizers.load_published(kind, file, **options)
-            elif is_made_here(place, given.get(label := label_of(place))):
+            elif is_made_here(place):
+                label = label_of(place)
                 made[place] = label, as_shipped(place, given.get(label, {}), self.steps)
         saved = [place for place in places if place not in made]
-        descriptions = [optimizers.read_description(place) for place in saved]
+        descriptions = list(map(description_of, saved))
         taken = {label for label, _ in made.values()}
         labels = distinct_labels(saved, descriptions, optimizers.pretrained_names(), taken)
         for place, label in zip(saved, labels, strict=True):
-            made[place] = label, load_saved(place, self.trust, self.steps)
+            made[place] = label, load_saved(place, self.trust, self.steps, given.get(label))
         found: dict[str, Any] = {}
         for place in places:
             label, optimizer = made[place]

@@ -1,5 +1,7 @@
 """optoscope tune: search an optimizer's hyper-parameters on a task."""
 
+import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -11,6 +13,7 @@ from optoscope._core.files import write_json
 from optoscope.cli._command import get_task, task_label
 from optoscope.cli._console import console, steps
 from optoscope.cli._named_optimizers import (
+    as_shipped,
     contestant,
     is_made_here,
     is_own_or_optax,
@@ -75,7 +78,7 @@ class Tune(OptimizerCommand):
         label = label_of(self.optimizer)
         check_owners(given, [label])
         registered = self.optimizer in optimizers.REGISTRY
-        made_here = registered and is_made_here(self.optimizer, given.get(label))
+        made_here = registered and is_made_here(self.optimizer)
         if made_here and optimizers.REGISTRY[self.optimizer].learned:
             raise InvalidValueError(
                 f"{self.optimizer!r} has no hyper-parameters to search; meta-train it with "
@@ -85,9 +88,8 @@ class Tune(OptimizerCommand):
         create = Raced(one.create, self.steps, one.takes_num_steps)
         ranges = parse_ranges(self.search) or dict(one.search)
         example: dict[str, Any] = {name: low for name, (low, _) in ranges.items()}
-        if self.search and not is_own_or_optax(self.optimizer):
-            length = {"num_steps": self.steps} if one.takes_num_steps else {}
-            optimizers.get(self.optimizer, **length, **example)
+        if self.search:
+            self._check_ranges(one, given.get(label, {}), example)
         task = get_task(self.task, given.get("", {}), **self.task_options())
         metric = Metric.parse(self.metric)
         metric.check(task)
@@ -98,6 +100,21 @@ class Tune(OptimizerCommand):
             found = self._search(task, one, create, space, metric)
             self._show(directory, task, found, metric)
         return 0
+
+    def _check_ranges(
+        self, one: "Contestant", settings: Mapping[str, Any], example: Mapping[str, float]
+    ) -> None:
+        """Raises InvalidValueError for a range of what the optimizer does not take."""
+        assert self.optimizer is not None
+        if is_made_here(self.optimizer) and not is_own_or_optax(self.optimizer):
+            as_shipped(self.optimizer, {**settings, **example}, self.steps)
+            return
+        taken = inspect.signature(one.create).parameters
+        for name in example:
+            if name not in taken:
+                raise InvalidValueError(
+                    f"{one.label} has no {name!r} to search; it has {', '.join(taken)}."
+                )
 
     def _search(
         self,

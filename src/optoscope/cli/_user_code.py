@@ -36,6 +36,7 @@ class Source:
         return {"named": self.named, "path": self.path, "sha256": self.sha256}
 
 
+_MOST_NAMES = 20
 # One process runs one command.
 _LOADED: dict[str, Source] = {}
 
@@ -45,9 +46,43 @@ def names_code(text: str) -> bool:
 
     >>> names_code("my_problem.py:task"), names_code("package.module:task"), names_code("adam")
     (True, True, False)
+
+    Raises:
+        InvalidValueError: it names a file of Python, and nothing in it.
     """
     place, _, name = text.rpartition(":")
+    file = text.rstrip(":")
+    if file.endswith(".py") and not Path(file).is_dir():
+        raise _nothing_in(file)
     return bool(place) and name.isidentifier()
+
+
+def _nothing_in(file: str) -> InvalidValueError:
+    path = Path(file).expanduser()
+    if not path.is_file():
+        return InvalidValueError(f"there is no file {file}.")
+    names = _defined(path)
+    if not names:
+        return InvalidValueError(f"{file} is a file; name what in it is meant: {file}:NAME.")
+    return InvalidValueError(
+        f"{file} is a file; name what in it is meant: {file}:{names[-1]}. "
+        f"It defines {', '.join(names[-_MOST_NAMES:])}."
+    )
+
+
+def _defined(path: Path) -> list[str]:
+    """The names that a file defines, without running it."""
+    try:
+        body = ast.parse(path.read_bytes()).body
+    except (OSError, ValueError, SyntaxError):
+        return []
+    names = []
+    for one in body:
+        if isinstance(one, ast.FunctionDef | ast.ClassDef):
+            names.append(one.name)
+        elif isinstance(one, ast.Assign):
+            names += [target.id for target in one.targets if isinstance(target, ast.Name)]
+    return [name for name in dict.fromkeys(names) if not name.startswith("_")]
 
 
 def load_object(text: str) -> tuple[Any, Source]:
