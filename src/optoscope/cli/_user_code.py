@@ -160,7 +160,7 @@ def blamed_on(text: str) -> Iterator[None]:
     except OptoscopeError:
         raise
     except Exception as error:
-        raise _failed(text.rpartition(":")[0], error) from error
+        raise _failed(text.rpartition(":")[0] or text, error) from error
 
 
 def check_sources(before: Collection[Mapping[str, str]]) -> None:
