@@ -96,7 +96,8 @@ def compare_steps(task: Any, name: str, num_steps: int, length: int, seed: int =
         return inner, record.loss, record.batch
 
     module = twin(task.network, start)
-    learned = LearnedOptimizer(module.parameters(), name, num_steps=length)
+    told = length if getattr(optimizer, "num_steps", None) is not None else None
+    learned = LearnedOptimizer(module.parameters(), name, num_steps=told)
     batches: list[Any] = []
     losses: tuple[list[float], ...] = ([], [], [])
     distances: tuple[list[float], ...] = ([], [])
