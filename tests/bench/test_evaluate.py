@@ -155,14 +155,14 @@ def test_time_is_measured_and_quadratics_have_no_accuracy(found):
         assert one.test_accuracy is None
 
 
-def test_the_interval_of_an_accuracy_ends_at_one():
+def test_the_interval_of_an_accuracy_ends_below_one():
     accuracies = np.array([0.9, 1.0, 1.0])
     one = OptimizerEvaluation(
         np.ones((3, 2), np.float32), accuracies, 0.0, validation={"accuracy": accuracies}
     )
     found = Evaluation({"adam": one}, 2, 3).as_json()["adam"]
     for estimate in (found["test_accuracy"], found["validation"]["accuracy"]):
-        assert estimate["low"] < estimate["value"] < estimate["high"] == 1.0
+        assert 0 < estimate["low"] < estimate["value"] < estimate["high"] < 1
 
 
 def test_accuracy_is_that_of_the_final_parameters():
@@ -225,3 +225,14 @@ def test_losses_below_zero_have_a_difference_and_no_ratio(found):
     shares = [each.optimizers["slow"].given_back().value for each in (lower, found)]
     assert shares[0] == pytest.approx(shares[1], abs=1e-4)
     assert lower.best(("slow", "fast"), 20) == "fast"
+
+
+def test_only_a_loss_that_can_be_negative_has_an_interval_around_zero():
+    """Losses of 1, 2 and 60 on average have a mean above 0, unless some step's was below it."""
+    means = np.array([[1.0], [2.0], [60.0]])
+    steps = np.array([-1.5, 1.5] * 10)
+    for spread, signed in ((0.5 * steps, False), (steps, True)):
+        one = OptimizerEvaluation(means + spread, None, 0.0)
+        for estimate in (one.mean_loss(20), one.final_loss()):
+            assert estimate.value == pytest.approx(21)
+            assert (estimate.low < 0) == signed

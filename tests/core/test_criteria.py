@@ -54,5 +54,5 @@ def test_a_factor_counts_both_ways():
 
 def test_at_most_a_fortieth_of_false_claims_holds_by_chance():
     generator = np.random.default_rng(4)
-    found = [above(0.0).verdict(mean(generator.normal(size=5))) for _ in range(4000)]
+    found = [above(0.0).verdict(mean(generator.normal(size=5), signed=True)) for _ in range(4000)]
     assert found.count("holds") < 1.2 * expected_false_holds(4000)

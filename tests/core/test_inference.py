@@ -9,31 +9,42 @@ from scipy import stats
 
 from optoscope._core.criteria import above, below
 from optoscope._core.errors import InvalidValueError
+from optoscope._core.estimates import Estimate, not_negative
 from optoscope._core.inference import (
     every,
     geometric_mean,
     interquartile_mean,
     mean,
+    mean_share,
     middle_mean,
     proportion,
 )
 from optoscope._core.pairs import _paired, difference, ratio, relative_decrease, share
 
 SAMPLES = 4000
+# For each quantity how it is drawn, its mean, and whether it can have either sign.
 DATA = {
-    "normal": (lambda g, shape: g.normal(size=shape), 0.0),
-    "shifted normal": (lambda g, shape: g.normal(3.0, 1.0, shape), 3.0),
-    "uniform": (lambda g, shape: g.uniform(size=shape), 0.5),
-    "uniform around zero": (lambda g, shape: g.uniform(-1, 1, shape), 0.0),
-    "log-normal": (lambda g, shape: g.lognormal(size=shape), math.exp(0.5)),
-    "negative log-normal": (lambda g, shape: -g.lognormal(size=shape), -math.exp(0.5)),
+    "normal": (lambda g, shape: g.normal(size=shape), 0.0, True),
+    "shifted normal": (lambda g, shape: g.normal(3.0, 1.0, shape), 3.0, False),
+    "uniform": (lambda g, shape: g.uniform(size=shape), 0.5, False),
+    "uniform around zero": (lambda g, shape: g.uniform(-1, 1, shape), 0.0, True),
+    "log-normal": (lambda g, shape: g.lognormal(size=shape), math.exp(0.5), False),
+    "negative log-normal": (lambda g, shape: -g.lognormal(size=shape), -math.exp(0.5), False),
+}
+SHARES = {
+    "near one": (lambda g, shape: g.beta(9, 0.5, shape), 9 / 9.5),
+    "half zeros": (
+        lambda g, shape: np.where(g.random(shape) < 0.5, 0, g.beta(1, 5, shape)),
+        0.5 / 6,
+    ),
 }
 
 
 def coverage(count, name):
-    draw, truth = DATA[name]
+    draw, truth, signed = DATA[name]
     samples = draw(np.random.default_rng(count), (SAMPLES, count))
-    return np.mean([e.low <= truth <= e.high for e in map(mean, samples)])
+    found = [mean(sample, signed=signed) for sample in samples]
+    return np.mean([one.low <= truth <= one.high for one in found])
 
 
 def test_a_share_is_the_ratio_of_means_whatever_the_signs_of_pairs():
@@ -47,12 +58,44 @@ def test_a_share_is_the_ratio_of_means_whatever_the_signs_of_pairs():
     mine, known = share(positive, whole + 9), ratio(positive, whole + 9)
     assert (mine.low, mine.high) == pytest.approx((known.low, known.high))
     assert not share(part, whole - whole.mean()).has_ends
+    # A share of a loss is no share, however sure both are.
+    assert share(-positive, -positive - 9).method.endswith("the whole is negative")
+    assert not share(-positive, -positive - 9).has_ends
 
 
 @pytest.mark.parametrize("name", DATA)
 @pytest.mark.parametrize("count", [2, 3, 5, 10, 20])
 def test_the_interval_of_a_mean_covers_as_often_as_is_promised(count, name):
     assert coverage(count, name) >= 0.93
+
+
+@pytest.mark.parametrize("name", SHARES)
+@pytest.mark.parametrize("count", [3, 5, 10])
+def test_the_interval_of_a_mean_share_covers_as_often_as_is_promised(count, name):
+    draw, truth = SHARES[name]
+    found = map(mean_share, draw(np.random.default_rng(count), (SAMPLES, count)))
+    known = [one for one in found if one.has_ends]
+    assert np.mean([one.low <= truth <= one.high for one in known]) >= 0.93
+    assert all(0 < one.low < one.value < one.high <= 1 for one in known)
+
+
+def test_cut_off_at_its_bounds_students_interval_is_too_narrow_for_shares():
+    draw, truth = SHARES["near one"]
+    samples = draw(np.random.default_rng(3), (SAMPLES, 3))
+    ends = stats.t.interval(0.97, 2, samples.mean(1), stats.sem(samples, axis=1))
+    assert np.mean((ends[0] <= truth) & (truth <= np.minimum(ends[1], 1))) < 0.92
+
+
+def test_a_mean_share_by_hand():
+    found = mean_share(np.array([0.7, 0.8, 0.9]))
+    half = stats.t.ppf(0.985, 2) * 0.1 / math.sqrt(3) / (0.8 * 0.2)
+    ends = [1 / (1 + math.exp(-(math.log(4) + one))) for one in (-half, half)]
+    assert (found.value, found.low, found.high) == pytest.approx((0.8, *ends))
+    # What is a share of something is the rest's share of it.
+    rest = mean_share(np.array([0.3, 0.2, 0.1]))
+    assert (rest.low, rest.high) == pytest.approx((1 - found.high, 1 - found.low))
+    for bad in ([0.5, -1e-9], [0.5, 1.5]):
+        assert mean_share(np.array(bad)).method.startswith("not a share")
 
 
 def test_the_coverage_test_has_power():
@@ -75,9 +118,26 @@ def test_the_log_normal_part_by_hand():
     # The logarithms have mean 1 and variance 1.
     half = stats.t.ppf(0.985, 2) * math.sqrt(1 / 3 + 1 / 4)
     assert found.high == pytest.approx(math.exp(1.5 + half))
-    # At the lower end Student's is the wider, and negative.
-    assert found.low < 0
+    assert found.low == pytest.approx(math.exp(1.5 - half))
     assert mean(-np.exp([0.0, 1.0, 2.0])).low == pytest.approx(-found.high)
+
+
+def test_what_has_one_sign_has_an_interval_on_that_side_of_zero():
+    values = np.array([0.0, 1.0, 5.0])
+    found, half = mean(values), stats.t.ppf(0.985, 2) * stats.sem(values)
+    assert half > found.value == 2
+    assert (found.low, found.high) == pytest.approx((2 * math.exp(-half / 2), 2 + half))
+    assert (mean(-values).low, mean(-values).high) == (-found.high, -found.low)
+    assert mean(values, signed=True).low == pytest.approx(2 - half)
+    assert 0 < mean(values + 0.1).low < 0.1
+
+
+def test_a_number_that_is_not_negative_has_an_interval_above_zero():
+    found = not_negative(Estimate(0.5, -0.25, 1.25, 3, ""), 1.0)
+    assert (found.low, found.high) == (pytest.approx(0.5 * math.exp(-1.5)), 1.0)
+    assert not_negative(Estimate(0.0, -1.0, 1.0, 3, "")).low == 0.0
+    single = Estimate(0.5, math.nan, math.nan, 1, "")
+    assert not_negative(single) is single
 
 
 def test_where_values_differ_little_both_parts_are_students():
@@ -86,8 +146,11 @@ def test_where_values_differ_little_both_parts_are_students():
     assert (found.low, found.high) == pytest.approx((1 - half, 1 + half), rel=1e-5)
 
 
-@pytest.mark.parametrize("estimate", [mean, geometric_mean, lambda v: ratio(2 * v, v)])
-@pytest.mark.parametrize("values", [[2.5], [2.5] * 7, [2.5, 2.5 + 2e-7]])
+ESTIMATES = [mean, geometric_mean, mean_share, lambda v: ratio(2 * v, v)]
+
+
+@pytest.mark.parametrize("estimate", ESTIMATES)
+@pytest.mark.parametrize("values", [[0.25], [0.25] * 7, [0.25, 0.25 + 2e-8]])
 def test_equal_values_and_single_ones_have_no_interval(values, estimate):
     found = estimate(np.array(values))
     assert found.count == len(values)
@@ -101,7 +164,8 @@ def test_equal_values_and_single_ones_have_no_interval(values, estimate):
 def test_a_repetition_that_is_not_finite_is_not_averaged_away(bad):
     fine = np.array([1.0, 2.0])
     broken = np.array([1.0, bad])
-    found = [mean(broken), every(broken), difference(broken, fine), difference(fine, broken)]
+    found = [mean(broken), mean_share(broken), every(broken)]
+    found += [difference(broken, fine), difference(fine, broken)]
     found += [ratio(broken, fine), ratio(fine, broken), relative_decrease(fine, broken)]
     for one in found:
         assert not one.known
@@ -113,7 +177,7 @@ def test_a_repetition_that_is_not_finite_is_not_averaged_away(bad):
         assert "finite" in one.method or "no ratio" in one.method
 
 
-@pytest.mark.parametrize("estimate", [mean, geometric_mean, every])
+@pytest.mark.parametrize("estimate", [mean, geometric_mean, mean_share, every])
 def test_nothing_measured(estimate):
     found = estimate(np.zeros(0))
     assert (found.count, found.known, found.method) == (0, False, "nothing was measured")
@@ -255,6 +319,7 @@ def test_no_numbers_give_an_interval_of_no_width_or_a_value_outside(first, secon
     count = min(len(first), len(second))
     one, two = np.array(first), np.array(second)
     found = [mean(one), geometric_mean(one), every(one), proportion(one > 0)]
+    found += [mean_share(np.abs(np.sin(one)))]
     found += [difference(one[:count], two[:count]), ratio(one[:count], two[:count])]
     for estimate in found:
         json.dumps(estimate.as_json(), allow_nan=False)

@@ -12,7 +12,7 @@ import pytest
 from optoscope._core.criteria import above, below, within_factor
 from optoscope._core.errors import InvalidValueError
 from optoscope._core.estimates import Estimate
-from optoscope._core.inference import proportion
+from optoscope._core.inference import mean, mean_share, proportion
 from optoscope.papers import PAPERS
 from optoscope.papers._claims import Reading, judge, measured_claims
 from optoscope.papers.symmetry_and_noise import CLAIMS
@@ -60,6 +60,20 @@ def test_verdicts(values: list, how: Reading, verdict: str):
     assert found == verdict
     assert estimate.count == len(values)
     assert not (how.chosen and estimate.has_ends)
+
+
+def test_a_share_that_cannot_be_negative_has_an_interval_of_its_own():
+    shares = np.array([0.7, 0.9, 0.99])
+    of_share = Reading(partial(abs), "a share", "share", above(0.5))
+    estimate, verdict = judge(shares, of_share)
+    assert estimate == mean_share(shares)
+    assert (estimate.high < 1, verdict) == (True, "inconclusive")
+    for one in (
+        dataclasses.replace(of_share, signed=True),
+        dataclasses.replace(of_share, criterion=above(0.0)),
+    ):
+        assert judge(shares, one)[0] == mean(shares, signed=True)
+    assert judge(shares + 0.2, of_share)[0] == mean(shares + 0.2)
 
 
 def test_within_a_factor_is_said_of_ratios():

@@ -93,19 +93,22 @@ def with_interval(value: float, low: float, high: float, count: int, method: str
     return Estimate(value, math.nan, math.nan, count, f"{method}: no interval within float64")
 
 
-def within(estimate: Estimate, least: float, most: float = math.inf) -> Estimate:
-    """The estimate of a number that lies between two bounds, its interval cut off there.
+def not_negative(estimate: Estimate, most: float = math.inf) -> Estimate:
+    """The estimate of a number that lies between 0 and `most`, from a symmetric interval.
 
-    The interval covers as often as before: what is cut off, the number cannot be.
+    Math: for m ± h the lower end is m·exp(−h/m), Student's of ln m by the delta method; the upper
+    end is cut off at `most`.
 
-    >>> within(Estimate(0.9, 0.7, 1.1, 3, ""), 0.0, 1.0).high
-    1.0
+    >>> found = not_negative(Estimate(0.5, -0.5, 1.5, 3, ""), 1.0)
+    >>> round(found.low, 3), found.high
+    (0.068, 1.0)
     """
     if not estimate.has_ends:
         return estimate
-    return dataclasses.replace(
-        estimate, low=max(estimate.low, least), high=min(estimate.high, most)
-    )
+    value, low = estimate.value, max(estimate.low, 0.0)
+    if value > 0:
+        low = value * math.exp((estimate.low - value) / value)
+    return dataclasses.replace(estimate, low=low, high=min(estimate.high, most))
 
 
 def nothing(count: int, reason: str) -> Estimate:

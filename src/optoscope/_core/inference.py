@@ -27,30 +27,33 @@ def mean(values: Float[np.ndarray, " repetitions"], *, signed: bool = False) -> 
     """The mean of independent repetitions, with an interval that is honest for few of them.
 
     Use it for a quantity that varies continuously from repetition to repetition (a loss, a ratio
-    in decades). Use `proportion` for what either happens or not, and `every` for units that were
-    chosen.
+    in decades). Use `mean_share` for one that lies between 0 and 1, `proportion` for what either
+    happens or not, and `every` for units that were chosen.
 
-    Math: m ± t·s/√n with Student's t(n − 1) at 97%. For values of one sign also the interval of a
-    log-normal distribution, exp(ȳ + v/2 ± t·√(v/n + v²/(2(n − 1)))) with the mean ȳ and the
+    Math: m ± h with h = t·s/√n and Student's t(n − 1) at 97%. For values of one sign the end that
+    is nearer to zero is that of Student's interval of ln m, by the delta method: m·exp(−h/m),
+    which has the sign of m. For values that are all positive, or all negative, also the interval
+    of a log-normal distribution, exp(ȳ + v/2 ± t·√(v/n + v²/(2(n − 1)))) with the mean ȳ and the
     variance v of the logarithms; the wider end counts on either side. Where the values differ
-    little, the two are the same; where they differ by factors, the upper end of Student's interval
+    little, all are the same; where they differ by factors, the upper end of Student's interval
     is far too low. A quantity that can have either sign (decades, a difference) has Student's
     interval alone, whatever the signs of the values at hand are: it is no log-normal one, and two
     values of one sign that differ by a factor of 40 would have an end beyond 10⁴⁹ of the lesser.
 
-    Coverage of the 95% that are claimed, measured on 40,000 samples:
+    Coverage of the 95% that are claimed, measured on 40,000 samples, the last two with `signed`:
 
-    | repetitions | normal | uniform | log-normal, σ = 1 | the same, shifted to mean 0 |
-    | --- | --- | --- | --- | --- |
-    | 2 | 96.9% | 95.4% | 96.2% | 93.5% |
-    | 3 | 97.1% | 94.9% | 95.7% | 88.3% |
-    | 5 | 97.0% | 95.5% | 95.4% | 85.6% |
-    | 10 | 97.0% | 96.4% | 95.8% | 86.6% |
-    | 20 | 97.1% | 96.9% | 96.8% | 88.8% |
+    | n | uniform | log-normal, σ = 1 | normal, 3 ± 1 | normal, 0 ± 1 | log-normal less its mean |
+    | --- | --- | --- | --- | --- | --- |
+    | 2 | 96.1% | 96.5% | 97.2% | 97.2% | 93.6% |
+    | 3 | 95.7% | 95.7% | 97.1% | 97.0% | 88.4% |
+    | 5 | 96.6% | 95.3% | 97.3% | 97.1% | 85.5% |
+    | 10 | 98.3% | 96.0% | 97.8% | 97.1% | 86.7% |
+    | 20 | 99.2% | 96.7% | 98.1% | 97.1% | 89.0% |
 
     Two repetitions are treated like any other number of them: 21 standard errors to each side. The
     last column is the limit of the method: what is skewed like a log-normal and has both signs
-    needs a logarithm or a ratio if there is one.
+    needs a logarithm or a ratio if there is one. Without `signed`, two values around 0 that happen
+    to have one sign are taken for a quantity that is never 0: say what can have either sign.
 
     A single repetition has no interval, and equal ones have none: the spread of what did not
     vary is not known to be zero.
@@ -65,7 +68,7 @@ def mean(values: Float[np.ndarray, " repetitions"], *, signed: bool = False) -> 
     Example:
         >>> found = mean(np.array([1.0, 2.0, 3.0]))
         >>> round(found.low, 2), found.value, round(found.high, 2)
-        (-1.26, 2.0, 15.8)
+        (0.28, 2.0, 15.8)
         >>> mean(np.array([2.0, 2.0])).method
         'mean of equal values: no interval'
     """
@@ -75,13 +78,61 @@ def mean(values: Float[np.ndarray, " repetitions"], *, signed: bool = False) -> 
     if without is not None:
         return without
     half = student(count) * float(values.std(ddof=1)) / math.sqrt(count)
-    low, high, method = value - half, value + half, "mean, Student's t"
-    if not signed and ((values > 0).all() or (values < 0).all()):
-        sign = float(np.sign(values[0]))
-        ends = sorted(sign * end for end in _log_normal_ends(np.abs(values)))
-        low, high = min(low, ends[0]), max(high, ends[1])
+    if signed or not ((values >= 0).all() or (values <= 0).all()):
+        return with_interval(value, value - half, value + half, count, "mean, Student's t")
+    size, method = abs(value), "mean, Student's t"
+    near, far = size * math.exp(-half / size), size + half
+    if (values != 0).all():
+        ends = _log_normal_ends(np.abs(values))
+        near, far = min(near, ends[0]), max(far, ends[1])
         method = "mean, Student's t or log-normal, the wider"
+    low, high = (near, far) if value > 0 else (-far, -near)
     return with_interval(value, low, high, count, method)
+
+
+def mean_share(values: Float[np.ndarray, " repetitions"]) -> Estimate:
+    """The mean of shares, each of them between 0 and 1, with an interval that lies there too.
+
+    Use it for an accuracy, or for how much of a thing was kept. Use `proportion` for what either
+    happens or not, and `mean` for a gain in percent, which can exceed 100% or be negative.
+
+    Math: Student's interval of logit m with the mean m, by the delta method:
+    expit(logit m ± h/(m(1 − m))) with h = t·s/√n and Student's t(n − 1) at 97%. Cut off at 0 and 1
+    instead, m ± h covers skewed shares in only 86% to 90% of cases.
+
+    Coverage of the 95% that are claimed, measured on 40,000 samples without those of equal values:
+
+    | n | uniform | beta(5, 1) | beta(9, ½) | 0 in half the cases, else beta(1, 5) |
+    | --- | --- | --- | --- | --- |
+    | 2 | 97.4% | 97.0% | 96.9% | 98.8% |
+    | 3 | 97.3% | 96.8% | 96.3% | 98.9% |
+    | 5 | 97.3% | 96.8% | 94.7% | 97.2% |
+    | 10 | 97.7% | 96.5% | 94.8% | 96.4% |
+    | 20 | 97.6% | 96.7% | 95.4% | 96.6% |
+
+    A single repetition has no interval, and equal ones have none, as for `mean`.
+
+    Args:
+        values: one share per repetition; one below 0 or above 1 gives no estimate.
+
+    Example:
+        >>> found = mean_share(np.array([0.9, 0.94, 0.97, 0.95]))
+        >>> round(found.low, 2), round(found.value, 2), round(found.high, 2)
+        (0.85, 0.94, 0.98)
+        >>> mean_share(np.array([0.5, 1.5])).method
+        'not a share: a value is below 0 or above 1'
+    """
+    values = np.asarray(values, np.float64).ravel()
+    if ((values < 0) | (values > 1))[np.isfinite(values)].any():
+        return nothing(len(values), "not a share: a value is below 0 or above 1")
+    count, value = len(values), float(values.mean()) if len(values) else math.nan
+    without = without_interval(values, value, "mean share")
+    if without is not None:
+        return without
+    spread = student(count) * float(values.std(ddof=1)) / math.sqrt(count)
+    half, middle = spread / (value * (1 - value)), special.logit(value)
+    low, high = (float(special.expit(end)) for end in (middle - half, middle + half))
+    return with_interval(value, low, high, count, "mean share, Student's t of the logit")
 
 
 def geometric_mean(values: Float[np.ndarray, " repetitions"]) -> Estimate:

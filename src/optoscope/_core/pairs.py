@@ -83,10 +83,11 @@ def ratio(values: Float[np.ndarray, " pairs"], reference: Float[np.ndarray, " pa
 def share(part: Float[np.ndarray, " pairs"], whole: Float[np.ndarray, " pairs"]) -> Estimate:
     """The mean of `part` over the mean of `whole`, pair by pair, whatever the signs of pairs.
 
-    What is kept of a gain, say: single gains may be negative, their mean must not be.
+    What is kept of a gain, say: single gains may be negative, their mean must not be. More than
+    the whole can be kept.
 
-    Math: Fieller's interval, as for `ratio`. There is none where the mean of `whole` is not told
-    from 0.
+    Math: Fieller's interval, as for `ratio`. There is none where the mean of `whole` is not
+    positive, or is not told from 0.
 
     Example:
         >>> round(share(np.array([1.0, 2.1, -0.5]), np.array([2.0, 4.0, -1.0])).value, 2)
@@ -98,9 +99,13 @@ def share(part: Float[np.ndarray, " pairs"], whole: Float[np.ndarray, " pairs"])
         return nothing(0, "nothing was measured")
     if not (np.isfinite(part).all() and np.isfinite(whole).all()):
         return nothing(count, not_finite(np.concatenate([part, whole])))
-    if whole.mean() == 0:
+    mean_of_whole = float(whole.mean())
+    if mean_of_whole == 0:
         return nothing(count, "no share: there is nothing to have a share of")
-    value = float(part.mean() / whole.mean())
+    value = float(part.mean()) / mean_of_whole
+    if mean_of_whole < 0:
+        method = "ratio of means: no interval, the whole is negative"
+        return Estimate(value, math.nan, math.nan, count, method)
     ends = _fieller_ends(part, whole, floor=-math.inf) if count > 1 else None
     if ends is None:
         method = "ratio of means: no interval, the whole is not told from 0"

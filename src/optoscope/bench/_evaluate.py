@@ -12,8 +12,8 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from optoscope._core.chunks import side_by_side
 from optoscope._core.errors import InvalidValueError, check_count
-from optoscope._core.estimates import Estimate, turned, within
-from optoscope._core.inference import mean
+from optoscope._core.estimates import Estimate, turned
+from optoscope._core.inference import mean, mean_share
 from optoscope._core.pairs import difference, relative_decrease
 from optoscope._core.programs import Program
 from optoscope._core.showing import shown
@@ -73,15 +73,20 @@ class OptimizerEvaluation:
 
     def mean_loss(self, num_steps: int) -> Estimate:
         """The mean training loss over the first `num_steps` steps."""
-        return mean(_over_steps(self.losses[:, :num_steps]))
+        return mean(_over_steps(self.losses[:, :num_steps]), signed=self._signed)
 
     def final_loss(self) -> Estimate:
         """The mean training loss over the last tenth of the steps."""
-        return mean(self.tenths[:, -1])
+        return mean(self.tenths[:, -1], signed=self._signed)
+
+    @property
+    def _signed(self) -> bool:
+        """Whether the loss is known to have either sign, like a negative log-likelihood's."""
+        return bool((self.losses < 0).any())
 
     def given_back(self) -> Estimate:
         """How far the loss has risen again by the end of a run: the mean of `given_back`."""
-        return within(mean(given_back(self.losses)), 0.0, 1.0)
+        return mean_share(given_back(self.losses))
 
 
 def tenths(losses: Float[np.ndarray, "runs steps"]) -> Float[np.ndarray, "runs tenths"]:
@@ -121,7 +126,7 @@ def given_back(losses: Float[np.ndarray, "runs steps"]) -> Float[np.ndarray, " r
 def _summary(metric: str, values: Float[np.ndarray, " runs"]) -> Estimate:
     """The mean of a metric by its name; an accuracy, which tasks call so, is a share."""
     is_share = metric == "accuracy" and ((values >= 0) & (values <= 1)).all()
-    return within(mean(values), 0.0, 1.0) if is_share else mean(values)
+    return mean_share(values) if is_share else mean(values)
 
 
 def _over_steps(losses: Float[np.ndarray, "runs steps"]) -> Float[np.ndarray, " runs"]:

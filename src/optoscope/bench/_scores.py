@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float
 
 from optoscope._core.errors import InvalidValueError, check_number
-from optoscope._core.estimates import Estimate, within
-from optoscope._core.inference import interquartile_mean, mean
+from optoscope._core.estimates import Estimate, not_negative
+from optoscope._core.inference import interquartile_mean, mean_share
 from optoscope._core.showing import shown
 
 Losses = Float[np.ndarray, "runs steps"]
@@ -169,7 +169,7 @@ def profile_score(ratios: Float[np.ndarray, "runs tasks"], most: float = MOST) -
         0.541667
     """
     each = np.maximum(0.0, most - np.minimum(np.asarray(ratios, np.float64), most)) / (most - 1)
-    return within(mean(np.mean(each, axis=1)), 0.0, 1.0)
+    return mean_share(np.mean(each, axis=1))
 
 
 def final_ratios(
@@ -342,9 +342,9 @@ def _of_final_losses(
     equivalent = _over(tasks, lambda task: equivalent_steps(curves[task], envelopes[task]))
     longest = max(envelopes[task].shape[1] / curves[task].shape[1] for task in tasks)
     return {
-        "final_ratio": within(interquartile_mean(ratios), 0.0),
-        "speed_up": within(interquartile_mean(speeds), 0.0),
-        "equivalent_steps": within(interquartile_mean(equivalent), 0.0, longest),
+        "final_ratio": not_negative(interquartile_mean(ratios)),
+        "speed_up": not_negative(interquartile_mean(speeds)),
+        "equivalent_steps": not_negative(interquartile_mean(equivalent), longest),
         "beyond": float(np.mean(last < lowest)),
         "diverged": int(np.sum(~np.isfinite(last))),
     }

@@ -99,7 +99,10 @@ class SuiteResult:
 
     def final(self, label: str) -> dict[str, Estimate]:
         """The mean training loss over the last tenth of the steps, by task; over runs."""
-        return {task: mean(final_losses(losses)) for task, losses in self.curves(label).items()}
+        return {
+            task: mean(final_losses(losses), signed=bool((losses < 0).any()))
+            for task, losses in self.curves(label).items()
+        }
 
     def measured(self, label: str, measure: str) -> dict[str, Float[np.ndarray, " runs"]]:
         """One loss of each run with the trial that is chosen for it, by task.

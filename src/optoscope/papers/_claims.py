@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from optoscope._core.criteria import Criterion, Verdict
 from optoscope._core.errors import InvalidValueError
 from optoscope._core.estimates import Estimate
-from optoscope._core.inference import every, geometric_mean, mean, proportion
+from optoscope._core.inference import every, geometric_mean, mean, mean_share, proportion
 from optoscope.papers._parts import Arrays
 from optoscope.report import Claim as MeasuredClaim
 
@@ -70,6 +70,17 @@ class Reading:
         if self.signed is not None:
             return self.signed
         return self.unit == "decades" or self.criterion.bound == 0
+
+    @property
+    def is_share(self) -> bool:
+        """Whether the quantity is a share of a whole, so that its mean lies between 0 and 1.
+
+        Example:
+            >>> from optoscope._core.criteria import above
+            >>> [Reading(partial(abs), "", "share", above(b)).is_share for b in (0.5, 0.0)]
+            [True, False]
+        """
+        return self.unit == "share" and not self.can_have_either_sign
 
     def __post_init__(self):
         if self.criterion.relation == "within a factor of" and not self.logarithmic:
@@ -159,6 +170,8 @@ def judge(values: Repetitions, reading: Reading) -> tuple[Estimate, Verdict]:
         estimate = proportion(values)
     elif reading.logarithmic:
         estimate = geometric_mean(numbers)
+    elif reading.is_share and ((numbers >= 0) & (numbers <= 1)).all():
+        estimate = mean_share(numbers)
     else:
         estimate = mean(numbers, signed=reading.can_have_either_sign)
     return estimate, reading.criterion.verdict(estimate)

@@ -305,8 +305,7 @@ def _lasted(name: str, found: OptimizerResult, results: Results) -> str:
     if found.diverged:
         at = "" if found.diverged_at is None else f", the first at step {found.diverged_at:,}"
         return f"{name} diverged in {found.diverged} of {runs}{at}."
-    # An interval of a mean does not know that this is a share.
-    low, mean, high = max(given_back.low, 0.0), given_back.value, min(given_back.high, 1.0)
+    low, mean, high = given_back.low, given_back.value, given_back.high
     if not given_back.has_ends:
         low = high = mean
     if high <= _NOISE:

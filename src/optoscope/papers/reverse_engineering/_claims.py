@@ -133,7 +133,7 @@ def _clipping_claims() -> tuple[Claim, ...]:
                     measured.bends, _STATES, name,
                     quantity="by what share the update at the largest gradients is below the "
                     "linear one",
-                    unit="share", criterion=above(0.1),
+                    unit="share", criterion=above(0.1), signed=True,
                 ),
             )
             for name in TASKS
@@ -197,7 +197,7 @@ def _adaptation_claims(name: str) -> tuple[Claim, ...]:
             readings(
                 measured.falls_along_arms, {"paper": "rates", "corrected": "gains"}, name,
                 quantity="the rank correlation of the rate and |g|, the larger of both arms",
-                criterion=below(-0.5),
+                criterion=below(-0.5), signed=True,
             ),
         ),
         Claim(

@@ -375,6 +375,7 @@ CLAIMS: tuple[Claim, ...] = (
         readings(
             measured.standardized_is_heavier, TAILS,
             quantity="α with pixels in [0, 1] less α with standardized ones", criterion=above(0.2),
+            signed=True,
         ),
     ),
     *_noise_claims("12", "batch-norm"),
