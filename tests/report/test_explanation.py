@@ -58,13 +58,26 @@ def test_only_what_was_measured_to_matter_is_named():
     words = report.in_words(told)
     assert told.established == ("momentum",)
     assert words.startswith("Momentum with one mode keeps 95% of what")
-    assert "Switching off clipping costs nothing beyond its interval" in words
+    untold = "the cost of switching off {} alone is not told from nothing."
+    assert f"With 64 problems {untold.format('clipping')}" in words
+    # Nothing that is told apart: the program is not therefore a rate of a fixed size.
+    none = dataclasses.replace(EXPLANATION, costs={**costs, "momentum": cost(0.5, 0.6)})
+    words = report.in_words(none)
+    assert words.startswith("The distilled program keeps 95% of what")
+    assert f"With 64 problems {untold.format('momentum or clipping')}" in words
+    bare = dataclasses.replace(EXPLANATION, num_modes=0, mechanisms=(), costs=costs)
+    assert report.in_words(bare).startswith("A rate of a fixed size keeps 95% of what")
+    assert "switching off" not in report.in_words(bare)
     assert Explanation.from_json(told.as_json()) == told
     kept = dataclasses.replace(EXPLANATION.gains["distilled"], kept=cost(0.95, 0.05))
     gains = {**EXPLANATION.gains, "distilled": kept}
-    assert "95% (95% interval 90% to 100%) of" in report.in_words(
-        dataclasses.replace(told, gains=gains)
-    )
+    words = report.in_words(dataclasses.replace(told, gains=gains))
+    assert "95% (95% interval 90% to 100%) of" in words
+    assert "Over 100%" not in words
+    more = dataclasses.replace(kept, share=1.03, kept=cost(1.03, 0.05))
+    words = report.in_words(dataclasses.replace(told, gains={**gains, "distilled": more}))
+    assert "103% (95% interval 98% to 108%) of" in words
+    assert "Over 100% means that the program is better than the optimizer." in words
     sure = dataclasses.replace(EXPLANATION.gains["distilled"], share=0.998, kept=cost(0.998, 0.001))
     words = report.in_words(dataclasses.replace(told, gains={**gains, "distilled": sure}))
     assert "99.8% (95% interval 99.7% to 99.9%) of" in words

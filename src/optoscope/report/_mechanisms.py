@@ -22,22 +22,16 @@ _WHERE = {
     "small gradients": "where gradients are small",
     "large gradients": "where they are large",
 }
-_NOT_MECHANISMS = ("momentum", *_OWN)
 
 
 def in_words(explanation: Explanation) -> str:
     """What is kept of the gain, and by what; only parts that were measured to matter are named."""
-    established = explanation.established
-    names = [name for name in explanation.mechanisms if name != "momentum"]
-    has_momentum = explanation.num_modes > 0 or "momentum" in explanation.mechanisms
-    if established is not None:
-        names = [name for name in names if name in established]
-        has_momentum = has_momentum and "momentum" in established
+    parts, established = _parts(explanation), explanation.established
     modes = "one mode" if explanation.num_modes == 1 else f"{explanation.num_modes} modes"
-    momentum = f"momentum with {modes}" if explanation.num_modes else "momentum"
-    parts = [*([momentum] if has_momentum else []), *names]
-    parts = parts or ["a rate of a fixed size"]
-    *first, last = parts
+    of_modes = {"momentum": f"momentum with {modes}"} if explanation.num_modes else {}
+    named = [of_modes.get(name, name) for name in parts
+             if established is None or name in established]  # fmt: skip
+    *first, last = named or ["the distilled program" if parts else "a rate of a fixed size"]
     listed = f"{', '.join(first)} and {last}" if first else last
     enough = "" if explanation.sufficient else ", which is less than was asked for"
     kept = explanation.gains["distilled"]
@@ -51,7 +45,16 @@ def in_words(explanation: Explanation) -> str:
         f"{100 * kept.share:.{decimals}f}%{interval} of what {explanation.optimizer} gains over "
         f"{explanation.baseline_name} on {explanation.task}{enough}."
     )
+    if max(kept.share, ends[1] if interval and ends else 0.0) > 1:
+        sentence += " Over 100% means that the program is better than the optimizer."
     return " ".join([sentence, *_more_words(explanation)])
+
+
+def _parts(explanation: Explanation) -> list[str]:
+    """The parts of the program, momentum first."""
+    has_momentum = explanation.num_modes > 0 or "momentum" in explanation.mechanisms
+    others = [name for name in explanation.mechanisms if name != "momentum"]
+    return ["momentum", *others] if has_momentum else others
 
 
 def _decimals(ends: tuple[float, float] | None) -> int:
@@ -64,13 +67,13 @@ def _more_words(explanation: Explanation) -> list[str]:
     established = explanation.established
     if established is not None:
         idle = [
-            name for name in explanation.costs
-            if name not in established and name not in _NOT_MECHANISMS
+            name for name in _parts(explanation)
+            if name in explanation.costs and name not in established
         ]  # fmt: skip
         if idle:
             words.append(
-                f"Switching off {', '.join(idle)} costs nothing beyond its interval, so that it "
-                "is not named."
+                f"With {explanation.num_runs} problems the cost of switching off "
+                f"{' or '.join(idle)} alone is not told from nothing."
             )
     for name in ("nominal term", "learned correction"):
         cost = explanation.costs.get(name)
