@@ -2,11 +2,15 @@
 
 import json
 import math
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from optoscope import bench, optimizers, tasks
@@ -17,7 +21,8 @@ from optoscope._core.keys import stream
 from optoscope._core.locks import locked
 from optoscope.bench import _suite
 from optoscope.bench._contestants import given as contestant_of
-from optoscope.bench._entrants import baseline, best_trials, given, identity
+from optoscope.bench._entrants import baseline, best_trials, given
+from optoscope.bench._identities import maker_identity, optimizer_identity, task_identity
 from optoscope.bench._relative import NOT_RECORDED
 from optoscope.bench._suite_tasks import suite_tasks
 from optoscope.optimizers import SCHEDULES
@@ -208,7 +213,8 @@ def test_cells_of_an_earlier_version_are_taken_as_they_are(held_out, monkeypatch
     directory, before, again = held_out
     for place in directory.glob("cells/mean/sgd/*.npz"):
         arrays = read_arrays(place)
-        write_arrays(place, {name: x for name, x in arrays.items() if name != "validation"})
+        later = ("validation", "data")
+        write_arrays(place, {name: x for name, x in arrays.items() if name not in later})
     monkeypatch.setattr(_suite, "_trained", None)  # nothing is computed
     found = again()
     np.testing.assert_array_equal(found.losses["sgd"]["mean"], before.losses["sgd"]["mean"])
@@ -249,6 +255,74 @@ def test_other_counts_are_other_cells(tmp_path):
     bench.suite({}, TASKS, directory=tmp_path, **SETTINGS)
     more = bench.suite({}, TASKS, directory=tmp_path, **(SETTINGS | {"num_steps": 15}))
     assert more.losses["sgd"]["bowl"].shape == (4, 3, 15)
+
+
+def shifted(shift):
+    return tasks.from_functions(
+        lambda key: jax.random.normal(key, (3,)),
+        lambda params, batch: jnp.sum((params - shift) ** 2) + 1,
+        np.zeros((8, 1), np.float32),
+    )
+
+
+def heavy_ball(momentum):
+    return bench.Contestant(
+        "mine",
+        lambda learning_rate: optax.sgd(learning_rate, momentum),
+        {"learning_rate": (0.01, 0.1)},
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        lambda x: ({"mine": optax.sgd(x)}, {"bowl": TASKS["bowl"]}, ["sgd"]),
+        lambda x: ({}, {"bowl": TASKS["bowl"]}, [heavy_ball(x)]),
+        lambda x: ({}, {"own": shifted(x)}, ["sgd"]),
+        lambda x: ({}, {"own": shifted(np.full(3, x, np.float32))}, ["sgd"]),
+        lambda x: ({}, {"moons": tasks.get("two-moons", seed=int(10 * x), num_points=8)}, ["sgd"]),
+    ],
+    ids=["an Optax optimizer", "a contestant", "a loss", "an array of a loss", "other data"],
+)
+def test_what_has_the_same_name_is_no_other_ones_cell(arguments, tmp_path):
+    def run(value, directory):
+        optimizer, task, baselines = arguments(value)
+        settings = SETTINGS | {"baselines": baselines, "num_rates": 2, "num_steps": 5}
+        found = bench.suite(optimizer, task, directory=directory, tuned=False, **settings)
+        return found.losses[found.labels[-1]][found.tasks[0]]
+
+    first, other = (run(value, tmp_path) for value in (0.1, 0.2))
+    assert (first != other).any()
+    np.testing.assert_array_equal(other, run(0.2, None))
+
+
+def identities():
+    """Of an Optax optimizer, of a contestant's maker and of tasks of functions; as JSON."""
+    found = [optimizer_identity(optax.adam(0.1)), optimizer_identity(optimizers.adam(0.1))]
+    found += [maker_identity(heavy_ball(0.9).create, learning_rate=0.1)]
+    found += [task_identity(shifted(np.full(3, 0.5, np.float32))), task_identity(hold_out())]
+    return json.dumps(found)
+
+
+def test_identities_are_the_same_in_another_process():
+    program = "import conftest; from bench.test_suite import identities; print(identities())"
+    place = Path(__file__).parents[1]
+    run = subprocess.run(
+        [sys.executable, "-c", program], cwd=place, capture_output=True, text=True, check=True
+    )
+    assert run.stdout.strip().splitlines()[-1] == identities()
+
+
+def test_cells_of_what_is_registered_are_described_as_by_earlier_versions(tmp_path):
+    assert task_identity(TASKS["bowl"]) == task_identity(tasks.get("two-moons")) == []
+    bench.suite({}, TASKS, directory=tmp_path, **SETTINGS)
+    place = tmp_path / "cells" / "bowl" / "sgd" / "0.npz"
+    arrays = read_arrays(place)
+    assert json.loads(str(arrays["description"])) == {
+        "steps": 12, "runs": 3, "seed": 0, "version": 1, "optimizer": {"baseline": "sgd"},
+        "task": ["bowl", {"name": "quadratic", "rows": 10, "num_params": 5}],
+        "trial": {"learning_rate": pytest.approx(3e-3)},
+    }  # fmt: skip
 
 
 def test_a_cell_that_another_one_computes_is_waited_for(tmp_path):
@@ -293,9 +367,11 @@ def test_what_diverges_is_ranked_last():
 
 
 def test_weights_and_configuration_tell_optimizers_apart():
-    assert identity(ours()) == identity(ours())
-    assert identity(ours()) != identity(ours(2.0))
-    assert identity(optimizers.get("rnn", hidden_size=4)) != identity(ours())
+    found = optimizer_identity(ours())
+    assert found == optimizer_identity(ours())
+    assert found != optimizer_identity(ours(2.0))
+    assert found != optimizer_identity(optimizers.get("rnn", hidden_size=4))
+    assert set(found) == {"class", "weights", "configuration"}  # as earlier versions had it
 
 
 @pytest.mark.parametrize("name", bench.SUITES)

@@ -1,9 +1,9 @@
 """Who takes part in a suite: how each optimizer is made, and the trials that tune it."""
 
-import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,8 @@ from optoscope.bench._contestants import (
     has_own_schedule,
     named,
 )
+from optoscope.bench._identities import maker_identity, optimizer_identity
 from optoscope.optimizers import SCHEDULES, Optimizer
-from optoscope.optimizers._base import OptimizerModule, named_leaves
 from optoscope.optimizers._scheduled import split_schedule
 
 BASELINES = ("adamw-cosine", "muon-cosine", "schedule_free_adamw", "lion-cosine", "nadamw-cosine")
@@ -121,14 +121,12 @@ def baseline(one: str | Contestant, num_rates: int) -> Entrant:
     if isinstance(one, str):
         bounds = RATES.get(split_schedule(one)[0], bounds)
     values = np.geomspace(*bounds, num_rates).astype(np.float32)
-    return Entrant(
-        found.label,
-        found.create,
-        {argument: values},
-        None,
-        found.takes_num_steps,
-        {"baseline": found.label},
-    )
+    trials, told = {argument: values}, {"baseline": found.label}
+    if not isinstance(one, str):
+        length = {"num_steps": 100} if found.takes_num_steps else {}
+        create = partial(found.create, **length)
+        told["computes"] = maker_identity(create, **{argument: float(values[0])})
+    return Entrant(found.label, found.create, trials, None, found.takes_num_steps, told)
 
 
 def given(label: str, optimizer: Optimizer, num_rates: int, tuned: bool = True) -> Entrant:
@@ -164,24 +162,8 @@ def given(label: str, optimizer: Optimizer, num_rates: int, tuned: bool = True) 
         schedule = np.repeat([constant, cosine], each) if tuned and num_rates > 1 else [constant]
         factors = np.resize(factors, len(schedule))
     trials = {"multiplier": np.asarray(factors, np.float32), SCHEDULE: np.asarray(schedule, float)}
-    return Entrant(label, Multiplied(optimizer), trials, shipped, False, identity(optimizer))
-
-
-def identity(optimizer: Optimizer) -> dict[str, Any]:
-    """What tells an optimizer from others: its class, configuration and a digest of its weights.
-
-    Optax's own transformations have no weights and no configuration that can be seen; two of them
-    are told apart by their labels alone.
-    """
-    digest = hashlib.sha256()
-    for name, leaf in named_leaves(optimizer):
-        array = np.asarray(leaf)
-        digest.update(f"{name} {array.dtype} {array.shape}".encode())
-        digest.update(array.tobytes())
-    found: dict[str, Any] = {"class": type(optimizer).__qualname__, "weights": digest.hexdigest()}
-    if isinstance(optimizer, OptimizerModule):
-        found["configuration"] = optimizer.configuration()
-    return found
+    told = optimizer_identity(optimizer)
+    return Entrant(label, Multiplied(optimizer), trials, shipped, False, told)
 
 
 def entrants(

@@ -22,6 +22,7 @@ from optoscope._core.locks import locked
 from optoscope._core.programs import Program, forget_programs
 from optoscope.bench._contestants import Contestant, Raced
 from optoscope.bench._entrants import BASELINES, Entrant, entrants
+from optoscope.bench._identities import array_digest, task_identity
 from optoscope.bench._metrics import validation_names
 from optoscope.bench._suite_result import SuiteResult
 from optoscope.bench._suite_tasks import described, suite_tasks
@@ -96,10 +97,20 @@ class _Cell:
 class _Cells:
     """The cells of one suite: for each task, entrant and trial the losses of all its runs."""
 
-    def __init__(self, directory: Path | None, common: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        directory: Path | None,
+        common: Mapping[str, Any],
+        tasks: Mapping[str, Task | TaskDistribution],
+    ) -> None:
         self._directory = directory
         self._common = common
         self._kept: dict[tuple[str, str, int], _Cell] = {}
+        self._tasks: dict[str, list[Any]] = {}
+        self._data: dict[str, str] = {}
+        for name, task in tasks.items() if directory is not None else ():
+            self._tasks[name] = [name, metadata_of(task), *task_identity(task)]
+            self._data[name] = array_digest(task)
 
     def place(self, task: str, entrant: Entrant) -> Path | None:
         """The folder of one entrant on one task."""
@@ -107,28 +118,27 @@ class _Cells:
             return None
         return self._directory / "cells" / _file_name(task) / _file_name(entrant.label)
 
-    def description(
-        self, task: str, made: Task | TaskDistribution, entrant: Entrant, trial: int
-    ) -> str:
+    def description(self, task: str, entrant: Entrant, trial: int) -> str:
         """Whatever a cell's numbers depend on; it is kept beside them, in the same file."""
         content = {
             **self._common,
-            "task": [task, metadata_of(made)],
+            "task": self._tasks[task],
             "optimizer": entrant.identity,
             "trial": {name: float(values[trial]) for name, values in entrant.trials.items()},
         }
         return json.dumps(content, sort_keys=True, default=str)
 
-    def get(
-        self, task: str, made: Task | TaskDistribution, entrant: Entrant, trial: int
-    ) -> _Cell | None:
+    def get(self, task: str, entrant: Entrant, trial: int) -> _Cell | None:
         """The cell if it is there."""
         key = task, entrant.label, trial
         place = self.place(task, entrant)
         if key not in self._kept and place is not None:
             try:
                 arrays = read_arrays(place / f"{trial}.npz")
-                if str(arrays["description"]) == self.description(task, made, entrant, trial):
+                # Earlier versions kept no digest of the data.
+                data = str(arrays.get("data", self._data[task]))
+                known = str(arrays["description"]), data
+                if known == (self.description(task, entrant, trial), self._data[task]):
                     self._kept[key] = _Cell(
                         arrays["losses"], float(arrays["seconds"]), arrays.get("validation")
                     )
@@ -137,23 +147,17 @@ class _Cells:
                 return None
         return self._kept.get(key)
 
-    def put(
-        self,
-        task: str,
-        made: Task | TaskDistribution,
-        entrant: Entrant,
-        trial: int,
-        cell: _Cell,
-    ) -> None:
+    def put(self, task: str, entrant: Entrant, trial: int, cell: _Cell) -> None:
         """Keeps a cell, written beside and renamed."""
         self._kept[task, entrant.label, trial] = cell
         place = self.place(task, entrant)
         if place is not None:
-            description = np.asarray(self.description(task, made, entrant, trial))
+            description = np.asarray(self.description(task, entrant, trial))
             arrays = {
                 "losses": cell.losses,
                 "seconds": np.asarray(cell.seconds),
                 "description": description,
+                "data": np.asarray(self._data[task]),
             }
             if cell.validation is not None:
                 arrays["validation"] = cell.validation
@@ -211,8 +215,10 @@ def suite(
         only: the suite's tasks that are wanted; all if empty.
         directory: where cells are kept. A cell that is there, of the same task, optimizer, weights,
             trial and counts, is not computed again, so that an interrupted suite goes on. Several
-            processes may work in one directory: each takes what no other one is computing. Cells
-            of an earlier version, which have no validation losses, are taken as they are.
+            processes may work in one directory: each takes what no other one is computing. Tasks,
+            contestants and optimizers of your own are told from others of the same name by what
+            they compute. Cells of an earlier version, which have no validation losses, are taken
+            as they are.
         seed: of the runs.
         data_dir: where datasets lie.
         on_progress: called with (cells done, cells in all, what is being computed).
@@ -238,7 +244,7 @@ def suite(
     made = suite_tasks(tasks, only, data_dir=data_dir)
     keys = run_keys(stream(check_seed(seed), "suite"), num_runs)
     common = {"steps": num_steps, "runs": num_runs, "seed": seed, "version": CELLS_VERSION}
-    cells = _Cells(None if directory is None else Path(directory), common)
+    cells = _Cells(None if directory is None else Path(directory), common, made)
     held_out = frozenset(name for name, task in made.items() if "loss" in validation_names(task))
     _fill(cells, made, held_out, everyone, keys, num_steps, on_progress or (lambda *_: None))
     losses: dict[str, dict[str, np.ndarray]] = {}
@@ -246,8 +252,8 @@ def suite(
     missing = np.full(num_runs, np.nan)
     for one in everyone:
         losses[one.label], validation[one.label] = {}, {}
-        for name, task in made.items():
-            trials = [cells.get(name, task, one, trial) for trial in range(one.num_trials)]
+        for name in made:
+            trials = [cells.get(name, one, trial) for trial in range(one.num_trials)]
             found = [cell for cell in trials if cell is not None]
             losses[one.label][name] = np.stack([cell.losses for cell in found])
             if name in held_out:
@@ -274,7 +280,7 @@ def _fill(
     waiting = [(name, one) for name in made for one in everyone]
 
     def missing(name: str, one: Entrant) -> list[int]:
-        return [t for t in range(one.num_trials) if cells.get(name, made[name], one, t) is None]
+        return [t for t in range(one.num_trials) if cells.get(name, one, t) is None]
 
     def report(what: str) -> None:
         left = sum(len(missing(*pair)) for pair in waiting)
@@ -340,5 +346,5 @@ def _compute(
                 measured = np.asarray(_validated(distribution, keys, end), np.float64)
                 validation = np.where(np.isfinite(measured), measured, np.inf)
             cell = _Cell(np.asarray(losses[runs]), seconds, validation)
-            cells.put(name, task, entrant, trial, cell)
+            cells.put(name, entrant, trial, cell)
         report()
