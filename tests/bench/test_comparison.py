@@ -115,6 +115,7 @@ def test_it_writes_a_whole_run_directory_and_reads_it_again(comparison, tmp_path
     config = json.loads((place / "config.json").read_text())
     assert config["command"] == "Python: optoscope.bench.compare"
     assert config["arguments"]["baselines"] == ["sgd", "momentum"]
+    assert config["arguments"]["metric"] == str(comparison.metric)
     assert config["arguments"]["num_points"] == comparison.settings["num_points"]
     assert set(config["versions"]) >= {"optoscope", "jax"}
 
@@ -228,3 +229,28 @@ def test_a_name_given_twice_or_unknown_is_refused_before_anything_runs():
         run(["sgd", "adam"])
     with pytest.raises(UnknownNameError, match="Did you mean 'lion'"):
         run(["sgd", "lionn"])
+
+
+@pytest.mark.parametrize(("num_learned", "num_baselines", "comparisons"), [(10, 1, 10), (2, 3, 1)])
+def test_neither_side_wins_by_having_more_to_choose_from(num_learned, num_baselines, comparisons):
+    """All optimizers are as good: each side wins in at most 2.5% of cases."""
+    generator = np.random.default_rng(0)
+    learned = tuple(f"learned {place}" for place in range(num_learned))
+    baselines = tuple(f"baseline {place}" for place in range(num_baselines))
+    searches = dict.fromkeys(baselines, bench.SearchResult({}, np.zeros((1, 1)), ()))
+    signs = []
+    for _ in range(600):
+        difficulty = np.exp(0.3 * generator.normal(size=(10, 1)))
+        runs = {
+            name: bench.OptimizerEvaluation(
+                difficulty * np.exp(0.05 * generator.normal(size=(10, 1))), None, 1.0
+            )
+            for name in (*learned, *baselines)
+        }
+        evaluation = bench.Evaluation(runs, 1, 10)
+        found = bench.Comparison(evaluation, searches, learned, 1, {}, 0, 0.0).headline()
+        gain = found["relative_improvement"]
+        signs.append(int(gain["low"] > 0) - int(gain["high"] < 0))
+    assert found["comparisons"] == comparisons
+    most = 0.025 + 3 * np.sqrt(0.025 / 600)  # three standard errors above
+    assert max(signs.count(1), signs.count(-1)) / 600 < most

@@ -10,7 +10,9 @@ from optoscope import optimizers, tasks
 from optoscope._core.errors import InvalidValueError, UnknownNameError
 from optoscope.bench import (
     LogUniform,
+    Metric,
     OneMinusLogUniform,
+    SearchResult,
     Uniform,
     _search,
     evaluate_configurations,
@@ -204,6 +206,33 @@ def test_when_everything_diverges_it_says_so():
         bowl(4.0), optimizers.sgd, {"learning_rate": [1e4, 1e5]}, num_steps=60, key=KEY
     )
     assert found.warnings == ("every configuration diverged; search smaller learning rates",)
+
+
+def test_a_target_that_no_run_reaches_is_no_divergence():
+    rates, metric = {"learning_rate": [1e-4, 0.01, 0.02]}, Metric("target", target=-1.0)
+    found = grid_search(bowl(4.0), optimizers.sgd, rates, num_steps=20, key=KEY, metric=metric)
+    (warning,) = found.warnings
+    assert warning.startswith("no configuration brings the loss to -1 in every run; take more")
+
+
+def test_of_infinite_scores_the_one_with_the_most_finite_runs_is_the_best():
+    inf = np.inf
+    scores = np.array([[inf, inf], [inf, 9.0], [7.0, inf], [inf, inf]])
+    found = SearchResult({"learning_rate": np.arange(4.0)}, scores, ())
+    assert found.best == {"learning_rate": 2.0}
+    assert SearchResult(found.hyperparameters, np.full((4, 2), inf), ()).best["learning_rate"] == 0
+    better = np.vstack([scores, [[8.0, 30.0]]])
+    assert SearchResult({"learning_rate": np.arange(5.0)}, better, ()).best["learning_rate"] == 4
+
+
+@pytest.mark.parametrize("array", [np.asarray, jnp.asarray])
+def test_the_steps_to_a_target_do_not_suffer_from_large_first_losses(array):
+    """Losses that fall from 10⁶ to 10⁻² never have a mean of half of that over a tenth."""
+    losses = (1e6 * np.exp(-np.arange(1000) / 5) + 0.01).astype(np.float32)[None]
+    metrics = [Metric("target", target=target) for target in (0.005, 1.0)]
+    steps = [float(metric.of_losses(array(losses), 1000)[0]) for metric in metrics]
+    exact = np.convolve(losses[0].astype(np.float64), np.ones(100) / 100, "valid")
+    assert steps == [np.inf, np.argmax(exact <= 1)]
 
 
 def test_random_search_draws_from_the_space_and_repeats():

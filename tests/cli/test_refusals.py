@@ -5,16 +5,18 @@ command needs a line in `LINES`.
 """
 
 import dataclasses
+import re
 import typing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from optoscope._core.errors import DataError
+from optoscope._core.errors import DataError, InvalidValueError
 from optoscope.cli import main
 from optoscope.cli._command import RunCommand
 from optoscope.cli._main import COMMANDS
+from optoscope.cli._tune import _distribution
 
 # A good line of each command that writes a run directory; positional words come first.
 LINES = {
@@ -110,3 +112,16 @@ def test_data_that_are_not_there_are_missed_before_anything_is_written(
         assert main([*words, *out]) == 2
         assert "mnist cannot be fetched" in capsys.readouterr().err
         assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("bounds", "words"),
+    [
+        (("momentum", 0.5, 1.0), "--search momentum=0.5:1: a decay is at least 0 and below 1"),
+        (("learning_rate", 1.0, 0.1), "--search learning_rate=1:0.1: the first number must be"),
+    ],
+)
+def test_a_range_that_cannot_be_searched_is_named_as_it_was_typed(bounds, words):
+    with pytest.raises(InvalidValueError, match=re.escape(words)):
+        _distribution(*bounds)
+    assert _distribution("momentum", 0.5, 0.99).high == pytest.approx(0.5)

@@ -356,6 +356,28 @@ def test_interquartile_mean_by_hand():
     assert found.method == "interquartile mean, jackknife of runs"
 
 
+def test_of_one_unit_nothing_is_left_out():
+    values = np.array([1.0, 1.2, 1.1, 0.9, 3.0])
+    assert interquartile_mean(values[:, None]) == mean(values, signed=True)
+    # With an infinite value there is no mean, and the middle half is what can be known.
+    assert interquartile_mean(np.append(values, [np.inf, 1.0, 1.0])[:, None]).known
+
+
+@pytest.mark.parametrize("pair", [(ratio, "ratio"), (difference, "mean")])
+def test_an_interval_that_was_chosen_among_several_is_wider(pair):
+    estimate, words = pair
+    values, reference = np.array([3.0, 4.0, 5.0, 4.5]), np.array([6.0, 6.4, 7.0, 6.5])
+    alone, chosen = (estimate(values, reference, comparisons=k) for k in (1, 10))
+    assert chosen.low < alone.low < alone.value == chosen.value < alone.high < chosen.high
+    assert chosen.method.startswith(words)
+    assert chosen.method.endswith("at the level of 10 comparisons")
+    low, high = chosen.low, chosen.high
+    for end in (low, high) if words == "ratio" else ():
+        rest = values - end * reference
+        quantile = stats.t.ppf(1 - 0.015 / 10, 3)
+        assert abs(rest.mean()) / stats.sem(rest) == pytest.approx(quantile)
+
+
 def test_interquartile_mean_without_an_interval():
     assert interquartile_mean(np.ones((1, 4))).method.endswith("of one repetition: no interval")
     assert interquartile_mean(np.ones((3, 4))).method.endswith("of equal values: no interval")

@@ -47,6 +47,18 @@ def test_the_best_of_each_column_is_marked():
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("maximize", [True, False])
+def test_the_best_of_a_metric_is_the_largest_where_larger_is_better(maximize):
+    results = make_results()
+    for place, one in enumerate(results["optimizers"].values()):
+        one["validation"] = {"score": interval(float(place))}
+    results["metric"] = {"name": "score", "maximize": maximize, "target": None}
+    summary = summarize(results)
+    column = list(summary.headings).index("validation\nscore") - 2
+    marked = [row.cells[column].best for row in summary.rows]
+    assert marked == ([False] * 3 + [True] if maximize else [True] + [False] * 3)
+
+
 def test_missing_numbers_are_words():
     results = make_results()
     results["optimizers"]["adam"] |= {
@@ -225,6 +237,11 @@ def test_sentences_without_numbers():
         "lstm could not be compared with momentum by its mean training loss over the first 100 "
         "steps: a run of one of them diverged."
     )
+    results = make_results(
+        comparison=make_results()["comparison"] | {"relative_improvement": interval(None)}
+    )
+    results["metric"] = {"name": "target", "maximize": False, "target": 1e-9}
+    assert report.sentence(results).endswith("a run of one of them never got there.")
     assert compared(0.3, None, None, runs=1).endswith(
         "but 1 paired run is too few for an interval."
     )

@@ -61,9 +61,20 @@ def turned(estimate: Estimate) -> Estimate:
     )
 
 
-def student(count: int) -> float:
-    """Student's quantile for so many repetitions, at the level that all intervals are made at."""
-    return float(special.stdtrit(count - 1, 0.5 + _STUDENT_LEVEL / 2))
+def student(count: int, comparisons: int = 1) -> float:
+    """Student's quantile for so many repetitions, at the level that all intervals are made at.
+
+    Args:
+        count: repetitions.
+        comparisons: among how many the one at hand was chosen by the same repetitions; Bonferroni's
+            correction divides the chance to miss by it.
+    """
+    return float(special.stdtrit(count - 1, 1 - (1 - _STUDENT_LEVEL) / (2 * comparisons)))
+
+
+def for_comparisons(comparisons: int) -> str:
+    """What a method says where its level is that of several comparisons."""
+    return f", at the level of {comparisons} comparisons" if comparisons > 1 else ""
 
 
 def without_interval(values: np.ndarray, value: float, what: str) -> Estimate | None:

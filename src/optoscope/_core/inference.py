@@ -15,6 +15,7 @@ from optoscope._core.estimates import (
     COVERAGE,
     ROUNDING,
     Estimate,
+    for_comparisons,
     not_finite,
     nothing,
     student,
@@ -23,7 +24,9 @@ from optoscope._core.estimates import (
 )
 
 
-def mean(values: Float[np.ndarray, " repetitions"], *, signed: bool = False) -> Estimate:
+def mean(
+    values: Float[np.ndarray, " repetitions"], *, signed: bool = False, comparisons: int = 1
+) -> Estimate:
     """The mean of independent repetitions, with an interval that is honest for few of them.
 
     Use it for a quantity that varies continuously from repetition to repetition (a loss, a ratio
@@ -64,6 +67,7 @@ def mean(values: Float[np.ndarray, " repetitions"], *, signed: bool = False) -> 
     Args:
         values: one number per repetition.
         signed: whether the quantity can have either sign.
+        comparisons: of a signed quantity, among how many it was chosen by the same repetitions.
 
     Example:
         >>> found = mean(np.array([1.0, 2.0, 3.0]))
@@ -77,9 +81,10 @@ def mean(values: Float[np.ndarray, " repetitions"], *, signed: bool = False) -> 
     without = without_interval(values, value, "mean")
     if without is not None:
         return without
-    half = student(count) * float(values.std(ddof=1)) / math.sqrt(count)
+    half = student(count, comparisons) * float(values.std(ddof=1)) / math.sqrt(count)
     if signed or not ((values >= 0).all() or (values <= 0).all()):
-        return with_interval(value, value - half, value + half, count, "mean, Student's t")
+        method = f"mean, Student's t{for_comparisons(comparisons)}"
+        return with_interval(value, value - half, value + half, count, method)
     size, method = abs(value), "mean, Student's t"
     near, far = size * math.exp(-half / size), size + half
     if (values != 0).all():
@@ -236,6 +241,8 @@ def interquartile_mean(values: Float[np.ndarray, "repetitions units"]) -> Estima
     θ ± t·√((n − 1)/n · Σ(θ₍ᵣ₎ − θ̄)²) and Student's t(n − 1) at 97%. Measured on 4,000 samples
     of eight units of different spread and 2 to 10 repetitions, it covers in 97% of cases for
     normal and for log-normal values, and in 94% where a fifth of the values are 0 by chance.
+    Of a single unit it is the mean over repetitions, of which nothing is left out: with 5 of them
+    the jackknife covers in 89% of cases.
 
     Source: R. Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical
     Precipice" (2021), who draw their intervals by a bootstrap of runs, which is too narrow for
@@ -252,6 +259,8 @@ def interquartile_mean(values: Float[np.ndarray, "repetitions units"]) -> Estima
     if values.size == 0:
         return nothing(0, "nothing was measured")
     count, what = len(values), "interquartile mean"
+    if values.shape[1:] == (1,) and np.isfinite(values).all():
+        return mean(values.ravel(), signed=True)
     value = middle_mean(values)
     if np.isnan(values).any() or not math.isfinite(value):
         return nothing(count, not_finite(values.ravel()))

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from optoscope._core.errors import InvalidValueError
 from optoscope._core.estimates import (
     Estimate,
+    for_comparisons,
     not_finite,
     nothing,
     student,
@@ -19,13 +20,17 @@ from optoscope._core.inference import mean
 
 
 def difference(
-    values: Float[np.ndarray, " pairs"], reference: Float[np.ndarray, " pairs"]
+    values: Float[np.ndarray, " pairs"],
+    reference: Float[np.ndarray, " pairs"],
+    *,
+    comparisons: int = 1,
 ) -> Estimate:
     """The mean of `values` − `reference`, pair by pair; right for numbers of any sign.
 
     Args:
         values: a number for each pair.
         reference: the other number of the same pairs.
+        comparisons: among how many these two were chosen by the same pairs.
 
     Example:
         >>> round(difference(np.array([-5.0, -5.7]), np.array([-2.0, -2.2])).value, 3)
@@ -33,10 +38,15 @@ def difference(
     """
     values, reference = _paired(values, reference)
     with np.errstate(invalid="ignore"):
-        return mean(values - reference, signed=True)
+        return mean(values - reference, signed=True, comparisons=comparisons)
 
 
-def ratio(values: Float[np.ndarray, " pairs"], reference: Float[np.ndarray, " pairs"]) -> Estimate:
+def ratio(
+    values: Float[np.ndarray, " pairs"],
+    reference: Float[np.ndarray, " pairs"],
+    *,
+    comparisons: int = 1,
+) -> Estimate:
     """The mean of `values` over the mean of `reference`, pair by pair, if that says something.
 
     Losses that may be negative (the negative log-likelihood of a density, an energy) have no
@@ -48,6 +58,8 @@ def ratio(values: Float[np.ndarray, " pairs"], reference: Float[np.ndarray, " pa
     Args:
         values: a number for each pair; none may be negative.
         reference: the other number of the same pairs; all must be positive.
+        comparisons: among how many these two were chosen by the same pairs; the chance to miss is
+            divided by it (Bonferroni).
 
     Returns:
         The ratio, or an estimate without a value whose method says why there is none.
@@ -73,11 +85,12 @@ def ratio(values: Float[np.ndarray, " pairs"], reference: Float[np.ndarray, " pa
     without = without_interval(values / reference, value, "ratio of means")
     if without is not None:
         return without
-    ends = _fieller_ends(values, reference)
+    ends = _fieller_ends(values, reference, comparisons=comparisons)
     if ends is None:
         method = "ratio of means: no interval, too few pairs for references that differ so much"
         return Estimate(value, math.nan, math.nan, count, method)
-    return with_interval(value, *ends, count, "ratio of means, Fieller with Student's t")
+    method = f"ratio of means, Fieller with Student's t{for_comparisons(comparisons)}"
+    return with_interval(value, *ends, count, method)
 
 
 def share(part: Float[np.ndarray, " pairs"], whole: Float[np.ndarray, " pairs"]) -> Estimate:
@@ -114,7 +127,10 @@ def share(part: Float[np.ndarray, " pairs"], whole: Float[np.ndarray, " pairs"])
 
 
 def relative_decrease(
-    values: Float[np.ndarray, " pairs"], reference: Float[np.ndarray, " pairs"]
+    values: Float[np.ndarray, " pairs"],
+    reference: Float[np.ndarray, " pairs"],
+    *,
+    comparisons: int = 1,
 ) -> Estimate:
     """The relative decrease of the mean of `values` from that of `reference`: 1 − `ratio`.
 
@@ -122,18 +138,18 @@ def relative_decrease(
         >>> relative_decrease(np.array([3.0, 6.0]), np.array([4.0, 8.0])).value
         0.25
     """
-    found = ratio(values, reference)
+    found = ratio(values, reference, comparisons=comparisons)
     method = found.method.replace("ratio of means", "1 − ratio of means")
     return Estimate(1 - found.value, 1 - found.high, 1 - found.low, found.count, method)
 
 
 def _fieller_ends(
-    values: np.ndarray, reference: np.ndarray, floor: float = 0.0
+    values: np.ndarray, reference: np.ndarray, floor: float = 0.0, comparisons: int = 1
 ) -> tuple[float, float] | None:
     count = len(values)
     scale = float(reference.mean())
     one, other = values / scale, reference / scale
-    (s_one, s_both), (_, s_other) = np.cov(one, other) * student(count) ** 2 / count
+    (s_one, s_both), (_, s_other) = np.cov(one, other) * student(count, comparisons) ** 2 / count
     a = other.mean() ** 2 - s_other
     b = one.mean() * other.mean() - s_both
     c = one.mean() ** 2 - s_one

@@ -94,7 +94,7 @@ def tune(
             metric=metric,
             on_progress=on_progress,
         )
-        found = tried if found is None else _merged(found, tried)
+        found = tried if found is None else _merged(found, tried, metric)
         if not found.warnings or not np.isfinite(np.min(found.score)):
             break
         ranges = {key: _moved(bounds, found.best[key]) for key, bounds in ranges.items()}
@@ -122,13 +122,13 @@ def _moved(bounds: tuple[float, float], best: float) -> tuple[float, float]:
     return bounds
 
 
-def _merged(first: SearchResult, second: SearchResult) -> SearchResult:
+def _merged(first: SearchResult, second: SearchResult, metric: Metric) -> SearchResult:
     values = {
         name: np.concatenate([first.hyperparameters[name], second.hyperparameters[name]])
         for name in first.hyperparameters
     }
     scores = np.concatenate([first.scores, second.scores])
-    warnings = edge_warnings(values, np.mean(scores, axis=1))
+    warnings = edge_warnings(values, scores, metric)
     return SearchResult(values, scores, warnings, first.seconds + second.seconds)
 
 
@@ -251,6 +251,7 @@ def compare(
             "metric_steps": metric_steps,
             "num_points": num_points,
             "tuning_runs": tuning_runs,
+            "metric": str(metric),
             "schedules": list(schedules),
             "tune_learned": tune_learned,
         },

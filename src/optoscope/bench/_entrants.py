@@ -133,10 +133,11 @@ def given(label: str, optimizer: Optimizer, num_rates: int, tuned: bool = True) 
     """An optimizer as it is, and with its updates multiplied and scheduled.
 
     It has as many trials as a baseline has learning rates: half of them with a factor of its
-    updates, the other half with the same factors and a cosine. One of them is the optimizer as it
-    is. An optimizer that is made for the length of training has a schedule of its own, and all of
-    its trials are factors, as far apart as a baseline's learning rates. One that leaves the
-    learning rate to its user (Celo2) is tuned like a baseline, by its learning rate with a cosine.
+    updates, the other half with the same factors and a cosine; of an odd number, one fewer has the
+    cosine. One of them is the optimizer as it is. An optimizer that is made for the length of
+    training has a schedule of its own, and all of its trials are factors, as far apart as a
+    baseline's learning rates. One that leaves the learning rate to its user (Celo2) is tuned like a
+    baseline, by its learning rate with a cosine.
 
     Args:
         label: what pages call it.
@@ -156,10 +157,10 @@ def given(label: str, optimizer: Optimizer, num_rates: int, tuned: bool = True) 
         factors = np.geomspace(*_OPEN_RATES, num_rates) / float(rate)
         schedule, shipped = np.full(num_rates, cosine), None
     else:
-        each = max(1, num_rates // 2) if tuned else 1
+        each = (num_rates + 1) // 2 if tuned else 1
         shipped = each // 2
         factors = 10.0 ** (_DECADES * (np.arange(each) - shipped))
-        schedule = np.repeat([constant, cosine], each) if tuned and num_rates > 1 else [constant]
+        schedule = np.repeat([constant, cosine], each)[: num_rates if tuned else 1]
         factors = np.resize(factors, len(schedule))
     trials = {"multiplier": np.asarray(factors, np.float32), SCHEDULE: np.asarray(schedule, float)}
     told = optimizer_identity(optimizer)

@@ -145,7 +145,13 @@ class Evaluation:
     num_runs: int
 
     def improvement(
-        self, learned: str, baseline: str, num_steps: int, metric: Metric = TRAIN
+        self,
+        learned: str,
+        baseline: str,
+        num_steps: int,
+        metric: Metric = TRAIN,
+        *,
+        comparisons: int = 1,
     ) -> Estimate:
         """By what share `learned`'s metric is better than `baseline`'s, run paired with run.
 
@@ -156,15 +162,24 @@ class Evaluation:
             baseline: the one it is compared with.
             num_steps: the first steps over which a mean training loss is taken.
             metric: what is compared, by default the mean training loss.
+            comparisons: among how many these two were chosen by the same runs; see `bench.ratio`.
         """
-        found = relative_decrease(*self._pair(learned, baseline, num_steps, metric))
+        pair = self._pair(learned, baseline, num_steps, metric)
+        found = relative_decrease(*pair, comparisons=comparisons)
         return turned(found) if metric.maximize else found
 
     def difference(
-        self, learned: str, baseline: str, num_steps: int, metric: Metric = TRAIN
+        self,
+        learned: str,
+        baseline: str,
+        num_steps: int,
+        metric: Metric = TRAIN,
+        *,
+        comparisons: int = 1,
     ) -> Estimate:
         """`learned`'s metric minus `baseline`'s, run paired with run; arguments as above."""
-        return difference(*self._pair(learned, baseline, num_steps, metric))
+        pair = self._pair(learned, baseline, num_steps, metric)
+        return difference(*pair, comparisons=comparisons)
 
     def _pair(
         self, learned: str, baseline: str, num_steps: int, metric: Metric

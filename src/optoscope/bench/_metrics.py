@@ -61,6 +61,17 @@ class Metric:
             )
         return cls(name, rest == "max")
 
+    def __str__(self) -> str:
+        """What `parse` reads.
+
+        Example:
+            >>> [str(Metric.parse(text)) for text in ("final", "target:0.5", "accuracy:max")]
+            ['final', 'target:0.5', 'accuracy:max']
+        """
+        if self.name == "target":
+            return f"{self.name}:{self.target}"
+        return f"{self.name}:max" if self.maximize else self.name
+
     @property
     def needs_validation(self) -> bool:
         """Whether it is measured by the task's `validate`."""
@@ -93,10 +104,7 @@ class Metric:
         tenth = max(1, losses.shape[-1] // 10)
         if self.name == "final":
             return numpy.mean(losses[..., -tenth:], axis=-1)
-        totals = numpy.cumsum(losses, axis=-1)
-        before = numpy.concatenate([0 * totals[..., :1], totals[..., :-tenth]], axis=-1)
-        means = (totals[..., tenth - 1 :] - before) / tenth
-        met = means <= self.target
+        met = _moving_averages(losses, tenth) <= self.target
         first = numpy.argmax(met, axis=-1)
         return numpy.where(met.any(axis=-1), first * 1.0, numpy.inf)
 
@@ -138,6 +146,21 @@ class Metric:
             )
         if self.key not in names:
             raise UnknownNameError("metric", self.name, ("train", "final", "validation", *names))
+
+
+def _moving_averages(
+    losses: Float[Array | np.ndarray, "*runs steps"], width: int
+) -> Float[Array | np.ndarray, "*runs places"]:
+    """The mean over each window of so many steps.
+
+    Each window has its own sum: differences of a running total lose what is small beside the
+    first losses.
+    """
+    if not isinstance(losses, jax.Array):
+        wide = np.asarray(losses, np.float64)
+        return np.lib.stride_tricks.sliding_window_view(wide, width, axis=-1).mean(axis=-1)
+    window, ones = (1,) * (losses.ndim - 1) + (width,), (1,) * losses.ndim
+    return jax.lax.reduce_window(losses, 0.0, jax.lax.add, window, ones, "VALID") / width
 
 
 TRAIN = Metric()

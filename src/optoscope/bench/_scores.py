@@ -108,13 +108,16 @@ def steps_to(
         curves: smoothed losses.
 
     Returns:
-        Counted from 1; infinite where it is never reached.
+        Counted from 1; infinite where it is never reached. An infinite target, which all baselines
+        diverged from, is reached by the runs that end at a finite loss.
 
     Example:
         >>> steps_to(1.0, np.array([[3.0, 1.0, 2.0], [3.0, 2.0, 1.5]])).tolist()
         [2.0, inf]
     """
-    met = np.asarray(curves) <= np.asarray(target, np.float64)[..., None]
+    curves, target = np.asarray(curves), np.asarray(target, np.float64)
+    met = np.isfinite(curves) & (curves <= target[..., None])
+    met &= (np.isfinite(target) | np.isfinite(curves[..., -1]))[..., None]
     return np.where(met.any(axis=-1), 1.0 + np.argmax(met, axis=-1), np.inf)
 
 

@@ -128,8 +128,8 @@ class SearchResult:
 
     @property
     def best(self) -> dict[str, float]:
-        """The configuration with the least score."""
-        index = int(np.argmin(self.score))
+        """The configuration with the least score; see `best_place`."""
+        index = best_place(self.scores)
         return {name: float(values[index]) for name, values in self.hyperparameters.items()}
 
 
@@ -159,13 +159,36 @@ def _scores(
     return worst_unless_finite(scores)
 
 
+def best_place(scores: Float[np.ndarray, "configurations runs"]) -> int:
+    """The place of the least mean score.
+
+    Where all are infinite it is the one with the most finite runs, and of those the one that is
+    best on them.
+
+    Example:
+        >>> best_place(np.array([[math.inf, math.inf], [math.inf, 9.0], [math.inf, 7.0]]))
+        2
+    """
+    finite = np.isfinite(scores)
+    count = finite.sum(axis=1)
+    total = np.where(finite, scores, 0.0).sum(axis=1)
+    on_finite = np.where(count > 0, total / np.maximum(count, 1), math.inf)
+    return int(np.lexsort((on_finite, -count, np.mean(scores, axis=1)))[0])
+
+
 def edge_warnings(
     hyperparameters: Mapping[str, Float[np.ndarray, " configurations"]],
-    score: Float[np.ndarray, " configurations"],
+    scores: Float[np.ndarray, "configurations runs"],
+    metric: Metric = TRAIN,
 ) -> tuple[str, ...]:
     """A sentence for every hyper-parameter whose best value is the lowest or highest tried."""
-    best = int(np.argmin(score))
-    if not np.isfinite(score[best]):
+    best = best_place(scores)
+    if not np.isfinite(scores[best]).all():
+        if metric.name == "target":
+            return (
+                f"no configuration brings the loss to {metric.target:g} in every run; take more "
+                "steps, or a loss that is easier to reach",
+            )
         return ("every configuration diverged; search smaller learning rates",)
     warnings = []
     for name, values in hyperparameters.items():
@@ -234,7 +257,7 @@ def evaluate_configurations(
         if on_progress is not None:
             on_progress(min(start + per_call, total), total)
     all_scores = np.concatenate(scores)[:total]
-    warnings = edge_warnings(values, np.mean(all_scores, axis=1))
+    warnings = edge_warnings(values, all_scores, metric)
     return SearchResult(values, all_scores, warnings, time.perf_counter() - started)
 
 

@@ -186,8 +186,17 @@ class SuiteResult:
         return REFERENCE if REFERENCE in self.baselines else self.baselines[0]
 
     def notes(self) -> tuple[str, ...]:
-        """What has to be said beside the scores: missing validation losses, trials at an edge."""
+        """What has to be said beside the scores.
+
+        Which targets and validation losses are missing, and which trials lie at an edge.
+        """
         found = list(self._missing_validation())
+        lost = [task for task, target in self.targets().items() if not math.isfinite(target)]
+        if self.baselines and lost:
+            found.append(
+                f"every baseline diverged on {', '.join(lost)}, so that there is no target: all "
+                "runs that do not diverge count as having reached it"
+            )
         for label in self.labels:
             entrant, tuned = self._entrant(label)
             if entrant.shipped is not None and not tuned:
@@ -236,7 +245,10 @@ class SuiteResult:
             "seed": self.seed,
             "reference": self.reference,
             "baselines": list(self.baselines),
-            "targets": self.targets(),
+            "targets": {
+                task: target if math.isfinite(target) else None
+                for task, target in self.targets().items()
+            },
             "optimizers": {
                 label: self._described(label, scored[label], measured) for label in self.labels
             },

@@ -89,6 +89,7 @@ class Comparison:
         difference: learned - baseline; None in older files.
         larger_is_better: of the metric.
         others_win: by column, the optimizer that is better there than the learned one.
+        comparisons: among how many the two were chosen, as far as the interval allows for it.
 
     """
 
@@ -99,12 +100,13 @@ class Comparison:
     difference: Estimate | None = None
     larger_is_better: bool = False
     others_win: Mapping[str, str] = field(default_factory=dict)
+    comparisons: int = 1
 
 
 @shown
 @dataclass(frozen=True)
 class Results:
-    """The content of `results.json`."""
+    """The content of `results.json`; `metric` is empty in files of earlier versions."""
 
     task: Mapping[str, Any]
     seeds: tuple[int, ...]
@@ -114,6 +116,8 @@ class Results:
     learned: tuple[str, ...]
     optimizers: Mapping[str, OptimizerResult]
     comparison: Comparison | None
+    metric: str = ""
+    maximized: bool = False
 
     @property
     def horizons(self) -> tuple[int, ...]:
@@ -133,6 +137,7 @@ class Results:
         if not optimizers:
             raise FileFormatError("'optimizers' is empty")
         comparison = fields.get("comparison")
+        metric = as_mapping(fields.get("metric") or {}, "'metric'")
         return cls(
             task=as_mapping(fields.get("task", {}), "'task'"),
             seeds=tuple(
@@ -144,6 +149,8 @@ class Results:
             learned=tuple(str(n) for n in as_sequence(fields.get("learned", []), "'learned'")),
             optimizers={name: _optimizer(name, entry) for name, entry in optimizers.items()},
             comparison=None if comparison is None else _comparison(comparison),
+            metric=str(metric.get("name", "")),
+            maximized=metric.get("maximize") is True,
         )
 
 
@@ -362,4 +369,5 @@ def _comparison(value: Any) -> Comparison:
             column: str(name)
             for column, name in as_mapping(fields.get("others_win", {}), "'others_win'").items()
         },
+        comparisons=as_integer(fields.get("comparisons", 1), "'comparisons'"),
     )

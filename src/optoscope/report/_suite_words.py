@@ -107,7 +107,7 @@ def trial_table(record: SuiteRecord) -> tuple[list[str], list[list[str]]]:
         one = record.optimizers[label]
         cells = [f"{one.trials[task]}; {one.milliseconds[task]:.2g} ms" for task in record.tasks]
         rows.append([label, *cells])
-    return ["trial taken; a step of a run", *record.tasks], rows
+    return ["trial taken; a step of a run, compilation included", *record.tasks], rows
 
 
 def suite_tables(record: SuiteRecord) -> list[tuple[list[str], list[list[str]]]]:

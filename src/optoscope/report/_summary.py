@@ -111,7 +111,8 @@ def summarize(results: Results | Mapping[str, Any]) -> Summary:
     columns.append(("final loss", False, format_number, dict(final)))
     for measured in sorted({key for o in optimizers.values() for key in o.validation}):
         heading = f"validation\n{measured}"
-        higher = measured == "accuracy"
+        judged = measured == ("loss" if results.metric == "validation" else results.metric)
+        higher = results.maximized if judged else measured == "accuracy"
         found = {name: o.validation.get(measured) for name, o in optimizers.items()}
         columns.append((heading, higher, format_number, found))
     accuracy = {name: o.test_accuracy for name, o in optimizers.items()}
@@ -195,17 +196,21 @@ def sentence(results: Results | Mapping[str, Any]) -> str:
         FileFormatError: a mapping is given that is not the content of a results file.
 
     """
-    compared = _as_results(results).comparison
+    results = _as_results(results)
+    compared = results.comparison
     if compared is None:
         return "No learned optimizer was compared with a tuned baseline in this run."
     gain = _gain(compared)
     metric = _metric(compared)
     if not gain.found.known:
+        why = "diverged" if results.metric != "target" else "never got there"
         return (
             f"{compared.learned} could not be compared with {compared.baseline} by its {metric}: "
-            "a run of one of them diverged."
+            f"a run of one of them {why}."
         )
     runs = _count(gain.found.count, "paired run")
+    if gain.found.has_ends and compared.comparisons > 1:
+        runs += ", which also chose the best: the interval is widened for that"
     if not gain.found.has_ends:
         why = "are too few" if gain.found.count > 1 else "is too few"
         if "equal values" in gain.found.method:
