@@ -15,6 +15,7 @@ from optoscope._core.inference import (
     geometric_mean,
     interquartile_mean,
     mean,
+    mean_correlation,
     mean_share,
     middle_mean,
     proportion,
@@ -84,6 +85,15 @@ def test_cut_off_at_its_bounds_students_interval_is_too_narrow_for_shares():
     samples = draw(np.random.default_rng(3), (SAMPLES, 3))
     ends = stats.t.interval(0.97, 2, samples.mean(1), stats.sem(samples, axis=1))
     assert np.mean((ends[0] <= truth) & (truth <= np.minimum(ends[1], 1))) < 0.92
+
+
+def test_a_mean_correlation_is_a_mean_share_from_minus_one_to_one():
+    values = np.array([-0.9, 0.5, 0.1])
+    found, share = mean_correlation(values), mean_share((1 + values) / 2)
+    ends = (found.value, found.low, found.high)
+    np.testing.assert_allclose(ends, 2 * np.array([share.value, share.low, share.high]) - 1)
+    assert found.method == "mean correlation, Student's t of the logit"
+    assert mean_correlation(np.array([0.5, 1.5])).method.startswith("not a correlation")
 
 
 def test_a_mean_share_by_hand():

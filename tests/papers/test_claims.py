@@ -196,6 +196,15 @@ def lion_sgd_arrays(scales: list[float]) -> dict:
     return {"lion-sgd": aggregates | {"losses": 1 / values}}
 
 
+def test_a_correlation_has_an_interval_within_its_bounds():
+    reading = Reading(partial(abs), "", "", below(-0.5), correlation=True)
+    estimate, verdict = judge(np.array([-0.9, 0.5, -0.2]), reading)
+    assert -1 < estimate.low < estimate.value == pytest.approx(-0.2)
+    assert estimate.value < estimate.high < 1
+    assert verdict == "inconclusive"
+    assert judge(np.array([-0.8, -0.75, -0.78]), reading)[1] == "holds"
+
+
 def test_lion_sgd_rises_with_its_share_of_lion():
     rising = lion_sgd_arrays([4.0, 2.0, 1.0])  # weights descend
     assert set(verdicts("A7-deviation", rising).values()) == {"holds"}

@@ -140,6 +140,21 @@ def mean_share(values: Float[np.ndarray, " repetitions"]) -> Estimate:
     return with_interval(value, low, high, count, "mean share, Student's t of the logit")
 
 
+def mean_correlation(values: Float[np.ndarray, " repetitions"]) -> Estimate:
+    """The mean of correlations, each of them from -1 to 1, with an interval that lies there too.
+
+    Math: 2p − 1 with the mean p of the shares (1 + r)/2 and their interval; see `mean_share`.
+
+    Example:
+        >>> found = mean_correlation(np.array([-0.9, 0.5]))
+        >>> round(found.low, 2), round(found.value, 2), round(found.high, 2)
+        (-1.0, -0.2, 1.0)
+    """
+    found = mean_share((1 + np.asarray(values, np.float64)) / 2)
+    ends = (2 * one - 1 for one in (found.value, found.low, found.high))
+    return Estimate(*ends, found.count, found.method.replace("share", "correlation"))
+
+
 def geometric_mean(values: Float[np.ndarray, " repetitions"]) -> Estimate:
     """The geometric mean of ratios, with Student's interval of their logarithms.
 

@@ -10,7 +10,14 @@ from jaxtyping import Bool, Float
 from optoscope._core.criteria import Criterion, Verdict
 from optoscope._core.errors import InvalidValueError
 from optoscope._core.estimates import Estimate
-from optoscope._core.inference import every, geometric_mean, mean, mean_share, proportion
+from optoscope._core.inference import (
+    every,
+    geometric_mean,
+    mean,
+    mean_correlation,
+    mean_share,
+    proportion,
+)
 from optoscope.papers._parts import Arrays
 from optoscope.report import Claim as MeasuredClaim
 
@@ -45,6 +52,7 @@ class Reading:
         logarithmic: whether the geometric mean is judged: for ratios, and for what spans decades.
         signed: whether the quantity can have either sign, so that its mean gets Student's interval
             alone; if not given, what is in decades or is compared with zero can.
+        correlation: whether the quantity is a correlation, which lies from -1 to 1.
         revised: why and how this reading was changed after a first look at results.
     """
 
@@ -56,6 +64,7 @@ class Reading:
     chosen: bool = False
     logarithmic: bool = False
     signed: bool | None = None
+    correlation: bool = False
     revised: str = ""
 
     @property
@@ -125,6 +134,7 @@ def readings(
     chosen: bool = False,
     logarithmic: bool = False,
     signed: bool | None = None,
+    correlation: bool = False,
     revised: str = "",
 ) -> dict[str, Reading]:
     """One statistic by several protocols, which differ in the array that they read.
@@ -142,6 +152,7 @@ def readings(
         chosen: see there.
         logarithmic: see there.
         signed: see there.
+        correlation: see there.
         revised: see there.
     """
     return {
@@ -154,6 +165,7 @@ def readings(
             chosen,
             logarithmic,
             signed,
+            correlation,
             revised,
         )
         for protocol, read in protocols.items()
@@ -170,6 +182,8 @@ def judge(values: Repetitions, reading: Reading) -> tuple[Estimate, Verdict]:
         estimate = proportion(values)
     elif reading.logarithmic:
         estimate = geometric_mean(numbers)
+    elif reading.correlation and (np.abs(numbers) <= 1).all():
+        estimate = mean_correlation(numbers)
     elif reading.is_share and ((numbers >= 0) & (numbers <= 1)).all():
         estimate = mean_share(numbers)
     else:

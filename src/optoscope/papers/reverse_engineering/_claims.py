@@ -197,7 +197,7 @@ def _adaptation_claims(name: str) -> tuple[Claim, ...]:
             readings(
                 measured.falls_along_arms, {"paper": "rates", "corrected": "gains"}, name,
                 quantity="the rank correlation of the rate and |g|, the larger of both arms",
-                criterion=below(-0.5), signed=True,
+                criterion=below(-0.5), correlation=True,
             ),
         ),
         Claim(
@@ -325,10 +325,11 @@ def _group_claims() -> tuple[Claim, ...]:
             "Later layers have larger rates.",
             readings(
                 measured.later_faster, {"paper": "weights"}, quantity=f"{layers} (weights)",
-                criterion=above(0.0),
+                criterion=above(0.0), correlation=True,
             )
             | readings(
-                measured.later_faster, {"corrected": "both"}, criterion=above(0.0),
+                measured.later_faster, {"corrected": "both"},
+                criterion=above(0.0), correlation=True,
                 quantity=f"{layers} (the lesser of weights and biases)",
             ),
         ),
