@@ -151,8 +151,8 @@ def mean_correlation(values: Float[np.ndarray, " repetitions"]) -> Estimate:
         (-1.0, -0.2, 1.0)
     """
     found = mean_share((1 + np.asarray(values, np.float64)) / 2)
-    ends = (2 * one - 1 for one in (found.value, found.low, found.high))
-    return Estimate(*ends, found.count, found.method.replace("share", "correlation"))
+    value, low, high = (2 * one - 1 for one in (found.value, found.low, found.high))
+    return Estimate(value, low, high, found.count, found.method.replace("share", "correlation"))
 
 
 def geometric_mean(values: Float[np.ndarray, " repetitions"]) -> Estimate:
