@@ -206,9 +206,7 @@ def _distribution(name: str, low: float, high: float):
     if not low < high:
         raise InvalidValueError(f"{typed}: the first number must be below the second.")
     if name in _DECAYS and not 0 <= low < high < 1:
-        raise InvalidValueError(
-            f"{typed}: a decay lies between 0 and 1; end below 1, at 0.999 say."
-        )
+        raise InvalidValueError(f"{typed}: a decay is at least 0 and below 1; end at 0.999.")
     if name in _DECAYS:
         return bench.OneMinusLogUniform(1 - high, 1 - low)
     return bench.LogUniform(low, high)
