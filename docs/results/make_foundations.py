@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from optoscope import report
+from optoscope.report._summary import format_number
 
 HERE = Path(__file__).parent
 IMAGES = HERE.parent / "images"
@@ -17,7 +18,8 @@ IMAGES = HERE.parent / "images"
 def number(summary: dict) -> str:
     if summary is None or summary["value"] is None:
         return "diverged"
-    return f"{summary['value']:.3f} [{summary['low']:.3f}, {summary['high']:.3f}]"
+    value, low, high = (format_number(summary[part]) for part in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
 
 
 def table(results: dict) -> str:

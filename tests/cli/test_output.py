@@ -54,13 +54,17 @@ def test_cells_of_tables_are_literal_too(capsys):
 
 def test_time_left_counts_neither_compiling_nor_what_an_earlier_run_did(monkeypatch, capsys):
     show = Steps(None)
-    for seconds, done, total in [(100, 0, 1), (160, 17_000, 50_000), (175, 17_300, 50_000)]:
-        monkeypatch.setattr("time.monotonic", lambda now=seconds: now)
-        show("a part", done, total)
-    first, resumed, last = capsys.readouterr().out.splitlines()
-    assert [first, resumed] == ["a part: 0/1", "a part: 17000/50000"]
-    # 300 in 15 seconds.
-    assert last == "a part: 17300/50000, 1635 s left"
+    said = [(100, 0, 1), (160, 17_000, 50_000), (175, 17_300, 50_000)]
+    compiled = [(200, 0, 80), (260, 10, 80), (275, 40, 80)]
+    for name, times in (("a part", said), ("training", compiled)):
+        for seconds, done, total in times:
+            monkeypatch.setattr("time.monotonic", lambda now=seconds: now)
+            show(name, done, total)
+    # 300, and 30, in 15 seconds.
+    assert capsys.readouterr().out.splitlines() == [
+        "a part: 0/1", "a part: 17000/50000", "a part: 17300/50000, 1635 s left",
+        "training: 0/80", "training: 10/80", "training: 40/80, 20 s left",
+    ]  # fmt: skip
 
 
 def test_there_is_one_console_and_no_markup():

@@ -42,8 +42,9 @@ class Steps:
             return
         now = time.monotonic()
         # What an earlier run has done, and compiling, say nothing of the time that is left: it is
-        # reckoned from the first word with this total on.
-        if name not in self._since or self._since[name][0] != total:
+        # reckoned from the first word with this total that something is done.
+        before = self._since.get(name, (-1, 0, now))
+        if before[0] != total or before[1] == 0 < done:
             self._since[name] = (total, done, now)
         if done < total and now - self._last_line < _SECONDS_BETWEEN_LINES:
             return
