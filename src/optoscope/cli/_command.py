@@ -195,7 +195,8 @@ def _own_code(arguments: Mapping[str, Any]) -> dict[str, list[str]]:
     found = {}
     for name in _MAY_NAME_CODE:
         value = arguments.get(name)
-        values = [value] if isinstance(value, str) else list(value or ())
+        # Of a file, where it can be anything; what is wrong with it is said later.
+        values = list(value) if isinstance(value, list | tuple) else [value]
         if any(names_code(piece) for one in values for piece in str(one).split(",")):
             option = [] if name == "optimizer" else [f"--{name.replace('_', '-')}"]
             found[name] = [*option, *map(str, values)]
