@@ -33,7 +33,7 @@ CASES = {
     "plot": (["plot", "no/such/run"], "no/such/run"),
     "tune a network": (["tune", "lstm"], "meta-train it"),
     "range": (["tune", "adam", "--search", "learning_rate=a:b"], "low:high"),
-    "range order": (["tune", "adam", "--search", "learning_rate=1:0.1"], "must be below the second"),
+    "range order": (["tune", "adam", "--search", "learning_rate=1:0.1"], "must be below"),
     "argument": (["tune", "adam", "--search", "speed=0.1:1"], "no argument 'speed'"),
     "symmetry": (["evaluate", "{saved}", "--task", "quadratic", "--probe", "symmetry"], "symmetr"),
     "network": (

@@ -168,6 +168,9 @@ def test_the_page_over_papers_tells_what_was_measured_at_length(tmp_path):
         make_claim("B14-alone", "holds", interval(0.1, 0.05, 0.2, 9), protocol="corrected"),
         make_claim("B7-layers", "holds", interval(0.9, 0.8, 1.0, 9), protocol="paper"),
         make_claim("B7-layers", "holds", interval(0.9, 0.8, 1.0, 9), protocol="corrected"),
+        # No null takes away what was measured on one meta-seed.
+        make_claim("B14-one-mode", "holds", interval(0.9, 0.8, 1.0, 9), protocol="paper"),
+        make_claim("B14-one-mode", "inconclusive", interval(0.7, runs=1), protocol="corrected"),
     ]
     for name, scale in (("smoke", "smoke"), ("laptop", "laptop")):
         letter = {"smoke": "A", "laptop": "B"}[name]
@@ -183,6 +186,7 @@ def test_the_page_over_papers_tells_what_was_measured_at_length(tmp_path):
     assert ("`B13-line`" in taken, "`B14-alone`" in taken) == (True, False)
     assert ("`B13-line`" in added, "`B14-alone`" in added) == (False, True)
     assert "B7-layers" not in taken + added
+    assert "B14-one-mode" not in taken + added
     # Made from what the documentation keeps, and from nothing else.
     assert read_claims(docs / "results" / "verdicts" / "B.json")[0].id == "B13-line"
     assert write_over_papers(docs).read_text(encoding="utf-8") == page

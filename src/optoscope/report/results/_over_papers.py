@@ -81,12 +81,17 @@ class OverPapers:
                 readings = [known.get((name, protocol)) for protocol in ("paper", "corrected")]
                 both = [one for one in readings if one is not None]
                 holding = [one.protocol for one in both if one.verdict == "holds"]
-                if len(both) == 2 and holding == [reading]:
+                if len(both) == 2 and holding == [reading] and not any(map(_was_single, both)):
                     words = (
                         f"{both[0].statement}<br><small>[{letter}]({letter}.md) `{name}`</small>"
                     )
                     rows.append([words, *map(_cell, both)])
         return table(["claim", "as the paper measures it", "corrected"], rows) if rows else ""
+
+
+def _was_single(claim: Claim) -> bool:
+    """Whether nothing was decided for want of a second repetition alone."""
+    return claim.verdict == "inconclusive" and claim.estimate.known and claim.estimate.count == 1
 
 
 def _cell(claim: Claim) -> str:

@@ -52,6 +52,13 @@ STATEMENTS = (
         "better",
     ),
     Statement(
+        "So it is at the end of meta-training",
+        "The other's held-out loss less its own, at the last evaluation",
+        _beside_each("C3-better-{}"),
+        "better",
+        protocol="paper",
+    ),
+    Statement(
         "With a hundredth of the paper's β₃ STAR is better than with it",
         "The difference of held-out losses",
         _on_each("CS3-better-{}-star-0.5"),
