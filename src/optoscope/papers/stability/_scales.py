@@ -187,7 +187,7 @@ SCALES = {
         other_seeds=1,
         arms={
             "mlp": ("hyperparam", "blackbox", "star-0.5", "star-small"),
-            "brief": ("star-0", "star-0.5"),
+            "brief": ("star-0", "star-0.5", "star-1"),
         },
         far_runs=3,
         unseen=("layer-norm-mlp", "lstm-language-model", "layer-norm-tanh-mlp", "autoencoder"),
