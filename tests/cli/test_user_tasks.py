@@ -115,6 +115,9 @@ def test_a_run_on_a_task_of_yours_goes_on_with_the_same_file_alone(file, tmp_pat
     assert _forgotten(file, [*resume, "--task", task]) == 2
     assert "has changed since this run was begun" in capsys.readouterr().err
     file.write_text(TASKS)
+    # What is no source in a config.json changes nothing.
+    config["sources"].append("damaged")
+    (out / "config.json").write_text(json.dumps(config))
     assert _forgotten(file, [*resume, "--task", task]) == 0
 
 

@@ -142,6 +142,14 @@ def test_a_run_on_code_of_ones_own_is_named_and_repeated_by_it(tmp_path):
     ) in page
 
 
+def test_several_tasks_of_ones_own_to_judge_on_are_repeated_too(tmp_path):
+    arguments = {"task": "quadratic", "validate_on": ["mine.py:hard", "rosenbrock"]}
+    sources = [{"named": "mine.py:hard", "path": "/", "sha256": ""}]
+    config = {"command": "train", "arguments": arguments, "sources": sources}
+    page = html.unescape(report.render(write_run(tmp_path / "run", config=config)).read_text())
+    assert "config.json --validate-on mine.py:hard rosenbrock</code>" in page
+
+
 @pytest.mark.parametrize("sources", [None, [3, {"path": "x"}], "x", {}])
 def test_sources_that_are_none_change_nothing(tmp_path, sources):
     config = {"command": "evaluate", "arguments": {"task": "quadratic"}, "sources": sources}

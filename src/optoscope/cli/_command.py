@@ -16,6 +16,7 @@ from optoscope._core.errors import (
     UnknownNameError,
 )
 from optoscope._core.files import read_json, write_json
+from optoscope._core.own_code import argument_values, argument_words
 from optoscope._core.versions import versions
 from optoscope.cli._directories import CONFIG, claimed
 from optoscope.cli._named_optimizers import is_made_here
@@ -192,15 +193,16 @@ class RunCommand(Command):
 
 def _own_code(arguments: Mapping[str, Any]) -> dict[str, list[str]]:
     """The words that name a person's code on the command line, by the argument that they are of."""
-    found = {}
-    for name in _MAY_NAME_CODE:
-        value = arguments.get(name)
-        # Of a file, where it can be anything; what is wrong with it is said later.
-        values = list(value) if isinstance(value, list | tuple) else [value]
-        if any(names_code(piece) for one in values for piece in str(one).split(",")):
-            option = [] if name == "optimizer" else [f"--{name.replace('_', '-')}"]
-            found[name] = [*option, *map(str, values)]
-    return found
+    return {
+        name: argument_words(name, arguments[name])
+        for name in _MAY_NAME_CODE
+        if name in arguments
+        and any(
+            names_code(piece)
+            for one in argument_values(arguments[name])
+            for piece in one.split(",")
+        )
+    }
 
 
 def _default(f: dataclasses.Field) -> Any:

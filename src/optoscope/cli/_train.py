@@ -15,6 +15,7 @@ from optoscope._core.errors import (
     RunDirectoryError,
 )
 from optoscope._core.locks import locked
+from optoscope._core.own_code import recorded_sources
 from optoscope.cli._command import RunCommand, get_task, read_config, task_label, use_devices
 from optoscope.cli._console import command_line, console
 from optoscope.cli._directories import CONFIG
@@ -136,7 +137,7 @@ class Train(RunCommand, MetaTraining, Processes):
 
         scheme = self._scheme()
         if self.resume is not None:
-            check_sources(read_config(self.resume, self.name).get("sources", []))
+            check_sources(recorded_sources(read_config(self.resume, self.name)))
         if self.tensorboard:
             meta.TensorBoard.check_installed()
         with self._directory() as directory:

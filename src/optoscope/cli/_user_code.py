@@ -163,13 +163,13 @@ def blamed_on(text: str) -> Iterator[None]:
         raise _failed(text.rpartition(":")[0] or text, error) from error
 
 
-def check_sources(before: Collection[Mapping[str, str]]) -> None:
+def check_sources(known: Mapping[str, str]) -> None:
     """Raises InvalidValueError where a file has changed that this command has loaded.
 
     Args:
-        before: what `loaded_sources` was when the run was begun.
+        known: the sha256 of each when the run was begun, by what it was named; see
+            `recorded_sources`.
     """
-    known = {source["named"]: source["sha256"] for source in before}
     for source in _LOADED.values():
         if known.get(source.named, source.sha256) != source.sha256:
             raise InvalidValueError(

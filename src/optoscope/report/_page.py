@@ -15,6 +15,7 @@ import jinja2
 
 from optoscope._core.errors import OptoscopeError, RunDirectoryError
 from optoscope._core.files import write_text
+from optoscope._core.own_code import argument_values, argument_words, recorded_sources
 from optoscope.report._claim_words import chance, claim_basis, claim_number, claim_test
 from optoscope.report._claims import Claim
 from optoscope.report._curves import left_out
@@ -195,20 +196,19 @@ def _task_name(task: Any) -> Any:
 
 def _own_task(run: Run) -> str:
     """FILE.py:NAME where the task is a person's own, whose name in the records is any task's."""
-    place, _, name = _own_code(run).get("task", "").rpartition(":")
+    place, _, name = str(_own_code(run).get("task", "")).rpartition(":")
     return f"{Path(place).name}:{name}" if place else ""
 
 
-def _own_code(run: Run) -> dict[str, str]:
+def _own_code(run: Run) -> dict[str, Any]:
     """The arguments of the run that name a person's own code."""
-    arguments, sources = run.config.get("arguments"), run.config.get("sources")
-    if not isinstance(arguments, Mapping) or not isinstance(sources, list):
+    arguments, named = run.config.get("arguments"), recorded_sources(run.config).keys()
+    if not isinstance(arguments, Mapping):
         return {}
-    named = {str(source.get("named")) for source in sources if isinstance(source, Mapping)}
     return {
         str(name): value
         for name, value in arguments.items()
-        if isinstance(value, str) and named & {piece.strip() for piece in value.split(",")}
+        if named & {piece.strip() for one in argument_values(value) for piece in one.split(",")}
     }
 
 
@@ -266,7 +266,7 @@ def _command(run: Run) -> str:
         return command.strip()
     words = ["optoscope", command.strip(), "--config", str(run.directory / "config.json")]
     for name, value in _own_code(run).items():
-        words += [value] if name == "optimizer" else [f"--{name.replace('_', '-')}", value]
+        words += argument_words(name, value)
     return shlex.join(words)
 
 

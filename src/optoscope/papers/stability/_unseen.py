@@ -115,7 +115,7 @@ def scheduled_nadamw(num_steps: int, **hyperparameters: Any) -> Optimizer:
     return optimizers.OptaxOptimizer(_builder(num_steps), arrays, "scheduled-nadamw")
 
 
-def _tuned(
+def _searched(
     setting: Setting, task: tasks.Task, name: str
 ) -> tuple[dict[str, Optimizer], dict[str, np.ndarray]]:
     """The best Adam and NAdamW by their mean loss, and the arrays of their searches."""
@@ -184,7 +184,7 @@ def tuned(setting: Setting, name: str) -> Part:
 
     def compute(needed: Mapping[str, Arrays], workspace: Workspace) -> Arrays:
         task = _task(setting, name)
-        baselines, arrays = _tuned(setting, task, name)
+        baselines, arrays = _searched(setting, task, name)
         return arrays | _compared(
             setting, task, name, {label: [one] for label, one in baselines.items()}, workspace
         )
