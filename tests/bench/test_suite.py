@@ -21,7 +21,7 @@ from optoscope._core.keys import stream
 from optoscope._core.locks import locked
 from optoscope.bench import _suite
 from optoscope.bench._contestants import given as contestant_of
-from optoscope.bench._entrants import baseline, best_trials, given
+from optoscope.bench._entrants import baseline, best_trials, entrants, given
 from optoscope.bench._identities import maker_identity, optimizer_identity, task_identity
 from optoscope.bench._relative import NOT_RECORDED
 from optoscope.bench._suite_tasks import suite_tasks
@@ -68,6 +68,16 @@ def test_everyone_has_as_many_trials():
     own = given("ours", ours(), 10)
     np.testing.assert_allclose(own.trials["multiplier"][:5], own.trials["multiplier"][5:])
     assert own.words(5) == "multiplier 0.1, cosine"
+
+
+def test_who_is_tuned_can_be_named():
+    made = {"ours": ours(), "twin": ours(0.5)}
+    found = entrants(made, ["sgd"], 4, ["twin"])
+    assert [(one.label, one.num_trials) for one in found] == [("sgd", 4), ("ours", 1), ("twin", 4)]
+    for everyone, count in ((True, 4), (False, 1)):
+        assert [one.num_trials for one in entrants(made, [], 4, everyone)] == [count, count]
+    with pytest.raises(UnknownNameError, match="twin"):
+        entrants(made, ["sgd"], 4, ["twins"])
 
 
 def test_an_optimizer_without_a_rate_of_its_own_is_tuned_by_it():

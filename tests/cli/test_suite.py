@@ -21,16 +21,17 @@ def test_a_suite_is_ranked_and_goes_on(tmp_path, capsys):
     assert set(first["optimizers"]) == {"adamw-cosine", "sgd"}
     stamps = {path: path.stat().st_mtime_ns for path in out.rglob("cells/**/*.npz")}
     assert len(stamps) == 4
-    more = ["--optimizers", "gru-quadratic", "--out", str(out)]
-    assert main([*TINY, *AGAINST, *more]) == 0
+    more = ["--optimizers", "gru-quadratic,gru-rosenbrock", "--untuned", "gru-rosenbrock"]
+    assert main([*TINY, *AGAINST, *more, "--out", str(out)]) == 0
     second = json.loads((out / "suite.json").read_text())
-    assert {"gru-quadratic", "gru-quadratic (tuned)"} < set(second["optimizers"])
+    given = set(second["optimizers"]) - set(first["optimizers"])
+    assert given == {"gru-quadratic", "gru-quadratic (tuned)", "gru-rosenbrock"}
     # What was there is still there, untouched.
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
     assert second["optimizers"]["sgd"]["final_loss"] == first["optimizers"]["sgd"]["final_loss"]
     assert (out / "index.html").stat().st_size > 10_000
     config = json.loads((out / "config.json").read_text())
-    assert config["arguments"]["optimizers"] == "gru-quadratic"
+    assert config["arguments"]["optimizers"] == "gru-quadratic,gru-rosenbrock"
     assert main([*TINY, *AGAINST, "--seed", "1", "--out", str(out)]) == 2
     assert "was made with seed 0, not 1" in capsys.readouterr().err
 
@@ -48,6 +49,7 @@ def test_a_suite_is_ranked_and_goes_on(tmp_path, capsys):
         (["suite", "smoke", "--set", "hidden=3"], "has no optimizer"),
         (["suite", "smoke", "--set", "ours.scale=3"], "ours"),
         (["suite", "smoke", "--optimizers", "gru-quadratic,gru-quadratic"], "twice"),
+        (["suite", "smoke", "--optimizers", "gru-quadratic", "--untuned", "gru"], "gru-quadratic"),
         (["suite", "smoke", "--optimizers", "celo2"], "optoscope fetch celo2"),
     ],
 )

@@ -1,7 +1,7 @@
 """Who takes part in a suite: how each optimizer is made, and the trials that tune it."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from optoscope._core.errors import InvalidValueError
+from optoscope._core.errors import InvalidValueError, UnknownNameError
 from optoscope.bench._contestants import (
     SCHEDULE,
     Contestant,
@@ -171,16 +171,27 @@ def entrants(
     optimizers: Mapping[str, Optimizer],
     baselines: Sequence[str | Contestant],
     num_rates: int,
-    tuned: bool,
+    tuned: bool | Collection[str],
 ) -> tuple[Entrant, ...]:
     """Baselines first, then optimizers that are given.
 
+    Args:
+        optimizers: those that are given, by label.
+        baselines: as in `baseline`.
+        num_rates: the number of trials.
+        tuned: whether optimizers that are given are tuned too, or the labels of those that are.
+
     Raises:
-        UnknownNameError: no such baseline.
+        UnknownNameError: no such baseline, or no such optimizer to tune.
         InvalidValueError: two of one label, or none at all.
     """
+    if isinstance(tuned, bool):
+        tuned = list(optimizers) if tuned else []
+    for label in tuned:
+        if label not in optimizers:
+            raise UnknownNameError("optimizer to tune", label, optimizers)
     found = [baseline(one, num_rates) for one in baselines]
-    found += [given(label, one, num_rates, tuned) for label, one in optimizers.items()]
+    found += [given(label, one, num_rates, label in tuned) for label, one in optimizers.items()]
     labels = [one.label for one in found]
     for label in labels:
         if labels.count(label) > 1:

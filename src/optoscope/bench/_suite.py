@@ -180,7 +180,7 @@ def suite(
     num_steps: int = 2000,
     num_runs: int = 3,
     num_rates: int = 10,
-    tuned: bool = True,
+    tuned: bool | Collection[str] = True,
     only: Sequence[str] = (),
     directory: str | Path | None = None,
     seed: int = 0,
@@ -211,7 +211,7 @@ def suite(
         num_steps: steps a run.
         num_runs: paired runs of each trial.
         num_rates: trials of everyone.
-        tuned: whether optimizers that are given are tuned too.
+        tuned: whether optimizers that are given are tuned too, or the labels of those that are.
         only: the suite's tasks that are wanted; all if empty.
         directory: where cells are kept. A cell that is there, of the same task, optimizer, weights,
             trial and counts, is not computed again, so that an interrupted suite goes on. Several
@@ -227,7 +227,7 @@ def suite(
         All training losses, the validation losses at the end, and the scores of who is compared.
 
     Raises:
-        UnknownNameError: no such suite, task or baseline.
+        UnknownNameError: no such suite, task or baseline, or no such optimizer to tune.
         InvalidValueError: counts below 1, or labels that collide.
         DataError: a dataset is missing.
 

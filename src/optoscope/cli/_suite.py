@@ -2,14 +2,14 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import tyro
 
-from optoscope._core.errors import InvalidValueError, RunDirectoryError
+from optoscope._core.errors import InvalidValueError, RunDirectoryError, UnknownNameError
 from optoscope._core.files import read_bytes, write_json
 from optoscope._core.locks import locked
 from optoscope.cli._command import read_arguments
@@ -58,6 +58,8 @@ class Suite(OptimizerCommand):
         runs: paired runs.
         rates: trials of everyone.
         tuned: whether optimizers are tuned too, and not only run as they are.
+        untuned: those of --optimizers that run only as they are, by the names that the table shows,
+            separated by commas.
     """
 
     name: ClassVar[str] = "suite"
@@ -71,6 +73,7 @@ class Suite(OptimizerCommand):
     runs: Count = 3
     rates: Count = 10
     tuned: bool = True
+    untuned: str = ""
 
     def run(self) -> int:
         """Computes what is missing, ranks everyone and draws the page."""
@@ -94,7 +97,8 @@ class Suite(OptimizerCommand):
         if not against:
             raise InvalidValueError("there is no baseline to rank with; name one: --against adamw")
         # Whatever can be wrong is found before a directory is made.
-        entrants(optimizers, against, self.rates, self.tuned)
+        tuned = self._tuned(optimizers)
+        entrants(optimizers, against, self.rates, tuned)
         suite_tasks(self.suite, tasks, data_dir=self.data_dir)
         directory = self._begun()
         console.print(f"Ranking {len(optimizers) + len(against)} optimizers: {directory}")
@@ -109,7 +113,7 @@ class Suite(OptimizerCommand):
                     num_steps=self.steps,
                     num_runs=self.runs,
                     num_rates=self.rates,
-                    tuned=self.tuned,
+                    tuned=tuned,
                     directory=directory,
                     seed=self.seed,
                     on_progress=lambda done, total, what: show("cells", done, total, what),
@@ -122,6 +126,14 @@ class Suite(OptimizerCommand):
         self._show(result, directory)
         console.print(f"Page: {page}")
         return 0
+
+    def _tuned(self, labels: Collection[str]) -> list[str]:
+        """The labels of the optimizers that are tuned too."""
+        untuned = split_names(self.untuned)
+        for label in untuned:
+            if label not in labels:
+                raise UnknownNameError("optimizer of --optimizers", label, labels)
+        return [label for label in labels if self.tuned and label not in untuned]
 
     def _show(self, result: "SuiteResult", directory: Path) -> None:
         from rich.table import Table
