@@ -1,5 +1,6 @@
 """The page of a suite."""
 
+import dataclasses
 import html
 import json
 import re
@@ -13,7 +14,9 @@ from matplotlib.text import Text
 
 from optoscope import bench, optimizers, report, tasks
 from optoscope._core.errors import RunDirectoryError
+from optoscope._core.estimates import with_interval
 from optoscope.report._records import read_run
+from optoscope.report._suite import MOST_SHOWN
 from optoscope.report.results import write_results
 
 
@@ -147,6 +150,31 @@ def test_a_record_of_an_earlier_version_has_fewer_tables(run):
             del one[later]
     record = report.SuiteRecord.from_json(content)
     assert [len(rows) for _, rows in all_tables(record)] == [6, 6, 0, 0, 0, 6]
+
+
+def test_of_many_optimizers_the_best_are_drawn_and_compared(run):
+    one = read_run(run)
+    assert one.suite is not None
+    sgd, curves = one.suite.optimizers["sgd"], one.suite.curves
+    scores = sgd.scores | {report.SCORES[0].key: with_interval(2.0, 2.0, 2.0, 3, "made up")}
+    better = dataclasses.replace(sgd, baseline=False, scores=scores)
+    names = [f"twin {i}" for i in range(MOST_SHOWN - 1)]
+    record = dataclasses.replace(
+        one.suite,
+        optimizers=one.suite.optimizers | dict.fromkeys(names, better),
+        curves=curves | dict.fromkeys(names, curves["sgd"]),
+    )
+    assert len(record.best) == MOST_SHOWN
+    left_out = set(record.optimizers) - set(record.best)
+    assert len(left_out) == 5
+    assert not left_out & set(names)
+    for kind in report.SUITE_FIGURES[1:]:
+        figure = kind.draw(dataclasses.replace(one, suite=record))
+        drawn = {text.get_text() for text in figure.findobj(Text)}
+        assert set(names) <= drawn
+        assert not left_out & drawn
+    rows = report.against_table(record)[1]
+    assert {label for row in rows for label in row[:2]} <= set(record.best)
 
 
 @pytest.mark.parametrize(

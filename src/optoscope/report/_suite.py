@@ -77,6 +77,8 @@ SCORES: tuple[Score, ...] = (
 )
 
 
+# More lines than colors cannot be told apart.
+MOST_SHOWN = 10
 # Beside each other in ratios: the end, the way, and what was not trained on.
 MEASURES = ("final", "mean", "validation")
 
@@ -191,6 +193,11 @@ class SuiteRecord:
             return (-value if math.isfinite(value) else math.inf), label
 
         return tuple(sorted(self.optimizers, key=place))
+
+    @property
+    def best(self) -> tuple[str, ...]:
+        """The labels that pictures and pairwise comparisons have room for, the best first."""
+        return self.ranked(SCORES[0].key)[:MOST_SHOWN]
 
     @property
     def validated(self) -> tuple[str, ...]:

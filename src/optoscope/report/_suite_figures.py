@@ -1,5 +1,6 @@
 """The pictures of a suite: scores with intervals, performance profiles, curves on every task."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
@@ -11,7 +12,7 @@ from optoscope._core.estimates import Estimate
 from optoscope.report._figures import FigureKind, FigureText
 from optoscope.report._records import Run
 from optoscope.report._style import MUTED, Looks, label_ends, logarithmic, looks, plain, style
-from optoscope.report._suite import SCORES, SuiteRecord
+from optoscope.report._suite import MOST_SHOWN, SCORES, SuiteRecord
 from optoscope.report._summary import format_number
 
 _MOST_COLUMNS = 4
@@ -22,6 +23,12 @@ _ABOVE_START = 1.2
 def suite_looks(record: SuiteRecord) -> Looks:
     """The colors of a suite's optimizers."""
     return looks(record.optimizers, record.given)
+
+
+def _with_lines(record: SuiteRecord) -> SuiteRecord:
+    """The record of those whose lines are drawn."""
+    kept = {label: one for label, one in record.optimizers.items() if label in record.best}
+    return dataclasses.replace(record, optimizers=kept)
 
 
 def suite_scores(record: SuiteRecord) -> Figure:
@@ -68,6 +75,7 @@ def _dots(axes: Axes, labels: Sequence[str], values: dict[str, Estimate], look: 
 
 def suite_profiles(record: SuiteRecord) -> Figure:
     """The performance profiles."""
+    record = _with_lines(record)
     look = suite_looks(record)
     with style():
         figure = Figure(figsize=(8.8, 5.4), layout="constrained")
@@ -87,7 +95,8 @@ def suite_profiles(record: SuiteRecord) -> Figure:
 
 
 def suite_curves(record: SuiteRecord) -> Figure:
-    """A panel for each task with everyone's median smoothed loss."""
+    """A panel for each task with the median smoothed losses."""
+    record = _with_lines(record)
     look = suite_looks(record)
     columns = min(_MOST_COLUMNS, len(record.tasks))
     rows = -(-len(record.tasks) // columns)
@@ -141,6 +150,8 @@ def _suite(run: Run) -> SuiteRecord:
     return run.suite
 
 
+_LINES = f"Of more than {MOST_SHOWN} optimizers those with the best AlgoPerf scores are drawn."
+
 SUITE_FIGURES: tuple[FigureKind, ...] = (
     FigureKind(
         "suite_scores",
@@ -168,7 +179,7 @@ SUITE_FIGURES: tuple[FigureKind, ...] = (
             "most so many times the steps of the fastest. At the left edge: how often it is the "
             "fastest itself; at the right edge: how often it gets there within four times the "
             "steps. The area under a curve is AlgoPerf's score. A task's target is the smoothed "
-            "loss that the best baseline has after three quarters of its run.",
+            f"loss that the best baseline has after three quarters of its run. {_LINES}",
             "Seconds: a step of a learned optimizer can cost many times that of a baseline. And "
             "whoever never reaches a target is not told from who nearly did.",
         ),
@@ -182,7 +193,8 @@ SUITE_FIGURES: tuple[FigureKind, ...] = (
             "The median over runs of the moving average (0.9) of the training loss, each run with "
             "the trial that was best on the other runs. Thick warm lines are optimizers that were "
             "given, as they are and tuned; thin cool ones are baselines. The dotted line is the "
-            "target of AlgoPerf's score. What rises far above its start leaves through the top.",
+            "target of AlgoPerf's score. What rises far above its start leaves through the top. "
+            + _LINES,
             "Generalization: these are losses of training batches. And the spread over runs, for "
             "which the table of final losses has intervals.",
         ),

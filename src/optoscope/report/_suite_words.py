@@ -74,10 +74,13 @@ def ratio_table(record: SuiteRecord) -> tuple[list[str], list[list[str]]]:
 
 
 def against_table(record: SuiteRecord) -> tuple[list[str], list[list[str]]]:
-    """Headings and rows: who was given, over all tasks, relative to others than the reference."""
+    """Headings and rows: who was given, over all tasks, relative to others than the reference.
+
+    Of many optimizers there are those that pictures show.
+    """
     rows = []
-    for other in record.ranked(SCORES[0].key):
-        for label in record.given:
+    for other in record.best:
+        for label in (label for label in record.given if label in record.best):
             known = record.optimizers[label].relative
             if other not in (label, record.reference) and other in known:
                 rows.append([other, label, *_geometric_means(record, label, other)])
