@@ -152,7 +152,8 @@ def evolution_rate(row: EvolutionRow) -> Rate:
     """One row; both signs of every pair are counted."""
     task = network(row.num_inputs, row.hidden, row.batch)
     steps = 2 * row.pairs * evolution.TRUNCATION
-    ours = _timed(lambda: evolution.pes(task, optimizers.get("star"), row.pairs).run, steps)
+    estimator, star = evolution.pes_of(task, row.pairs), optimizers.get("star")
+    ours = _timed(lambda: evolution.compiled(estimator, star).run, steps)
     return _rate(ours, _adam(task), _adam(task, 2 * row.pairs) if row.beside else None)
 
 

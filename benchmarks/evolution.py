@@ -42,11 +42,9 @@ def plain_sgd(task: tasks.Task, num_steps: int, num_runs: int = 1) -> Run:
     return lambda: run(keys).losses
 
 
-def pes(
-    task: tasks.Task, optimizer: optimizers.Optimizer, num_particles: int, devices: int = 1
-) -> Estimate:
-    """An estimate of PES, compiled as `meta.Trainer` compiles it."""
-    estimator = meta.PES(
+def pes_of(task: tasks.Task, num_particles: int, devices: int = 1) -> meta.PES:
+    """PES with so many antithetic pairs."""
+    return meta.PES(
         tasks.fixed(task),
         num_particles=num_particles,
         truncation=TRUNCATION,
@@ -54,16 +52,22 @@ def pes(
         objective=meta.Objective(maximum=meta.classification_maximum(10)),
         devices=devices,
     )
+
+
+def compiled(estimator: meta.Estimator, optimizer: optimizers.Optimizer) -> Estimate:
+    """An estimate, compiled as `meta.Trainer` compiles it."""
     key = jax.random.key(0)
     workers = eqx.filter_jit(estimator.init)(optimizer, key)
     estimate = Program(estimator.estimate).lower(optimizer, workers, key).compile()
     analysis = estimate.compiled.memory_analysis()
-    state = num_bytes((workers.params, workers.optimizer_state))
+    # A mixture has workers for each of its groups.
+    groups = workers if isinstance(estimator, meta.Mixture) else (workers,)
+    state = sum(num_bytes((one.params, one.optimizer_state)) for one in groups)
     used = num_bytes(workers) + analysis.output_size_in_bytes + analysis.temp_size_in_bytes
 
     def run() -> object:
         gradient, after = estimate(optimizer, workers, key)
-        return gradient.loss, after.step
+        return gradient.loss, jax.tree.leaves(after)[0]
 
     return Estimate(run, used / state)
 
@@ -87,7 +91,7 @@ def main() -> None:
         optimizer = optimizers.get(name)
         for devices in sorted({1, options.devices}):
             label = f"PES of {name}" + (f", {devices} devices" if devices > 1 else "")
-            estimate = pes(task, optimizer, options.particles, devices)
+            estimate = compiled(pes_of(task, options.particles, devices), optimizer)
             candidates[label] = estimate.run
             steps.append(pair_steps)
             # The compiler's numbers are a device's.

@@ -103,7 +103,7 @@ def _particle_sides() -> "dict[str, Side]":
         calls = max(1, 16 // pairs)
         for label, run in (
             ("SGD, as many runs", evolution.plain_sgd(task, steps, 2 * pairs)),
-            ("PES of STAR", evolution.pes(task, star, pairs).run),
+            ("PES of STAR", evolution.compiled(evolution.pes_of(task, pairs), star).run),
         ):
             sides[f"{label}|{pairs}"] = Side(label, repeated(run, calls), calls * steps)
     return sides
@@ -121,7 +121,7 @@ def _device_sides(devices: int) -> "dict[str, Side]":
         ("64-32-10, 16 pairs", network(64, (32,), 64), 16, 4),
         ("784-128-128-10, 4 pairs", network(784, (128, 128), 128), 4, 1),
     ):
-        run = evolution.pes(task, star, pairs, devices).run
+        run = evolution.compiled(evolution.pes_of(task, pairs, devices), star).run
         sides[f"{label}|{devices}"] = Side(label, repeated(run, calls), calls * steps)
     return sides
 

@@ -46,11 +46,37 @@ def _pes_of_star(
     steps = 2 * num_pairs * evolution.TRUNCATION
     # A round of the small networks is far below a tenth of a second: several calls are one.
     calls = 1 if num_inputs == 784 else 5
-    estimate = evolution.pes(task, optimizers.get("star"), num_pairs, devices)
+    estimator = evolution.pes_of(task, num_pairs, devices)
+    estimate = evolution.compiled(estimator, optimizers.get("star"))
     sgd = evolution.plain_sgd(task, steps // num_runs, num_runs)
     return Pair(
         Side("PES of STAR", repeated(estimate.run, calls), calls * steps),
         Side(f"plain SGD, {num_runs} runs", repeated(sgd, calls), calls * steps),
+    )
+
+
+def _pes_of_mixture(num_pairs: int, devices: int) -> Pair:
+    """PES of STAR and runs of plain SGD, both on three small networks of different shapes."""
+    import evolution
+    from _networks import network
+    from _timing import Side, repeated
+
+    from optoscope import meta, optimizers
+
+    networks = [
+        network(num_inputs, hidden, 64)
+        for num_inputs, hidden in ((64, (32,)), (64, (20, 20, 20)), (196, (32, 32)))
+    ]
+    num_runs, calls = 2 * num_pairs, 3
+    estimator = meta.Mixture([evolution.pes_of(task, num_pairs, devices) for task in networks])
+    estimate = evolution.compiled(estimator, optimizers.get("star"))
+    alone = [evolution.plain_sgd(task, evolution.TRUNCATION, num_runs) for task in networks]
+    steps = calls * len(networks) * num_runs * evolution.TRUNCATION
+    return Pair(
+        Side("PES of STAR", repeated(estimate.run, calls), steps),
+        Side(
+            f"plain SGD, {num_runs} runs", repeated(lambda: [run() for run in alone], calls), steps
+        ),
     )
 
 
@@ -136,6 +162,14 @@ _ROWS = (
         0.65,
         "higher",
         lambda: _pes_of_star(196, (32, 32), 64, num_pairs=8, num_runs=16, devices=2),
+        devices=2,
+    ),
+    Row(
+        "pes-mixture",
+        "PES of STAR, three small networks, 8 pairs each, 2 devices: rate, of 16 runs of plain SGD",
+        0.55,
+        "higher",
+        lambda: _pes_of_mixture(num_pairs=8, devices=2),
         devices=2,
     ),
     Row(

@@ -232,6 +232,7 @@ def test_the_rows_are_what_is_promised():
         "pes-mnist": (0.6, "higher"),
         "pes-digits": (0.65, "higher"),
         "pes-small": (0.65, "higher"),
+        "pes-mixture": (0.55, "higher"),
         "star-step": (5.0, "lower"),
         "star-changing": (5.0, "lower"),
         "meta-training": (0.55, "lower"),
