@@ -5,6 +5,7 @@ import math
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -259,6 +260,22 @@ def test_a_relative_loss_that_is_none_says_why(loss, why):
         found = bench.relative_loss(*pair)
         assert not found.known
         assert why in found.method
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [ours(), optimizers.get("general", num_steps=12), optimizers.get("celo2", learning_rate=0.01)],
+    ids=["factors", "a schedule of its own", "a rate to tune"],
+)
+def test_who_runs_as_it_is_and_who_is_tuned_share_their_cells(optimizer, tmp_path, monkeypatch):
+    settings = SETTINGS | {"num_steps": 3, "baselines": ["sgd"], "directory": tmp_path}
+    run = partial(bench.suite, {"it": optimizer}, {"bowl": TASKS["bowl"]}, **settings)
+    alone, tuned = run(tuned=False), run()
+    monkeypatch.setattr(_suite, "_trained", None)
+    np.testing.assert_array_equal(run().losses["it"]["bowl"], tuned.losses["it"]["bowl"])
+    np.testing.assert_array_equal(run(tuned=False).losses["it"]["bowl"], alone.losses["it"]["bowl"])
+    if "it (tuned)" in tuned.labels:
+        np.testing.assert_array_equal(tuned.curves("it")["bowl"], alone.curves("it")["bowl"])
 
 
 def test_other_counts_are_other_cells(tmp_path):

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from optoscope._core.errors import InvalidValueError, UnknownNameError
 from optoscope.bench._contestants import (
@@ -39,6 +39,7 @@ RATES: Mapping[str, tuple[float, float]] = {
 _OPEN_RATES = (1e-4, 1e-1)
 # Multipliers of a learned optimizer, which knows its own size of step, are half a decade apart.
 _DECADES = 0.5
+_CONSTANT, _COSINE = SCHEDULES.index("constant"), SCHEDULES.index("cosine")
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ class Entrant:
         shipped: the trial that is the optimizer as it is; None for one that has to be tuned.
         takes_num_steps: whether `create` needs the length of the run.
         identity: whatever tells it from another one of the same label, as JSON.
+        first_cell: the number that the first trial is kept by; the others follow. What is not tuned
+            has the number that it has among the trials of who is.
     """
 
     label: str
@@ -61,6 +64,7 @@ class Entrant:
     shipped: int | None
     takes_num_steps: bool
     identity: Mapping[str, Any]
+    first_cell: int = 0
 
     @property
     def num_trials(self) -> int:
@@ -145,26 +149,32 @@ def given(label: str, optimizer: Optimizer, num_rates: int, tuned: bool = True) 
         num_rates: the number of trials.
         tuned: whether there are other trials than the optimizer as it is.
     """
-    constant, cosine = SCHEDULES.index("constant"), SCHEDULES.index("cosine")
-    rate = getattr(optimizer, "learning_rate", None)
-    if has_own_schedule(optimizer):
-        count = num_rates if tuned else 1
-        shipped = count // 2
-        decades = math.log10(_OPEN_RATES[1] / _OPEN_RATES[0]) / max(1, num_rates - 1)
-        factors = 10.0 ** (decades * (np.arange(count) - shipped))
-        schedule = np.full(count, constant)
-    elif rate is not None and tuned:
-        factors = np.geomspace(*_OPEN_RATES, num_rates) / float(rate)
-        schedule, shipped = np.full(num_rates, cosine), None
-    else:
-        each = (num_rates + 1) // 2 if tuned else 1
-        shipped = each // 2
-        factors = 10.0 ** (_DECADES * (np.arange(each) - shipped))
-        schedule = np.repeat([constant, cosine], each)[: num_rates if tuned else 1]
-        factors = np.resize(factors, len(schedule))
+    factors, schedule, shipped = _tuning(optimizer, num_rates)
+    first_cell = 0
+    if not tuned:
+        first_cell = num_rates if shipped is None else shipped
+        factors, schedule, shipped = np.ones(1), np.asarray([_CONSTANT]), 0
     trials = {"multiplier": np.asarray(factors, np.float32), SCHEDULE: np.asarray(schedule, float)}
     told = optimizer_identity(optimizer)
-    return Entrant(label, Multiplied(optimizer), trials, shipped, False, told)
+    return Entrant(label, Multiplied(optimizer), trials, shipped, False, told, first_cell)
+
+
+def _tuning(
+    optimizer: Optimizer, num_rates: int
+) -> tuple[Float[np.ndarray, " trials"], Int[np.ndarray, " trials"], int | None]:
+    """The factors of the updates that are tried, their schedules, and which is as it is, if any."""
+    rate = getattr(optimizer, "learning_rate", None)
+    if has_own_schedule(optimizer):
+        shipped = num_rates // 2
+        decades = math.log10(_OPEN_RATES[1] / _OPEN_RATES[0]) / max(1, num_rates - 1)
+        factors = 10.0 ** (decades * (np.arange(num_rates) - shipped))
+        return factors, np.full(num_rates, _CONSTANT), shipped
+    if rate is not None:
+        factors = np.geomspace(*_OPEN_RATES, num_rates) / float(rate)
+        return factors, np.full(num_rates, _COSINE), None
+    each = (num_rates + 1) // 2
+    factors = np.resize(10.0 ** (_DECADES * (np.arange(each) - each // 2)), num_rates)
+    return factors, np.repeat([_CONSTANT, _COSINE], each)[:num_rates], each // 2
 
 
 def entrants(

@@ -118,6 +118,11 @@ class _Cells:
             return None
         return self._directory / "cells" / _file_name(task) / _file_name(entrant.label)
 
+    def path(self, task: str, entrant: Entrant, trial: int) -> Path | None:
+        """The file of one trial."""
+        place = self.place(task, entrant)
+        return None if place is None else place / f"{entrant.first_cell + trial}.npz"
+
     def description(self, task: str, entrant: Entrant, trial: int) -> str:
         """Whatever a cell's numbers depend on; it is kept beside them, in the same file."""
         content = {
@@ -131,10 +136,10 @@ class _Cells:
     def get(self, task: str, entrant: Entrant, trial: int) -> _Cell | None:
         """The cell if it is there."""
         key = task, entrant.label, trial
-        place = self.place(task, entrant)
-        if key not in self._kept and place is not None:
+        path = self.path(task, entrant, trial)
+        if key not in self._kept and path is not None:
             try:
-                arrays = read_arrays(place / f"{trial}.npz")
+                arrays = read_arrays(path)
                 # Earlier versions kept no digest of the data.
                 data = str(arrays.get("data", self._data[task]))
                 known = str(arrays["description"]), data
@@ -150,8 +155,8 @@ class _Cells:
     def put(self, task: str, entrant: Entrant, trial: int, cell: _Cell) -> None:
         """Keeps a cell, written beside and renamed."""
         self._kept[task, entrant.label, trial] = cell
-        place = self.place(task, entrant)
-        if place is not None:
+        path = self.path(task, entrant, trial)
+        if path is not None:
             description = np.asarray(self.description(task, entrant, trial))
             arrays = {
                 "losses": cell.losses,
@@ -161,7 +166,7 @@ class _Cells:
             }
             if cell.validation is not None:
                 arrays["validation"] = cell.validation
-            write_arrays(place / f"{trial}.npz", arrays)
+            write_arrays(path, arrays)
 
     def seconds(self, task: str, entrant: Entrant) -> float:
         """What the entrant's cells on the task took, all added up."""
