@@ -102,6 +102,19 @@ def test_ranks_are_those_of_the_values(run):
         ]
         finite = [value for value in values if np.isfinite(value)]
         assert finite == sorted(finite, reverse=True)
+        ranks = [record.rank(label, score.key) for label in record.ranked(score.key)]
+        assert ranks == [finite.index(v) + 1 if v in finite else len(finite) + 1 for v in values]
+
+
+def test_equals_share_a_rank_and_are_first_together(run):
+    record = read_run(run).suite
+    assert record is not None
+    best = record.ranked("profile")[0]
+    twins = {"twin": record.optimizers[best]} | dict(record.optimizers)
+    record = dataclasses.replace(record, optimizers=twins)
+    assert [record.rank(name, "profile") for name in (best, "twin")] == [1, 1]
+    assert record.rank(record.ranked("profile")[2], "profile") == 3
+    assert f"{best} and twin by AlgoPerf score" in report.suite_sentence(record)
 
 
 def test_the_documentation_gets_a_page(run, tmp_path):

@@ -194,6 +194,13 @@ class SuiteRecord:
 
         return tuple(sorted(self.optimizers, key=place))
 
+    def rank(self, label: str, score: str) -> int:
+        """One more than the number of those that are better by that score; equals share it."""
+        values = [one.scores[score].value for one in self.optimizers.values()]
+        own = self.optimizers[label].scores[score].value
+        known = [value for value in values if math.isfinite(value)]
+        return 1 + (sum(value > own for value in known) if math.isfinite(own) else len(known))
+
     @property
     def best(self) -> tuple[str, ...]:
         """The labels that pictures and pairwise comparisons have room for, the best first."""

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -40,13 +40,17 @@ def suite_scores(record: SuiteRecord) -> Figure:
         for panel, score in zip(axes, SCORES, strict=True):
             labels = record.ranked(score.key)
             values = {label: record.optimizers[label].scores[score.key] for label in labels}
-            _dots(panel, labels, values, look)
+            ranks = {label: record.rank(label, score.key) for label in labels}
+            _dots(panel, ranks, values, look)
             panel.set_title(score.title, fontsize=12, pad=8)
             panel.set_xlabel(f"{score.unit} (higher is better)", fontsize=9.5)
     return figure
 
 
-def _dots(axes: Axes, labels: Sequence[str], values: dict[str, Estimate], look: Looks) -> None:
+def _dots(
+    axes: Axes, ranks: Mapping[str, int], values: Mapping[str, Estimate], look: Looks
+) -> None:
+    labels = list(ranks)
     for row, label in enumerate(labels):
         value, mark = values[label], look[label]
         axes.axhline(row, color="#EDEDED", linewidth=1, zorder=0)
@@ -64,7 +68,7 @@ def _dots(axes: Axes, labels: Sequence[str], values: dict[str, Estimate], look: 
         # An interval of few runs can be wider than all there is; it leaves through the side.
         width = (max(known) - min(0.0, *known)) or 1.0
         axes.set_xlim(min(0.0, *known) - 0.05 * width, max(known) + 0.35 * width)
-    axes.set_yticks(range(len(labels)), [plain(f"{i + 1}  {n}") for i, n in enumerate(labels)])
+    axes.set_yticks(range(len(labels)), [plain(f"{ranks[n]}  {n}") for n in labels])
     for text, label in zip(axes.get_yticklabels(), labels, strict=True):
         text.set(color=look[label].ink, fontweight=look[label].weight, fontsize=9)
     axes.set_ylim(len(labels) - 0.4, -0.6)

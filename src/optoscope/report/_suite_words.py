@@ -9,7 +9,9 @@ def suite_sentence(record: SuiteRecord) -> str:
     """The first by each score, in one sentence."""
     firsts: dict[str, list[str]] = {}
     for score in SCORES:
-        firsts.setdefault(record.ranked(score.key)[0], []).append(score.title.lower())
+        first = [label for label in record.ranked(score.key) if record.rank(label, score.key) == 1]
+        title = score.title.lower() if score.title[1:].islower() else score.title
+        firsts.setdefault(" and ".join(first), []).append(title)
     said = [f"{label} by {' and '.join(titles)}" for label, titles in firsts.items()]
     runs = "1 run" if record.num_runs == 1 else f"{record.num_runs} runs"
     return (
@@ -21,12 +23,11 @@ def suite_sentence(record: SuiteRecord) -> str:
 def score_table(record: SuiteRecord) -> tuple[list[str], list[list[str]]]:
     """Headings and rows: each optimizer's scores with intervals and ranks, best by the first."""
     headings = ["optimizer", *(score.title for score in SCORES), "target reached", "below all"]
-    ranks = {score.key: record.ranked(score.key) for score in SCORES}
     rows = []
-    for label in ranks[SCORES[0].key]:
+    for label in record.ranked(SCORES[0].key):
         one = record.optimizers[label]
         cells = [
-            f"{estimate_words(one.scores[score.key])} ({ranks[score.key].index(label) + 1})"
+            f"{estimate_words(one.scores[score.key])} ({record.rank(label, score.key)})"
             for score in SCORES
         ]
         rows.append([label, *cells, f"{100 * one.reached:.0f}%", f"{100 * one.beyond:.0f}%"])
