@@ -18,6 +18,7 @@ from optoscope._core.estimates import with_interval
 from optoscope.report._records import read_run
 from optoscope.report._suite import MOST_SHOWN
 from optoscope.report.results import write_results
+from optoscope.report.results._suite_page import SuitePage
 
 
 def bowl():
@@ -29,6 +30,12 @@ def bowl():
         batch_size=4,
         validation=np.float32([1.0, 3.0]),
     )
+
+
+def suite_page_of(run):
+    one = read_run(run)
+    assert one.suite is not None
+    return SuitePage(one, one.suite)
 
 
 def all_tables(record):
@@ -132,6 +139,27 @@ def test_the_documentation_gets_a_page(run, tmp_path):
         for row in (headings, *rows):
             assert f"| {' | '.join(row)} |" in page
     assert "Loss on the task's validation data" in page
+
+
+def test_the_page_says_how_it_was_made(run, tmp_path):
+    report.render(run)
+    page = suite_page_of(run)
+    assert page.command == "optoscope suite small --steps 12 --runs 3 --rates 4 --out runs/suite"
+    arguments = {"against": "sgd", "untuned": "plain", "tuned": False, "set": ["plain.a=1"]}
+    config = page.run.config | {"arguments": arguments}
+    page = dataclasses.replace(page, run=dataclasses.replace(page.run, config=config))
+    assert "--against sgd --untuned plain --no-tuned --set plain.a=1 --steps" in page.command
+
+
+def test_large_ratios_have_no_decimals(run):
+    record = read_run(run).suite
+    assert record is not None
+    ratios = record.optimizers["sgd"].ratios
+    wild = ratios | {"bowl": ratios["bowl"] | {"final": with_interval(5e21, 1.0, 1e22, 3, "")}}
+    one = dataclasses.replace(record.optimizers["sgd"], ratios=wild)
+    record = dataclasses.replace(record, optimizers=record.optimizers | {"sgd": one})
+    row = next(row for row in report.ratio_table(record)[1] if row[0] == "sgd")
+    assert row[1].startswith("5e+21, ")
 
 
 def test_validation_and_ratios_stand_in_their_tables(run):

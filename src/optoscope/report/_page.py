@@ -225,7 +225,7 @@ def _facts(run: Run) -> list[str]:
             facts.append(f"{_duration(results.seconds)} in all")
     if run.suite:
         suite = run.suite
-        facts.append(f"{suite.num_trials} trials for everyone")
+        facts.append(f"{suite.num_trials} trials for everyone who is tuned")
         facts.append(f"the reference of ratios and speed-ups is {suite.reference}")
     if run.metrics is not None:
         facts.append(f"{run.metrics.step[-1]:,.0f} meta-steps")

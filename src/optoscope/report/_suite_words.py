@@ -4,6 +4,9 @@ from optoscope._core.estimates import Estimate
 from optoscope.report._suite import MEASURES, SCORES, SuiteRecord
 from optoscope.report._summary import format_interval, format_number
 
+# From here on decimals say nothing.
+_MOST_RATIO = 100
+
 
 def suite_sentence(record: SuiteRecord) -> str:
     """The first by each score, in one sentence."""
@@ -101,7 +104,9 @@ def _geometric_means(record: SuiteRecord, label: str, other: str) -> list[str]:
 
 
 def _ratio(value: Estimate) -> str:
-    return f"{value.value:.2f}" if value.known else "–"
+    if not value.known:
+        return "–"
+    return f"{value.value:.2f}" if abs(value.value) < _MOST_RATIO else format_number(value.value)
 
 
 def trial_table(record: SuiteRecord) -> tuple[list[str], list[list[str]]]:

@@ -58,9 +58,11 @@ class SuitePage:
         given = self.run.config.get("arguments")
         arguments: Mapping[str, Any] = given if isinstance(given, Mapping) else {}
         words = ["optoscope", "suite", str(arguments.get("suite", "small"))]
-        for name in ("optimizers", "tasks"):
+        for name in ("optimizers", "against", "untuned", "tasks"):
             if arguments.get(name):
                 words += [f"--{name}", str(arguments[name])]
+        if arguments.get("tuned") is False:
+            words.append("--no-tuned")
         if isinstance(options := arguments.get("set"), list) and options:
             words += ["--set", *map(str, options)]
         record = self.record
