@@ -27,7 +27,8 @@ def suite_looks(record: SuiteRecord) -> Looks:
 
 def _with_lines(record: SuiteRecord) -> SuiteRecord:
     """The record of those whose lines are drawn."""
-    kept = {label: one for label, one in record.optimizers.items() if label in record.best}
+    best = record.best
+    kept = {label: one for label, one in record.optimizers.items() if label in best}
     return dataclasses.replace(record, optimizers=kept)
 
 

@@ -82,9 +82,10 @@ def against_table(record: SuiteRecord) -> tuple[list[str], list[list[str]]]:
 
     Of many optimizers there are those that pictures show.
     """
-    rows = []
-    for other in record.best:
-        for label in (label for label in record.given if label in record.best):
+    best, rows = record.best, []
+    given = [label for label in record.given if label in best]
+    for other in best:
+        for label in given:
             known = record.optimizers[label].relative
             if other not in (label, record.reference) and other in known:
                 rows.append([other, label, *_geometric_means(record, label, other)])

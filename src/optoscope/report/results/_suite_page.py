@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from optoscope._core.files import write_text
+from optoscope._core.own_code import argument_words
 from optoscope.report._records import Run
 from optoscope.report._suite import SuiteRecord
 from optoscope.report._suite_figures import SUITE_FIGURES
@@ -60,11 +61,11 @@ class SuitePage:
         words = ["optoscope", "suite", str(arguments.get("suite", "small"))]
         for name in ("optimizers", "against", "untuned", "tasks"):
             if arguments.get(name):
-                words += [f"--{name}", str(arguments[name])]
+                words += argument_words(name, arguments[name])
         if arguments.get("tuned") is False:
             words.append("--no-tuned")
-        if isinstance(options := arguments.get("set"), list) and options:
-            words += ["--set", *map(str, options)]
+        if arguments.get("set"):
+            words += argument_words("set", arguments["set"])
         record = self.record
         words += ["--steps", str(record.num_steps), "--runs", str(record.num_runs)]
         words += ["--rates", str(record.num_trials), "--out", "runs/suite"]
