@@ -16,11 +16,13 @@ def suite_sentence(record: SuiteRecord) -> str:
         title = score.title.lower() if score.title[1:].islower() else score.title
         firsts.setdefault(" and ".join(first), []).append(title)
     said = [f"{label} by {' and '.join(titles)}" for label, titles in firsts.items()]
-    runs = "1 run" if record.num_runs == 1 else f"{record.num_runs} runs"
-    return (
-        f"First of {len(record.optimizers)} over {len(record.tasks)} tasks, {record.num_steps:,} "
-        f"steps and {runs}: {', '.join(said)}."
-    )
+    over = f"{_counted(len(record.tasks), 'task')}, {record.num_steps:,} steps"
+    runs = _counted(record.num_runs, "run")
+    return f"First of {len(record.optimizers)} over {over} and {runs}: {', '.join(said)}."
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def score_table(record: SuiteRecord) -> tuple[list[str], list[list[str]]]:
