@@ -111,6 +111,35 @@ def test_updates_are_multiplied_by_learned_functions_of_step_and_shape(packed, o
             np.testing.assert_allclose(scheduled[name], factor * leaf, rtol=1e-5)
 
 
+def test_steps_of_matrices_grow_while_gradients_agree_with_the_step_before():
+    """The direction, by the optimizer without it, times a factor that is written out here."""
+    options = {"learning_rate": 0.01, "num_steps": 16, "refresh_every": 2}
+    plain = GeneralOptimizer.create(KEY, **options)
+    adaptive = GeneralOptimizer.create(KEY, adaptive_sizes=True, **options)
+    drift = gradients(99)
+    states, log_sizes, before = [plain.init(PARAMS), adaptive.init_packed(PARAMS)], {}, {}
+    seen = []
+    for step in range(8):
+        # In the first steps a gradient is much like the one before, then the other way round.
+        sign = 1.0 if step in (0, 1, 2, 4, 5) else -1.0
+        grads = jax.tree.map(lambda n, d: 0.5 * n + sign * d, gradients(step), drift)  # noqa: B023
+        (bare, states[0]), (sized, states[1]) = (
+            next_update(one, grads, state, PARAMS)
+            for one, state in zip((plain, adaptive), states, strict=True)
+        )
+        np.testing.assert_array_equal(sized["b"], bare["b"])
+        for name in ("w", "kernel"):
+            gradient, size = np.ravel(grads[name]).astype(np.float64), log_sizes.get(name, 0.0)
+            if step in (1, 2, 3):
+                norms = np.linalg.norm(gradient) * np.linalg.norm(before[name])
+                size = np.clip(size - 100 / 100 * gradient @ before[name] / norms, 0, np.log(8))
+            log_sizes[name], before[name] = size, np.ravel(bare[name]).astype(np.float64)
+            factor = np.exp(size * np.sqrt(1 - step / 16))
+            np.testing.assert_allclose(sized[name], factor * bare[name], rtol=1e-4)
+        seen.append(log_sizes["w"])
+    assert seen[0] == 0 < seen[1] < seen[2] > seen[3] == seen[-1]
+
+
 def test_functions_of_time_count_in_thousandths_of_a_known_length(tmp_path):
     options = {"inputs": "small_fc", "vectors": "network", "num_steps": 3000}
     told = GeneralOptimizer.create(KEY, learning_rate=0.01, **ORTHOGONALIZED, **options)
@@ -203,6 +232,7 @@ def test_without_normalization_it_is_a_sum_of_two_terms():
         ({"nominal": "none", "vectors": "nominal"}, InvalidValueError, "no nominal direction"),
         ({"gain": 0.0}, InvalidValueError, "positive"),
         ({"learning_rate": -1.0}, InvalidValueError, "learning_rate"),
+        ({"adaptive_sizes": True}, InvalidValueError, "needs num_steps"),
     ],
 )
 def test_bad_settings_are_refused(options, error, words):
@@ -218,6 +248,9 @@ def test_a_lone_vector_is_adams(name):
         "celo2": {"orthogonalize": True},
     }[name]
     optimizer = optimizers.get(name, learning_rate=0.01, **options)
+    state = optimizer.init(jnp.ones(3))
+    after = jax.eval_shape(optimizer.update, jnp.ones(3), state, jnp.ones(3))[1]
+    assert jax.tree.structure(after) == jax.tree.structure(state)
     for one, other in zip(
         trajectory(optimizer, jnp.ones(3)),
         trajectory(optimizers.adam(0.2), jnp.ones(3)),
@@ -269,9 +302,9 @@ def test_a_long_side_keeps_its_own_axes(monkeypatch):
     monkeypatch.setattr("optoscope.optimizers._eigenbases.LONGEST_SIDE", 4)
     optimizer = GeneralOptimizer.create(KEY, refresh_every=1)
     state = optimizer.init(PARAMS)
-    assert state.bases["w"].rows is not None
-    assert state.bases["b"] is None
-    assert state.bases["kernel"] == (None, None)
+    kernel, matrix = state.bases
+    assert kernel == (None, None)
+    assert matrix.rows is not None
 
     @jax.jit
     @jax.vmap

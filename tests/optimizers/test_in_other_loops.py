@@ -26,6 +26,7 @@ HALF = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), PARAMS)
 
 MADE = {name: lambda name=name: registered(name) for name in optimizers.names()}
 MADE["adam-cosine"] = lambda: optimizers.get("adam-cosine", num_steps=10)
+MADE["adaptive general"] = lambda: optimizers.get("general", num_steps=10, adaptive_sizes=True)
 # An untrained LSTM or RNN may do nothing at all; a trained one is known to move.
 MADE["pretrained star"] = lambda: with_few_units(optimizers.load("star-small-mnist-mlp"))
 # One for each class of optimizer and of state; compiling the others as often takes minutes.

@@ -182,6 +182,8 @@ CONFIGURATIONS = {
         | {"vectors": "network", "inputs": "small_fc", "learned_sizes": True, "num_steps": 8},
         {"refresh_every": 2},
         {"refresh_every": 3, "hidden_size": 8, "inputs": "small_fc"},
+        {"refresh_every": 2, "adaptive_sizes": True, "num_steps": 40},
+        ORTHOGONALIZED | {"hidden_size": 0, "adaptive_sizes": True, "num_steps": 40},
     ],
 }
 NONE_SHIPPED = ("celo", "celo2", "general")

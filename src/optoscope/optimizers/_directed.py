@@ -1,6 +1,8 @@
 """Learned optimizers whose network gives the directions of matrices, with Adam for some vectors."""
 
+import itertools
 from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import equinox as eqx
@@ -12,6 +14,8 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from optoscope._core.published_numbers import LARGEST_GRADIENT
 from optoscope._core.roots import with_safe_roots
+from optoscope.optimizers import _adaptive_sizes
+from optoscope.optimizers._adaptive_sizes import AdaptiveSize
 from optoscope.optimizers._base import (
     OptimizerModule,
     Packed,
@@ -20,6 +24,7 @@ from optoscope.optimizers._base import (
     without_aliases,
 )
 from optoscope.optimizers._eigenbases import (
+    Eigenbases,
     advanced,
     as_matrices,
     start,
@@ -36,13 +41,17 @@ class DirectedState(NamedTuple):
     Args:
         network: the averages behind the network's inputs.
         adam: Adam's moments where Adam has a part.
-        bases: for each tensor that the network updates the eigenbases of its matrices, where
-            they are seen in these; else None.
+        bases: for each tensor that the network updates, in their order, the eigenbases of its
+            matrices, where they are seen in these; else None.
+        sizes: likewise what the size of its steps has become, where it adapts; else None.
     """
 
+    # Lists, and no trees like the parameters': some libraries (Flax NNX) let only arrays be leaves
+    # of such a tree.
     network: SmallState | Packed
     adam: PyTree[Array]
-    bases: PyTree = None
+    bases: tuple[Eigenbases | None, ...]
+    sizes: tuple[AdaptiveSize | None, ...]
 
 
 class DirectedOptimizer(OptimizerModule):
@@ -93,20 +102,18 @@ class DirectedOptimizer(OptimizerModule):
         del step, shape
         return None
 
+    @property
+    def adapts_over(self) -> int | None:
+        """The length of training in whose first part sizes of steps adapt; None: they never do."""
+        return None
+
     def init(self, params: PyTree[ArrayLike]) -> DirectedState:
         """The state before the first step, with averages of zero."""
-        by_network, by_adam = self._divided(as_arrays(params))
-        if self.steps_between_bases is None:
-            return self._start(self.network.init(by_network), by_adam)
-        return self._start_in_bases(by_network, by_adam)
+        return self._init(params, self.network.init)
 
     def init_packed(self, params: PyTree[ArrayLike]) -> DirectedState:
-        """The same with small tensors side by side."""
-        by_network, by_adam = self._divided(as_arrays(params))
-        if self.steps_between_bases is None:
-            return self._start(self.network.init_packed(by_network), by_adam)
-        # Every tensor turns on its own.
-        return self._start_in_bases(by_network, by_adam)
+        """The same with small tensors side by side, where none turns on its own."""
+        return self._init(params, self.network.init_packed)
 
     def update(
         self,
@@ -126,21 +133,21 @@ class DirectedOptimizer(OptimizerModule):
         parameters, _ = self._divided(params_of(grads, params))
         directions, network, bases = self._directions(by_network, state, parameters)
         moments, adam = with_safe_roots(_adam().update)(by_adam, state.adam)
-        updates = eqx.combine(
-            jax.tree.map(lambda leaf: self._step(leaf) if leaf.size else leaf, directions),
-            jax.tree.map(lambda moment: -rate * moment, moments),
-        )
+        steps = jax.tree.map(lambda leaf: self._step(leaf) if leaf.size else leaf, directions)
+        steps, sizes = self._sized(by_network, steps, state)
+        updates = eqx.combine(steps, jax.tree.map(lambda moment: -rate * moment, moments))
         step = _steps(state)
 
         def multiplied(update: Array, like: Array) -> Array:
             factor = self.multiplier(step, update.shape)
             return (update if factor is None else factor * update).astype(like.dtype)
 
-        return jax.tree.map(multiplied, updates, grads), DirectedState(network, adam, bases)
+        updates = jax.tree.map(multiplied, updates, grads)
+        return updates, DirectedState(network, adam, bases, sizes)
 
     def _directions(
         self, gradients: PyTree[Array], state: DirectedState, parameters: PyTree[Array] | None
-    ) -> tuple[PyTree[Array], SmallState | Packed, PyTree]:
+    ) -> tuple[PyTree[Array], SmallState | Packed, tuple[Eigenbases | None, ...]]:
         """The directions of all tensors, and what is kept of this step."""
         every, averages, bases = self.steps_between_bases, state.network, state.bases
         scales = (1.0,) * self.network.output_bias.shape[0]
@@ -150,50 +157,82 @@ class DirectedOptimizer(OptimizerModule):
             )
             return directions, averages, bases
         assert isinstance(averages, SmallState)
+        structure = jax.tree.structure(gradients)
         bases, averages = _follow(gradients, averages, bases, averages.step % every == 0)
-        in_bases = jax.tree.map(turned_gradient, gradients, bases)
+
+        def each(function: Callable[..., Array], *trees: PyTree[Array]) -> PyTree[Array]:
+            leaves = zip(*map(structure.flatten_up_to, trees), bases, strict=True)
+            return structure.unflatten(itertools.starmap(function, leaves))
+
         if parameters is not None:
-            parameters = jax.tree.map(turned, parameters, bases)
+            parameters = each(turned, parameters)
         directions, averages = self.network.update(
-            in_bases, averages, parameters, self._direction, scales, self.time_unit
+            each(turned_gradient, gradients),
+            averages,
+            parameters,
+            self._direction,
+            scales,
+            self.time_unit,
         )
-        directions = jax.tree.map(
-            lambda like, direction, own: turned_back(direction, own, like.shape),
-            gradients,
-            directions,
-            bases,
-        )
-        return directions, averages, bases
+        return each(turned_back, directions, gradients), averages, bases
+
+    def _sized(
+        self, gradients: PyTree[Array], steps: PyTree[Array], state: DirectedState
+    ) -> tuple[PyTree[Array], tuple[AdaptiveSize | None, ...]]:
+        """The steps as large as they have become, and what is kept of them."""
+        length, step = self.adapts_over, _steps(state)
+        if length is None:
+            return steps, state.sizes
+        leaves, structure = jax.tree.flatten(steps)
+        sizes = []
+        for place, gradient in enumerate(structure.flatten_up_to(gradients)):
+            size = state.sizes[place]
+            if size is not None:
+                size = _adaptive_sizes.advanced(size, gradient, step, length)
+                size = size._replace(before=leaves[place])
+                leaves[place] = _adaptive_sizes.factor(size, step, length) * leaves[place]
+            sizes.append(size)
+        return structure.unflatten(leaves), tuple(sizes)
 
     def _divided(self, tree: PyTree[Array]) -> tuple[PyTree[Array], PyTree[Array]]:
         """What the network and what Adam updates, with None for what the other one does."""
         own = jax.tree.map(lambda leaf: self._by_network(jnp.ndim(leaf)), tree)
         return eqx.partition(tree, own)
 
-    def _start_in_bases(self, by_network: PyTree[Array], by_adam: PyTree[Array]) -> DirectedState:
-        dtype = self.network.input_weights.dtype
-        started = self._start(self.network.init(jax.tree.map(as_matrices, by_network)), by_adam)
-        return started._replace(bases=jax.tree.map(lambda leaf: start(leaf, dtype), by_network))
-
-    def _start(self, network: SmallState | Packed, by_adam: PyTree[Array]) -> DirectedState:
-        dtype = self.network.input_weights.dtype
+    def _init(
+        self, params: PyTree[ArrayLike], start_network: Callable[[PyTree], SmallState | Packed]
+    ) -> DirectedState:
+        by_network, by_adam = self._divided(as_arrays(params))
+        leaves, dtype = jax.tree.leaves(by_network), self.network.input_weights.dtype
+        bases: list[Eigenbases | None] = [None] * len(leaves)
+        sizes: list[AdaptiveSize | None] = [None] * len(leaves)
+        if self.steps_between_bases is None:
+            network = start_network(by_network)
+        else:  # every tensor turns on its own
+            network = self.network.init(jax.tree.map(as_matrices, by_network))
+            bases = [start(leaf, dtype) for leaf in leaves]
+        if self.adapts_over is not None:
+            sizes = [_adaptive_sizes.start(leaf, dtype) for leaf in leaves]
         adam = _adam().init(jax.tree.map(lambda leaf: jnp.zeros_like(leaf, dtype), by_adam))
-        return DirectedState(network, without_aliases(adam))
+        return DirectedState(network, without_aliases(adam), tuple(bases), tuple(sizes))
 
 
 def _follow(
-    gradients: PyTree[Array], averages: SmallState, bases: PyTree, refresh: Bool[Array, ""]
-) -> tuple[PyTree, SmallState]:
+    gradients: PyTree[Array],
+    averages: SmallState,
+    bases: Sequence[Eigenbases | None],
+    refresh: Bool[Array, ""],
+) -> tuple[tuple[Eigenbases | None, ...], SmallState]:
     """The eigenbases of all tensors after one more gradient, and the momenta in them."""
     leaves, structure = jax.tree.flatten(gradients)
     momenta = zip(*map(structure.flatten_up_to, averages.momenta), strict=True)
     after = [
         (own, part) if own is None else advanced(own, as_matrices(leaf), part, refresh)
-        for leaf, own, part in zip(leaves, structure.flatten_up_to(bases), momenta, strict=True)
+        for leaf, own, part in zip(leaves, bases, momenta, strict=True)
     ]
-    bases = structure.unflatten([own for own, _ in after])
-    parts = zip(*(part for _, part in after), strict=True)
-    return bases, averages._replace(momenta=tuple(map(structure.unflatten, parts)))
+    places = range(len(averages.momenta))
+    momenta = tuple(structure.unflatten([part[k] for _, part in after]) for k in places)
+    return tuple(own for own, _ in after), averages._replace(momenta=momenta)
 
 
 def _steps(state: DirectedState) -> Int[Array, ""]:

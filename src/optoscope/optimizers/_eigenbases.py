@@ -69,12 +69,12 @@ def turned_gradient(gradient: Float[Array, "*shape"], bases: Eigenbases | None) 
 
 
 def turned_back(
-    matrices: Float[Array, "..."], bases: Eigenbases | None, shape: tuple[int, ...]
+    matrices: Float[Array, "..."], like: Float[Array, "*shape"], bases: Eigenbases | None
 ) -> Float[Array, "*shape"]:
-    """The tensor of that shape whose matrices are Q_rows X Q_columnsᵀ."""
+    """The tensor of that one's shape whose matrices are Q_rows X Q_columnsᵀ."""
     if bases is not None:
         matrices = _between(matrices, *(None if one is None else one.basis.mT for one in bases))
-    return matrices.reshape(shape)
+    return matrices.reshape(like.shape)
 
 
 def advanced(

@@ -66,6 +66,11 @@ class GeneralOptimizer(DirectedOptimizer):
     (T/1000)^s, where T counts as 100 if it is less; t in φ, here and in the network's inputs, is
     1000 t/T. It need not be told a schedule.
 
+    With adaptive sizes the update of a tensor of matrices is multiplied by exp(a (1 − t/T)^(1/2))
+    as well, where a starts at 0 and follows the cosine between the gradient and the step before:
+    over the first quarter of training a ← clip(a + (100/T) cos(−g_t, u_{t−1}), 0, ln 8). So steps
+    grow where the loss goes on falling beyond them (see `_adaptive_sizes`).
+
     With `refresh_every`, matrices are seen in the eigenbases of their gradients' covariances, as
     SOAP's are (see `_eigenbases`): x is made of G' = Q_rowsᵀ G Q_columns and of the averages of
     that, and Q_rows x Q_columnsᵀ is the direction that is brought to unit size.
@@ -99,6 +104,7 @@ class GeneralOptimizer(DirectedOptimizer):
     vectors: str = eqx.field(static=True)
     num_steps: int | None = eqx.field(static=True)
     refresh_every: int | None = eqx.field(static=True)
+    adaptive_sizes: bool = eqx.field(static=True, default=False)
 
     @classmethod
     def create(
@@ -115,6 +121,7 @@ class GeneralOptimizer(DirectedOptimizer):
         gain: float | int | None = None,
         learned_schedule: bool = False,
         learned_sizes: bool = False,
+        adaptive_sizes: bool = False,
         num_steps: int | None = None,
         refresh_every: int | None = 10,
         hidden_size: int = 0,
@@ -138,6 +145,8 @@ class GeneralOptimizer(DirectedOptimizer):
                 and of the tensor's shape, which is 1 everywhere at first.
             learned_sizes: whether they are multiplied by learned powers of the tensor's sides and
                 of the length of training, which are 1 at first.
+            adaptive_sizes: whether steps of matrices grow, up to eight times, in the first quarter
+                of training while gradients agree with the steps before; needs `num_steps`.
             num_steps: T, the length of training; then updates are multiplied by a cosine down to
                 zero, and functions of time count in thousandths of it.
             refresh_every: steps between refreshes of the eigenbases that matrices are seen in;
@@ -147,7 +156,8 @@ class GeneralOptimizer(DirectedOptimizer):
         Raises:
             UnknownNameError: no such inputs, nominal direction or way with vectors.
             InvalidValueError: a negative rate, a factor or gain that is not positive, a size below
-                1, or nominal steps of vectors without a nominal direction.
+                1, nominal steps of vectors without a nominal direction, or adaptive sizes without
+                a length of training.
         """
         if inputs not in INPUTS:
             raise UnknownNameError("inputs", inputs, INPUTS)
@@ -164,6 +174,10 @@ class GeneralOptimizer(DirectedOptimizer):
         for name, count in (("num_steps", num_steps), ("refresh_every", refresh_every)):
             if count is not None:
                 check_count(name, count, minimum=1)
+        if adaptive_sizes and num_steps is None:
+            raise InvalidValueError(
+                "adaptive_sizes=True needs num_steps: sizes adapt in the first quarter of training."
+            )
         if nominal == "none" and hidden_size == 0:
             raise InvalidValueError(
                 "there is neither a nominal direction nor a network; name a nominal direction or "
@@ -200,12 +214,18 @@ class GeneralOptimizer(DirectedOptimizer):
             vectors,
             num_steps,
             refresh_every,
+            bool(adaptive_sizes),
         )
 
     @property
     def steps_between_bases(self) -> int | None:
         """Steps between refreshes of the eigenbases of matrices; None: they have none."""
         return self.refresh_every
+
+    @property
+    def adapts_over(self) -> int | None:
+        """T where sizes adapt; None: they never do."""
+        return self.num_steps if self.adaptive_sizes else None
 
     @property
     def time_unit(self) -> float:
@@ -280,6 +300,7 @@ class GeneralOptimizer(DirectedOptimizer):
             "vectors": self.vectors,
             "learned_schedule": self.schedule is not None,
             "learned_sizes": self.size_exponents is not None,
+            "adaptive_sizes": self.adaptive_sizes,
             "num_steps": self.num_steps,
             "refresh_every": self.refresh_every,
             "hidden_size": self.network.hidden_bias.shape[0],

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from optoscope._core.errors import UnknownNameError, check_count
+from optoscope._core.errors import InvalidValueError, UnknownNameError, check_count
 from optoscope._core.input_layouts import (
     EIGENBASES_OFFSET,
     INPUTS,
@@ -19,7 +19,7 @@ from optoscope._core.input_layouts import (
     log_sizes,
 )
 from optoscope._core.published_numbers import CELO2_ADAM_FACTOR, LARGEST_GRADIENT
-from optoscope.torch import _eigenbases
+from optoscope.torch import _adaptive_sizes, _eigenbases
 from optoscope.torch._directions import of_unit_size, orthogonalized
 from optoscope.torch._features import GRADIENT, MOMENTA, PRECONDITIONER
 from optoscope.torch._rule import Move, State, constants, zeros
@@ -107,7 +107,8 @@ class DirectedRule(SmallNetworkRule):
 
         gradient, parameter = self._seen(gradient, parameter, state, view)
         super().advance(gradient, parameter, state, view, keep, loss=loss)
-        move(everything, factors * self._step(self._turned_back(direction, state, view), view))
+        step = self._step(self._turned_back(direction, state, view), view)
+        move(everything, factors * self._sized(step, state, view))
 
     def _seen(
         self, gradient: Tensor, parameter: Tensor, state: State, view: View
@@ -118,6 +119,10 @@ class DirectedRule(SmallNetworkRule):
     def _turned_back(self, direction: Tensor, state: State, view: View) -> Tensor:
         """The direction in the parameter's own axes."""
         return direction
+
+    def _sized(self, step: Tensor, state: State, view: View) -> Tensor:
+        """The step as large as the state says."""
+        return step
 
     def _factors(self, steps: Tensor, view: View) -> Tensor | float:
         """What each stacked tensor's step is multiplied by after so many steps."""
@@ -197,6 +202,7 @@ class GeneralRule(DirectedRule):
         vectors: str = "adam",
         learned_schedule: bool = False,
         learned_sizes: bool = False,
+        adaptive_sizes: bool = False,
         num_steps: int | None = None,
         refresh_every: int | None = 10,
         hidden_size: int = 0,
@@ -234,6 +240,9 @@ class GeneralRule(DirectedRule):
         self._orthogonalize, self._normalize = orthogonalize, normalize
         self._exponents = weights["size_exponents"].tolist() if learned_sizes else []
         self._learned_schedule, self._num_steps = learned_schedule, num_steps
+        if adaptive_sizes and num_steps is None:
+            raise InvalidValueError("adaptive_sizes=True needs num_steps.")
+        self._adapts_over = num_steps if adaptive_sizes else None
         self.ends_after = num_steps
 
     def view(self, shape: Sequence[int]) -> View:
@@ -243,10 +252,12 @@ class GeneralRule(DirectedRule):
         return _eigenbases.matrices_view(tuple(shape))
 
     def start(self, view: View, device: torch.device) -> State:
-        """The averages, and the bases of matrices where they have their own."""
+        """The averages, and for matrices their bases and sizes where they have their own."""
         state = super().start(view, device)
         if self._in_bases(view):
             state |= _eigenbases.start(view, device)
+        if self._adapts_over is not None and view.axes is not None:
+            state |= _adaptive_sizes.start(view, device)
         return state
 
     def _in_bases(self, view: View) -> bool:
@@ -255,6 +266,8 @@ class GeneralRule(DirectedRule):
     def _seen(
         self, gradient: Tensor, parameter: Tensor, state: State, view: View
     ) -> tuple[Tensor, Tensor]:
+        if self._adapts_over is not None and view.axes is not None:
+            _adaptive_sizes.advance(gradient, state, self._adapts_over)
         if self._refresh_every is None or view.axes is None:
             return gradient, parameter
         _eigenbases.advance(gradient, state, self._refresh_every)
@@ -263,6 +276,12 @@ class GeneralRule(DirectedRule):
 
     def _turned_back(self, direction: Tensor, state: State, view: View) -> Tensor:
         return _eigenbases.turned_back(direction, state) if self._in_bases(view) else direction
+
+    def _sized(self, step: Tensor, state: State, view: View) -> Tensor:
+        length = self._adapts_over
+        if length is None or view.axes is None:
+            return step
+        return _adaptive_sizes.sized(step, state, length)
 
     def _factors(self, steps: Tensor, view: View) -> Tensor | float:
         factor = torch.ones_like(steps)
