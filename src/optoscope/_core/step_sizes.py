@@ -6,6 +6,8 @@ import math
 LARGEST_LOG_FACTOR = math.log(8)
 # Of a run, from its start: where sizes change.
 ADAPTATION_SHARE = 0.25
+# The least that the sum of squares in a cosine counts as: where there was no step, the cosine is 0.
+SMALLEST_SQUARE = 1e-30
 _RATE = 100.0
 _SHORTEST_RUN = 100
 

@@ -6,9 +6,12 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
-from optoscope._core.step_sizes import ADAPTATION_SHARE, LARGEST_LOG_FACTOR, adaptation_rate
-
-_SMALLEST_SQUARE = 1e-30
+from optoscope._core.step_sizes import (
+    ADAPTATION_SHARE,
+    LARGEST_LOG_FACTOR,
+    SMALLEST_SQUARE,
+    adaptation_rate,
+)
 
 
 class AdaptiveSize(NamedTuple):
@@ -49,7 +52,7 @@ def advanced(
         num_steps: the length of training, T.
     """
     squares = jnp.sum(gradient * gradient), jnp.sum(size.before * size.before)
-    roots = [jnp.sqrt(jnp.maximum(square, _SMALLEST_SQUARE)) for square in squares]
+    roots = [jnp.sqrt(jnp.maximum(square, SMALLEST_SQUARE)) for square in squares]
     cosine = -jnp.sum((gradient / roots[0]) * (size.before / roots[1]))
     moved = size.log_factor + adaptation_rate(num_steps) * cosine
     early = step < ADAPTATION_SHARE * num_steps

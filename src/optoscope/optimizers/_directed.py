@@ -46,8 +46,8 @@ class DirectedState(NamedTuple):
         sizes: likewise what the size of its steps has become, where it adapts; else None.
     """
 
-    # Lists, and no trees like the parameters': some libraries (Flax NNX) let only arrays be leaves
-    # of such a tree.
+    # In a row, and in no trees like the parameters': some libraries (Flax NNX) let only arrays be
+    # leaves of such a tree.
     network: SmallState | Packed
     adam: PyTree[Array]
     bases: tuple[Eigenbases | None, ...]

@@ -3,11 +3,14 @@
 import torch
 from torch import Tensor
 
-from optoscope._core.step_sizes import ADAPTATION_SHARE, LARGEST_LOG_FACTOR, adaptation_rate
+from optoscope._core.step_sizes import (
+    ADAPTATION_SHARE,
+    LARGEST_LOG_FACTOR,
+    SMALLEST_SQUARE,
+    adaptation_rate,
+)
 from optoscope.torch._rule import State, zeros
 from optoscope.torch._views import View
-
-_SMALLEST_SQUARE = 1e-30
 
 
 def start(view: View, device: torch.device) -> State:
@@ -20,7 +23,7 @@ def advance(gradient: Tensor, state: State, num_steps: int) -> None:
     before = state["step_before"]
     axes = tuple(range(1, gradient.ndim))
     roots = [
-        x.square().sum(axes, keepdim=True).clamp(min=_SMALLEST_SQUARE).sqrt()
+        x.square().sum(axes, keepdim=True).clamp(min=SMALLEST_SQUARE).sqrt()
         for x in (gradient, before)
     ]
     cosines = -((gradient / roots[0]) * (before / roots[1])).sum(axes)
