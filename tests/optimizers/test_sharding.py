@@ -22,9 +22,9 @@ SHAPES = {
     "scale": ((), P()),
 }
 MOVES = re.compile(r"(all-gather|all-to-all|collective-permute|reduce-scatter)[\w-]*\(")
-# Their rules, as Optax has them, need products or inner products over all of a matrix or of the
-# parameters; where shardings are part of the types Optax does not say where these lie.
-NEED_MORE = ("muon", "prodigy")
+# Their rules need products or inner products over all of a matrix or of the parameters; where
+# shardings are part of the types neither Optax nor "general" says where these lie.
+NEED_MORE = ("muon", "prodigy", "general")
 # One for each kind of state; compiling the others as often takes minutes.
 QUICK = ("adam", "adafactor", "aggmo", "lstm", "rnn", "star")
 
@@ -68,22 +68,42 @@ def is_split(leaf):
     return not leaf.sharding.is_fully_replicated
 
 
-@each_of([name for name in optimizers.names() if name not in NEED_MORE])
-@every_mesh
-def test_the_state_follows_the_parameters_and_a_step_gathers_nothing(name, kind):
-    optimizer, expected = on_one_device(name)
-    mesh, (params, grads), _ = placed(kind)
+WHERE_TYPES_TELL = [name for name in optimizers.names() if name not in NEED_MORE]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        pytest.param(kind, name, marks=[] if name in QUICK else pytest.mark.slow)
+        for kind, names in (
+            (AxisType.Auto, [*WHERE_TYPES_TELL, "general"]),
+            (AxisType.Explicit, WHERE_TYPES_TELL),
+        )
+        for name in names
+    ],
+)
+def test_the_state_follows_the_parameters(kind, name):
+    optimizer = registered(name)
+    mesh, (params, _), _ = placed(kind)
     with jax.set_mesh(mesh):
-        states = [optimizer.init(params), jax.jit(optimizer.init)(params)]
-        for state in states:
+        for state in (optimizer.init(params), jax.jit(optimizer.init)(params)):
             for path, leaf in jax.tree_util.tree_leaves_with_path(state):
                 of_one = [key for key in SHAPES if f"'{key}'" in jax.tree_util.keystr(path)]
                 if of_one and leaf.size >= params[of_one[0]].size > 1:
                     assert is_split(leaf), (path, leaf.sharding)
-        update = jax.jit(optimizer.update).lower(grads, states[1], params).compile()
+
+
+@each_of(WHERE_TYPES_TELL)
+@every_mesh
+def test_a_step_gathers_nothing(name, kind):
+    optimizer, expected = on_one_device(name)
+    mesh, (params, grads), _ = placed(kind)
+    with jax.set_mesh(mesh):
+        state = jax.jit(optimizer.init)(params)
+        update = jax.jit(optimizer.update).lower(grads, state, params).compile()
         assert not MOVES.findall(update.as_text())
-        updates, after = update(grads, states[1], params)
-    for before, now in zip(jax.tree.leaves(states[1]), jax.tree.leaves(after), strict=True):
+        updates, after = update(grads, state, params)
+    for before, now in zip(jax.tree.leaves(state), jax.tree.leaves(after), strict=True):
         assert is_split(now) == is_split(before)
     assert all(is_split(updates[key]) == is_split(params[key]) for key in SHAPES)
     for key in SHAPES:

@@ -32,6 +32,7 @@ from optoscope.optimizers._eigenbases import (
     turned_back,
     turned_gradient,
 )
+from optoscope.optimizers._placement import follow
 from optoscope.optimizers._small_network import Coordinates, SmallNetwork, SmallState
 
 
@@ -214,7 +215,8 @@ class DirectedOptimizer(OptimizerModule):
         if self.adapts_over is not None:
             sizes = [_adaptive_sizes.start(leaf, dtype) for leaf in leaves]
         adam = _adam().init(jax.tree.map(lambda leaf: jnp.zeros_like(leaf, dtype), by_adam))
-        return DirectedState(network, without_aliases(adam), tuple(bases), tuple(sizes))
+        adam = follow(without_aliases(adam), by_adam)
+        return DirectedState(network, adam, tuple(bases), tuple(sizes))
 
 
 def _follow(
