@@ -7,6 +7,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from optoscope._core.step_sizes import SHORTEST_RUN
+
 # Of the covariances whose eigenbases matrices are seen in, as of the second moment there.
 EIGENBASES_DECAY = 0.95
 # A longer side keeps its own axes: its covariance would hold more numbers than many networks.
@@ -15,7 +17,6 @@ LONGEST_SIDE = 2048
 MIXTURES = {"nesterov": 2, "mixed": 4}
 # Where a tensor's size changes nothing about the size of its steps.
 _USUAL_SIDE = 32
-_SHORTEST_RUN = 100
 # A part of a gradient in these bases that is below this share of its root mean square is what
 # rounding left of nothing: divided by its own size it would be as large as any.
 SMALLEST_SHARE = 1e-5
@@ -214,7 +215,7 @@ def log_sizes(shape: Sequence[int], num_steps: int | None) -> tuple[float, float
     """
     rows, columns = (math.log(side / _USUAL_SIDE) for side in _sides(shape))
     sides = (rows, columns, 0.0) if len(shape) > 1 else (0.0, 0.0, rows)
-    length = 0.0 if num_steps is None else math.log(max(num_steps, _SHORTEST_RUN) / 1000)
+    length = 0.0 if num_steps is None else math.log(max(num_steps, SHORTEST_RUN) / 1000)
     return *sides, length
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,13 +28,8 @@ from optoscope.cli._options import Count
 from optoscope.cli._user_code import check_owners, parse_settings
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from optoscope.bench import SuiteResult
-    from optoscope.report import SuiteRecord
 
-# In a cell of the ranking, between a score and its rank.
-_INTERVAL = re.compile(r" (\[[^]]*\]) (\(\d+\))$")
 _MOST_WEIGHTS = 2**30
 # What a run directory was begun with and goes on with.
 _FIXED = ("suite", "steps", "runs", "rates", "seed")
@@ -146,7 +140,7 @@ class Suite(OptimizerCommand):
 
         record = report.read_run(directory).suite
         assert record is not None
-        show_table(_score_table(record, console.width))
+        show_table(report.ranking_table(record))
         console.print(report.suite_sentence(record), style="bold")
         for note in result.notes():
             console.print(f"Note: {note}.", style="yellow")
@@ -252,32 +246,6 @@ def published_place(text: str, data_dir: Path | None = None) -> tuple[str, str, 
     optimizers.PUBLISHED[kind]
     path = Path(file).expanduser()
     return (label if equals else _label(path)), kind, path
-
-
-def _score_table(record: "SuiteRecord", width: int) -> "Table":
-    """The ranking with intervals below the scores: as many columns as have room.
-
-    Text that is too wide would be broken by rich inside names and numbers.
-    """
-    from rich.measure import Measurement
-    from rich.table import Table
-
-    from optoscope import report
-
-    headings, rows = report.score_table(record)
-    rows = [[_INTERVAL.sub(r" \2\n\1", cell) for cell in row] for row in rows]
-
-    def first(columns: int) -> Table:
-        table = Table(*headings[:columns], box=None, pad_edge=False)
-        for row in rows:
-            table.add_row(*row[:columns])
-        return table
-
-    def fits(columns: int) -> bool:
-        unbounded = console.options.update(max_width=10_000)
-        return Measurement.get(console, unbounded, first(columns)).maximum <= width
-
-    return first(next(filter(fits, range(len(headings), 2, -1)), 2))
 
 
 def _label(path: Path) -> str:

@@ -36,7 +36,7 @@ from optoscope.report._suite_words import (
     validation_table,
 )
 from optoscope.report._summary import endurance, others_win, sentence
-from optoscope.report._table import table
+from optoscope.report._table import ranking_table, table
 
 __all__ = [
     "FIGURES",
@@ -75,6 +75,7 @@ __all__ = [
     "loss_table",
     "meta_training",
     "others_win",
+    "ranking_table",
     "ratio_table",
     "read_claims",
     "read_run",

@@ -25,18 +25,27 @@ def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def score_table(record: SuiteRecord) -> tuple[list[str], list[list[str]]]:
-    """Headings and rows: each optimizer's scores with intervals and ranks, best by the first."""
+def score_table(record: SuiteRecord, *, stacked: bool = False) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows: each optimizer's scores with intervals and ranks, best by the first.
+
+    Stacked, an interval stands in a line below its score.
+    """
     headings = ["optimizer", *(score.title for score in SCORES), "target reached", "below all"]
     rows = []
     for label in record.ranked(SCORES[0].key):
         one = record.optimizers[label]
         cells = [
-            f"{estimate_words(one.scores[score.key])} ({record.rank(label, score.key)})"
+            _ranked(one.scores[score.key], record.rank(label, score.key), stacked)
             for score in SCORES
         ]
         rows.append([label, *cells, f"{100 * one.reached:.0f}%", f"{100 * one.beyond:.0f}%"])
     return headings, rows
+
+
+def _ranked(score: Estimate, rank: int, stacked: bool) -> str:
+    if stacked and score.known and score.has_ends:
+        return f"{format_number(score.value)} ({rank})\n{format_interval(score.low, score.high)}"
+    return f"{estimate_words(score)} ({rank})"
 
 
 def loss_table(record: SuiteRecord) -> tuple[list[str], list[list[str]]]:

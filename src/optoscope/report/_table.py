@@ -7,7 +7,8 @@ from optoscope.report._records import Results
 from optoscope.report._summary import summarize
 
 if TYPE_CHECKING:
-    from optoscope.report._terminal import ResultsTable
+    from optoscope.report._suite import SuiteRecord
+    from optoscope.report._terminal import RankingTable, ResultsTable
 
 
 def table(results: Results | Mapping[str, Any]) -> "ResultsTable":
@@ -28,3 +29,10 @@ def table(results: Results | Mapping[str, Any]) -> "ResultsTable":
     from optoscope.report._terminal import ResultsTable
 
     return ResultsTable(summarize(results))
+
+
+def ranking_table(record: "SuiteRecord") -> "RankingTable":
+    """A suite's ranking for the terminal: as many columns as have room, none of them cut."""
+    from optoscope.report._terminal import RankingTable
+
+    return RankingTable(record)

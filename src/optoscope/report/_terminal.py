@@ -11,12 +11,40 @@ from rich.table import Table
 from rich.text import Text
 
 from optoscope._core.showing import MOST_LINES, Bold, html_table
+from optoscope.report._suite import SuiteRecord
+from optoscope.report._suite_words import score_table
 from optoscope.report._summary import Cell, Summary
 
 # Where there is less room, longer names are broken, at a hyphen or a space.
 _NAME_WIDTH = 11
 _NAME_LINES = 2
 _TEXT_WIDTH = 100
+
+
+def _fits(table: Table, console: Console, options: ConsoleOptions) -> bool:
+    """Whether the true width of the content has room, not what is left when it is squeezed."""
+    unbounded = options.update(max_width=10_000)
+    return Measurement.get(console, unbounded, table).maximum <= options.max_width
+
+
+class RankingTable:
+    """A rich renderable: a suite's scores, as many columns as have room, and at least the first."""
+
+    def __init__(self, record: SuiteRecord):
+        self.record = record
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yields the widest table that fits."""
+        headings, rows = score_table(self.record, stacked=True)
+
+        def first(columns: int) -> Table:
+            table = Table(*headings[:columns], box=None, pad_edge=False)
+            for row in rows:
+                table.add_row(*map(Text, row[:columns]))
+            return table
+
+        wider = range(len(headings), 2, -1)
+        yield first(next((n for n in wider if _fits(first(n), console, options)), 2))
 
 
 class ResultsTable:
@@ -31,12 +59,9 @@ class ResultsTable:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yields the widest layout that fits, and what is to be said under it."""
-        unbounded = options.update(max_width=10_000)
 
         def fits(table: Table) -> bool:
-            # The true width of the content, not what is left when it is squeezed.
-            needed = Measurement.get(console, unbounded, table).maximum
-            return needed <= options.max_width
+            return _fits(table, console, options)
 
         wide = self._layout(range(len(self.summary.headings)), stacked=False)
         if fits(wide):
