@@ -13,7 +13,7 @@ def digits():
     return data.load("digits")
 
 
-def tagged(batch_size: int = 64, sizes=(50, 20, 30)) -> Classification:
+def tagged(batch_size: int = 64, sizes=(50, 20, 30), label_noise: float = 0) -> Classification:
     """A task whose every image says where it comes from: input 0 is the split, input 1 the row."""
     splits = {
         name: LabeledBatch(
@@ -24,7 +24,7 @@ def tagged(batch_size: int = 64, sizes=(50, 20, 30)) -> Classification:
             zip(("train", "validation", "test"), sizes, strict=True)
         )
     }
-    return Classification(MLP((2, 4, 3)), splits, batch_size)
+    return Classification(MLP((2, 4, 3)), splits, batch_size, label_noise=label_noise)
 
 
 def test_batches_come_only_from_the_train_split_and_reach_all_of_it():
@@ -43,6 +43,41 @@ def test_batches_come_only_from_the_train_split_and_reach_all_of_it():
 def test_labels_stay_with_their_images():
     batch = tagged().sample_batch(jax.random.key(1))
     np.testing.assert_array_equal(batch.labels, batch.inputs[:, 1].astype(int) % 3)
+
+
+def test_label_noise_replaces_its_share_of_the_labels_anew_in_every_batch():
+    task = tagged(label_noise=0.3)
+    batches = jax.vmap(task.sample_batch)(jax.random.split(jax.random.key(2), 400))
+    rows = batches.inputs[..., 1].astype(int)
+    wrong = np.asarray(batches.labels != rows % 3)
+    # One class in three that is drawn is the image's own.
+    share, count = 0.3 * 2 / 3, wrong.size
+    assert abs(wrong.mean() - share) < 4 * np.sqrt(share * (1 - share) / count)
+    for row in range(50):  # No image always has the wrong label, nor always its own.
+        assert 0 < wrong[rows == row].mean() < 1
+    labels, counts = np.unique(np.asarray(batches.labels)[wrong], return_counts=True)
+    assert labels.tolist() == [0, 1, 2]
+    assert counts.min() > 0.25 * wrong.sum()
+
+
+def test_label_noise_leaves_the_data_that_are_held_out_as_they_are():
+    clean, noisy = tagged(), tagged(label_noise=1.0)
+    params = clean.init(jax.random.key(0))
+    assert clean.validate(params)["loss"] == noisy.validate(params)["loss"]
+    assert noisy.metadata["label_noise"] == 1.0
+    assert "label_noise" not in clean.metadata
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_wrong_label_noise(share):
+    with pytest.raises(InvalidValueError, match=f"label_noise is {share}; it must be at least 0"):
+        tagged(label_noise=share)
+
+
+@pytest.mark.parametrize("name", ["digits-mlp-relu", "digits-cnn", "residual-network"])
+def test_a_registered_task_takes_label_noise(name):
+    task = tasks.get(name, label_noise=0.2, **({"scale": "smoke"} if "digits" not in name else {}))
+    assert task.metadata["label_noise"] == 0.2
 
 
 def test_batches_are_drawn_with_replacement():

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from optoscope._core.errors import UnknownNameError, check_count
+from optoscope._core.errors import UnknownNameError, check_count, check_number
 from optoscope._core.keys import new_key
 from optoscope._core.showing import shown
 from optoscope._core.trees import size
@@ -35,22 +35,31 @@ class LabeledBatch(eqx.Module):
 class Classification(Task):
     """A network trained to classify images by softmax cross-entropy.
 
-    Batches are drawn with replacement, by index, from the training split on the device.
+    Batches are drawn with replacement, by index, from the training split on the device. With
+    label noise a share of the labels of each batch is replaced by classes drawn uniformly, anew
+    in every batch, so that they cannot be learned by heart and the loss does not reach zero.
 
     Args:
         network: maps (params, inputs) to logits.
         splits: flat inputs and labels by split name: "train", "validation", "test".
         batch_size: images per batch.
         name: how reports call the task.
+        label_noise: the expected share of the labels of a batch that are replaced, from 0 to 1.
+
+    Raises:
+        InvalidValueError: a batch size below 1, labels that are no classes of the network, or a
+            share that is not between 0 and 1.
     """
 
     network: MLP | CNN | ResidualNetwork
     splits: dict[str, LabeledBatch]
     batch_size: int = eqx.field(static=True)
     name: str = eqx.field(static=True, default="classification")
+    label_noise: float | int = eqx.field(static=True, default=0.0)
 
     def __check_init__(self):
         check_count("batch_size", self.batch_size, minimum=1)
+        check_number("label_noise", self.label_noise, minimum=0, maximum=1)
         for name, split in self.splits.items():
             check_labels(name, split.labels, self.network.num_outputs)
 
@@ -62,15 +71,26 @@ class Classification(Task):
         """Draws `batch_size` training images with replacement."""
         return self.gather(self.draw(key))
 
-    def draw(self, key: PRNGKeyArray) -> Int[Array, " batch"]:
-        """The indices of the training images in a batch."""
-        count = self.splits["train"].labels.shape[0]
-        return jax.random.randint(key, (self.batch_size,), 0, count)
+    def draw(self, key: PRNGKeyArray) -> PyTree[Int[Array, " batch"]]:
+        """The indices of the training images in a batch; with label noise also the new labels.
 
-    def gather(self, draw: Int[Array, " batch"]) -> LabeledBatch:
-        """The images of these indices, with their labels."""
+        A new label of -1 leaves an image its own.
+        """
+        count, shape = self.splits["train"].labels.shape[0], (self.batch_size,)
+        if not self.label_noise:
+            return jax.random.randint(key, shape, 0, count)
+        index_key, share_key, class_key = jax.random.split(key, 3)
+        replaced = jax.random.bernoulli(share_key, self.label_noise, shape)
+        classes = jax.random.randint(class_key, shape, 0, self.network.num_outputs)
+        return jax.random.randint(index_key, shape, 0, count), jnp.where(replaced, classes, -1)
+
+    def gather(self, draw: PyTree[Int[Array, " batch"]]) -> LabeledBatch:
+        """The images that were drawn, with their labels."""
         train = self.splits["train"]
-        return LabeledBatch(train.inputs[draw], train.labels[draw])
+        if not self.label_noise:
+            return LabeledBatch(train.inputs[draw], train.labels[draw])
+        indices, new = draw
+        return LabeledBatch(train.inputs[indices], jnp.where(new < 0, train.labels[indices], new))
 
     def loss(self, params: MLPParams, batch: LabeledBatch) -> Float[Array, ""]:
         """The mean cross-entropy, in nats."""
@@ -117,6 +137,7 @@ class Classification(Task):
             "num_params": size(params),
             "batch_size": self.batch_size,
             "num_classes": num_classes,
+            **({"label_noise": self.label_noise} if self.label_noise else {}),
             "guessing_loss": math.log(num_classes),
             "split_sizes": {name: len(split.labels) for name, split in self.splits.items()},
         }
@@ -143,6 +164,7 @@ def mlp_classification(
     norm: str | None = None,
     initialization: str = "uniform",
     batch_size: int = 128,
+    label_noise: float = 0.0,
     name: str | None = None,
 ) -> Classification:
     """A multi-layer perceptron on the images of `dataset`.
@@ -157,12 +179,14 @@ def mlp_classification(
         norm: "batch", "layer" or None.
         initialization: "uniform" or "truncated_normal", see `MLP`.
         batch_size: images per batch.
+        label_noise: the share of each batch's labels that are replaced, see `Classification`.
         name: how reports call the task.
     """
     num_inputs = math.prod(dataset.input_shape)
     widths = (num_inputs, *hidden, dataset.num_classes)
     network = MLP(widths, activation, norm, initialization)
-    return Classification(network, flat_splits(dataset), batch_size, name or f"{dataset.name}-mlp")
+    name = name or f"{dataset.name}-mlp"
+    return Classification(network, flat_splits(dataset), batch_size, name, label_noise)
 
 
 def cnn_classification(
@@ -175,6 +199,7 @@ def cnn_classification(
     activation: str = "relu",
     initialization: str = "uniform",
     batch_size: int = 100,
+    label_noise: float = 0.0,
     name: str | None = None,
 ) -> Classification:
     """A convolutional network on the images of `dataset`.
@@ -190,6 +215,7 @@ def cnn_classification(
         activation: as for `MLP`.
         initialization: "uniform" or "truncated_normal", see `CNN`.
         batch_size: images per batch.
+        label_noise: the share of each batch's labels that are replaced, see `Classification`.
         name: how reports call the task.
     """
     network = CNN(
@@ -202,7 +228,8 @@ def cnn_classification(
         activation=activation,
         initialization=initialization,
     )
-    return Classification(network, flat_splits(dataset), batch_size, name or f"{dataset.name}-cnn")
+    name = name or f"{dataset.name}-cnn"
+    return Classification(network, flat_splits(dataset), batch_size, name, label_noise)
 
 
 def residual_classification(
@@ -211,6 +238,7 @@ def residual_classification(
     channels: tuple[int, ...] = (32, 64, 128),
     strides: tuple[int, ...] = (1, 2, 2),
     batch_size: int = 128,
+    label_noise: float = 0.0,
     name: str | None = None,
 ) -> Classification:
     """A shallow residual network on the images of `dataset`; see `ResidualNetwork`.
@@ -220,6 +248,7 @@ def residual_classification(
         channels: output channels of each block.
         strides: of each block.
         batch_size: images per batch.
+        label_noise: the share of each batch's labels that are replaced, see `Classification`.
         name: how reports call the task.
 
     Example:
@@ -229,4 +258,4 @@ def residual_classification(
     """
     network = ResidualNetwork(dataset.input_shape, channels, strides, dataset.num_classes)
     name = name or f"{dataset.name}-residual-network"
-    return Classification(network, flat_splits(dataset), batch_size, name)
+    return Classification(network, flat_splits(dataset), batch_size, name, label_noise)
