@@ -71,6 +71,15 @@ def test_every_registered_name_is_there_on_request(kind, capsys):
         assert kind not in ("all", name) or shown >= set(names)
 
 
+def test_the_whole_name_of_a_task_shows_what_it_takes(capsys):
+    shown = lines(["tasks", "deep-cnn"], capsys)
+    options = {words[0]: words[1:] for words in map(str.split, shown) if words}
+    assert set(tasks.REGISTRY["deep-cnn"].option_types) <= set(options)
+    assert options["label_noise"] == ["a", "number", "0.0"]
+    assert options["channels"][-2:] == ["by", "scale"]
+    assert not any("options of" in line for line in lines(["tasks", "deep"], capsys))
+
+
 def test_a_word_chooses_names(capsys):
     shown = lines(["tasks", "digits-mlp-100"], capsys)
     names = [line.split()[0] for line in shown[2:] if line[:1].strip()]

@@ -1,12 +1,14 @@
 import inspect
 import math
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import pytest
 
 from optoscope import data, tasks
 from optoscope._core.errors import InvalidValueError, OptoscopeError, UnknownNameError
+from optoscope._core.kinds import check_kind
 
 
 def test_a_person_can_guess_the_names_of_the_papers_tasks():
@@ -39,6 +41,24 @@ def test_every_entry_says_what_it_is_in_one_line(name):
     entry = tasks.REGISTRY[name]
     assert 10 < len(entry.description) < 100
     assert "\n" not in entry.description
+
+
+@pytest.mark.parametrize("name", tasks.names())
+def test_defaults_are_of_the_kind_that_the_option_takes(name):
+    entry = tasks.REGISTRY[name]
+    assert set(entry.option_defaults) <= entry.known_options
+    for option, value in entry.option_defaults.items():
+        check_kind(option, value, entry.option_types[option])
+    # What an option is, if it is not given, depends on the scale alone.
+    assert set(entry.option_defaults) == entry.known_options or "scale" in entry.known_options
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in tasks.names() if tasks.REGISTRY[name].dataset in (None, "digits")]
+)
+def test_the_defaults_said_are_those_taken(name):
+    given = tasks.get(name, **tasks.REGISTRY[name].option_defaults)
+    assert eqx.tree_equal(given, tasks.get(name))
 
 
 def test_options_override_the_named_network():

@@ -37,7 +37,7 @@ def check_kind(name: str, value: Any, hint: Any) -> None:
         optoscope._core.errors.InvalidValueError: hidden is 'x'; it must be whole numbers in a list.
     """
     if not _is_a(value, hint):
-        raise InvalidValueError(f"{name} is {_shown(value)}; it must be {_in_words(hint)}.")
+        raise InvalidValueError(f"{name} is {_shown(value)}; it must be {in_words(hint)}.")
     # A name that no file system and no terminal can hold.
     if isinstance(value, str | Path) and "\0" in str(value):
         raise InvalidValueError(f"{name} is {str(value)!r}; it must not hold a null character.")
@@ -95,17 +95,23 @@ def _is_scalar_array(value: Any) -> bool:
     return getattr(value, "shape", None) == () and hasattr(value, "dtype")
 
 
-def _in_words(hint: Any) -> str:
+def in_words(hint: Any) -> str:
+    """What a type allows, as `check_kind` says it.
+
+    Example:
+        >>> in_words(int | None)
+        'a whole number or nothing'
+    """
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
-        return _in_words(inner[0])
+        return in_words(inner[0])
     if origin is Literal:
         return "one of " + ", ".join(repr(one) for one in inner)
     if origin in (types.UnionType, typing.Union):
-        words = dict.fromkeys(_in_words(one) for one in inner)
+        words = dict.fromkeys(in_words(one) for one in inner)
         if "a number" in words:  # of which a whole one is one
             words.pop("a whole number", None)
         return " or ".join(words)
     if origin is tuple:
-        return f"{_in_words(inner[0]).removeprefix('a ')}s in a list"
+        return f"{in_words(inner[0]).removeprefix('a ')}s in a list"
     return _WORDS.get(type(None) if hint is None else hint, str(hint))

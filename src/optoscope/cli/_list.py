@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import tyro
 
@@ -12,6 +12,9 @@ from optoscope.cli._console import console, show_table
 from optoscope.cli._optimizer_table import families as optimizer_families
 from optoscope.cli._optimizer_table import show_optimizers
 from optoscope.cli._recipes import read_recipe, recipe_names
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 Rows = list[tuple[str, str]]
 
@@ -77,6 +80,32 @@ class List(Command):
         if not shown:
             what = "name" if self.kind == "all" else f"name among {self.kind}"
             raise UnknownNameError(what, self.word, known, listed=self.kind)
+        if "tasks" in kinds:
+            _show_options(self.word)
+
+
+def _show_options(task: str) -> None:
+    """What `--set` takes for a task, if there is one of this name."""
+    from rich.text import Text
+
+    from optoscope import tasks
+    from optoscope._core.kinds import in_words
+
+    if task not in tasks.REGISTRY:
+        return
+    entry = tasks.REGISTRY[task]
+    defaults, by_scale = entry.option_defaults, "scale" in entry.option_types
+    table = _table(f"options of {task}: --set OPTION=VALUE")
+    for heading in ("option", "takes", "if not given"):
+        table.add_column(heading, no_wrap=heading == "option")
+    for option, kind in entry.option_types.items():
+        value = defaults.get(option, "by scale" if by_scale else "must be given")
+        # Text objects and not strings: a name with square brackets is no markup.
+        table.add_row(
+            *map(Text, (option, in_words(kind), "nothing" if value is None else f"{value}"))
+        )
+    show_table(table)
+    console.print()
 
 
 def _show_kinds() -> None:
@@ -89,11 +118,16 @@ def _show_kinds() -> None:
     console.print("More on each: optoscope list KIND [WORD] [--all]")
 
 
-def _show(title: str, heading: str, rows: Rows) -> None:
+def _table(title: str) -> "Table":
     from rich.table import Table
+
+    return Table(title=title, title_justify="left", box=None, pad_edge=False)
+
+
+def _show(title: str, heading: str, rows: Rows) -> None:
     from rich.text import Text
 
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table = _table(title)
     table.show_header = bool(heading)
     first = any(name for name, _ in rows)
     if first:

@@ -23,7 +23,7 @@ from optoscope.tasks._es_gradient import es_gradient
 from optoscope.tasks._quadratic import RandomLeastSquares, RandomQuadratic
 from optoscope.tasks._rosenbrock import Rosenbrock
 from optoscope.tasks._two_moons import two_moons
-from optoscope.tasks._unseen import UNSEEN_TASKS, UnseenTask, build_unseen
+from optoscope.tasks._unseen import SCALES, UNSEEN_TASKS, UnseenTask, build_unseen
 
 _TEXT_OPTIONS = ("data_dir", "verify")
 _IMAGE_OPTIONS = (*_TEXT_OPTIONS, "size", "standardize", "validation_size")
@@ -47,6 +47,8 @@ class TaskEntry:
         dataset: the dataset it needs, or None.
         options: what `build` takes besides the data's options, with their types, where its
             signature does not tell.
+        defaults: likewise the values that are taken if an option is not given; of tasks of several
+            sizes ("scale") only those that all sizes share.
         data_options: the options of its dataset.
         family: the tasks that lists show together.
         parts: the name in the parts in which tasks of the family differ, as dataset, network and
@@ -57,6 +59,7 @@ class TaskEntry:
     description: str
     dataset: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
     data_options: tuple[str, ...] = _IMAGE_OPTIONS
     family: str = "others"
     parts: tuple[str, ...] = ()
@@ -70,6 +73,13 @@ class TaskEntry:
         return {name: _DATA_OPTIONS[name] for name in self.data_options} | dict(self.options)
 
     @property
+    def option_defaults(self) -> Mapping[str, Any]:
+        """The values of options that are not given; what depends on the scale is left out."""
+        if self.dataset is None:
+            return _defaults(self.build)
+        return {name: _DATA_DEFAULTS[name] for name in self.data_options} | dict(self.defaults)
+
+    @property
     def known_options(self) -> frozenset[str]:
         """The names of the keyword arguments that `build` takes."""
         return frozenset(self.option_types)
@@ -77,6 +87,12 @@ class TaskEntry:
     def known(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """The given options without those that the task does not have."""
         return {name: value for name, value in options.items() if name in self.known_options}
+
+
+def _defaults(make: Callable[..., Any]) -> dict[str, Any]:
+    """The defaults of a function's arguments, but for the name that it gives the task."""
+    parameters = inspect.signature(make).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not p.empty and p.name != "name"}
 
 
 REGISTRY: Registry[TaskEntry] = Registry("task")
@@ -125,6 +141,10 @@ def _build(
     return make(loaded, name=name, **(settings | options))
 
 
+# "dataset" is an option of the unseen tasks alone.
+_DATA_DEFAULTS: Mapping[str, Any] = {**_defaults(_build), "dataset": None}
+
+
 def _make_options(make: Callable[..., Task]) -> dict[str, Any]:
     """The keyword arguments of `make`, which are a task's options, with their types."""
     parameters = inspect.signature(make).parameters.values()
@@ -136,12 +156,18 @@ def _make_options(make: Callable[..., Task]) -> dict[str, Any]:
 def _register_unseen(name: str, entry: UnseenTask) -> None:
     noise = _make_options(es_gradient)
     options = {"scale": str} | _make_options(entry.make) | {o: noise[o] for o in entry.es or {}}
-    data_options = _TEXT_OPTIONS if entry.is_text else (*_IMAGE_OPTIONS, "dataset")
-    build = partial(build_unseen, name)
-    family = "unlike the tasks of meta-training"
-    REGISTRY.register(
-        name, TaskEntry(build, entry.description, entry.dataset, options, data_options, family)
+    shared = _defaults(entry.make) | dict(entry.es or {}) | dict(entry.common)
+    by_scale = {option for scale in SCALES for option in getattr(entry, scale)}
+    registered = TaskEntry(
+        partial(build_unseen, name),
+        entry.description,
+        entry.dataset,
+        options,
+        {"scale": "paper"} | {o: value for o, value in shared.items() if o not in by_scale},
+        _TEXT_OPTIONS if entry.is_text else (*_IMAGE_OPTIONS, "dataset"),
+        "unlike the tasks of meta-training",
     )
+    REGISTRY.register(name, registered)
 
 
 def _register_images(
@@ -158,8 +184,10 @@ def _register_images(
     build = partial(_build, make, dataset, name, settings)
     title = f"{_DATASETS[dataset]}, {description}"
     family = "MLPs on images (paper A)" if variant else "networks on images (papers B and C)"
-    options = _make_options(make)
-    REGISTRY.register(name, TaskEntry(build, title, dataset, options, family=family, parts=parts))
+    options, defaults = _make_options(make), _defaults(make) | settings
+    REGISTRY.register(
+        name, TaskEntry(build, title, dataset, options, defaults, family=family, parts=parts)
+    )
 
 
 for _dataset in _DATASETS:
