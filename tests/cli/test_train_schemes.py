@@ -9,12 +9,13 @@ import pytest
 
 from optoscope import optimizers, tasks
 from optoscope._core.errors import MetaTrainingDivergedError
-from optoscope.cli._judging import time_in_words
+from optoscope.cli._judging import best_in_words, time_in_words
 from optoscope.cli._main import main
 from optoscope.cli._meta_training import MetaTraining
 from optoscope.cli._scheme import Scheme, _OverStarts, make_trainer
 from optoscope.cli._train import Train
 from optoscope.meta import MetaTrainingResult, Report
+from optoscope.training import train
 
 LINE = ["train", "rnnprop", "--task", "quadratic,rosenbrock"]
 LINE += ["--set", "rnnprop.hidden_size=4", "quadratic.columns=6"]
@@ -99,6 +100,31 @@ def test_imitation_ends_once_over_all_stages():
     assert [getattr(one, "first", None) for one in made] == [0, 10, 20, None]
     workers = made[1].init(optimizers.get("rnnprop", key=jax.random.key(0)), jax.random.key(1))
     assert int(workers.count) == 10
+
+
+def test_the_end_of_each_tasks_own_horizon_counts():
+    settings = MetaTraining(
+        estimator="full-es", meta_steps=2, task_horizons=(20, 40), end_share=1.0, devices=1
+    )
+    problems = [tasks.get("quadratic"), tasks.get("rosenbrock")]
+    groups = make_trainer(settings, problems, 0).estimator.groups
+    weights = [np.asarray(group.objective.weights) for group in groups]
+    assert [len(one) for one in weights] == [20, 40]
+    assert [np.flatnonzero(one).tolist() for one in weights] == [[18, 19], [36, 37, 38, 39]]
+    plain = make_trainer(MetaTraining(devices=1), [tasks.get("quadratic")], 0).estimator
+    assert plain.objective.weights is None
+
+
+@pytest.mark.parametrize(("judge_by", "over"), [("loss", 20), ("final-loss", 2)])
+def test_it_is_judged_by_whole_runs_or_by_their_ends(judge_by, over):
+    settings = MetaTraining(judge_by=judge_by, horizon=20, meta_steps=2, devices=1)
+    judge = make_trainer(settings, [tasks.get("quadratic")], 0).evaluation
+    sgd = optimizers.sgd(0.01)
+    losses = train(judge.task, sgd, 20, key=judge.key, num_runs=judge.num_runs).losses
+    np.testing.assert_allclose(judge(sgd), losses[:, -over:].mean(), rtol=1e-5)
+    assert ("over the last tenth of 20 steps: 1.0000." in best_in_words(settings, 1.0, 1, 20)) == (
+        judge_by == "final-loss"
+    )
 
 
 def test_progress_counts_the_meta_steps_of_all_starts():

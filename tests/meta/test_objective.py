@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optoscope._core.errors import InvalidValueError, UnknownNameError
-from optoscope.meta import REDUCTIONS, Objective
+from optoscope.meta import REDUCTIONS, Objective, end_weights, final_mean
 from optoscope.training import StepRecord
 
 LOSSES = jnp.array([1.0, 2.0, 6.0])
@@ -191,3 +191,21 @@ def test_the_mean_logarithm_weighs_decades_alike():
     terms = objective.step_terms(losses, 0 * ones, jnp.arange(3))
     assert float(jnp.sum(terms)) == pytest.approx(expected, rel=1e-6)
     assert jnp.isnan(objective(-losses, 0 * ones, jnp.arange(3), ones > 0))
+
+
+@pytest.mark.parametrize(("horizon", "tenth"), [(1, 1), (7, 1), (25, 2), (200, 20)])
+def test_a_share_of_the_weight_lies_on_the_last_tenth(horizon, tenth):
+    losses = jax.random.uniform(jax.random.key(0), (horizon,)) + 0.1
+    everywhere = jnp.ones(horizon, bool), jnp.arange(horizon)
+    for share in (0.0, 0.3, 1.0):
+        objective = Objective("mean", end_weights(horizon, share))
+        found = objective(losses, 0 * losses, everywhere[1], everywhere[0])
+        expected = (1 - share) * losses.mean() + share * losses[-tenth:].mean()
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+    np.testing.assert_allclose(final_mean(losses[None]), losses[-tenth:].mean(), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("horizon", "share"), [(0, 0.5), (10, 1.5), (10, -0.1)])
+def test_wrong_weights_of_the_end(horizon, share):
+    with pytest.raises(InvalidValueError, match=r"horizon|share"):
+        end_weights(horizon, share)

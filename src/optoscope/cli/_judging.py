@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from optoscope.bench import HeldOutScore
     from optoscope.meta import Trainer
 
-JudgeBy = Literal["loss", "final-ratio", "speed-up", "equivalent-steps"]
+JudgeBy = Literal["loss", "final-loss", "final-ratio", "speed-up", "equivalent-steps"]
 # Runs of each task, and the share of the time that judging may take before it is spoken of.
 _NUM_RUNS = 4
 _MOST_TIME = 0.1
@@ -49,13 +49,18 @@ def evaluation(
         seed: of these runs.
         directory: of the run, where the runs of a reference are kept.
     """
+    import jax.numpy as jnp
+
     from optoscope import bench, meta
     from optoscope._core.keys import stream
 
     pairs = list(zip(judging, lengths, strict=True))
-    if settings.judge_by == "loss":
+    if settings.judge_by in ("loss", "final-loss"):
         key = stream(seed, "held-out loss")
-        parts = tuple(meta.HeldOutLoss(one, length, _NUM_RUNS, key) for one, length in pairs)
+        measure = meta.final_mean if settings.judge_by == "final-loss" else jnp.mean
+        parts = tuple(
+            meta.HeldOutLoss(one, length, _NUM_RUNS, key, measure) for one, length in pairs
+        )
         return parts[0] if len(parts) == 1 else meta.GeometricMean(parts)
     # By number, because two tasks of a mixture may have one name.
     names = [f"{place}-{_name(one)}" for place, one in enumerate(judging)]
@@ -112,9 +117,10 @@ def best_in_words(
         num_tasks: that it was judged on.
         num_steps: most steps of the runs that it was judged by.
     """
-    if settings.judge_by == "loss":
+    if settings.judge_by in ("loss", "final-loss"):
         best = "infinite every time" if best_loss is None else f"{best_loss:.4f}"
-        return f"Best held-out training loss over {num_steps} steps: {best}."
+        over = "over" if settings.judge_by == "loss" else "over the last tenth of"
+        return f"Best held-out training loss {over} {num_steps} steps: {best}."
     tasks = "1 task" if num_tasks == 1 else f"{num_tasks} tasks"
     best = "0 every time" if best_loss is None else f"{1 / best_loss:.4f}"
     return (

@@ -16,6 +16,7 @@ from optoscope.cli._options import (
     PositiveOrZero,
     ShareOrZero,
     Stretch,
+    ZeroToOne,
 )
 from optoscope.cli._signals import stop_on_signals
 
@@ -40,6 +41,8 @@ class MetaTraining:
             all. An optimizer that knows the length of training is told them.
         std: of the perturbations of evolution strategies.
         objective: how the losses of an unroll are reduced to a meta-loss.
+        end_share: the weight in it, from 0 to 1, that belongs to the last tenth of the horizon
+            alone; the rest is spread over all steps.
         meta_learning_rate: of Adam on the optimizer's weights.
         schedule: of the meta learning rate: constant, or a cosine down to zero.
         clip: largest norm of the meta-gradient; 0 does not clip.
@@ -62,10 +65,11 @@ class MetaTraining:
         validate_on: tasks that the optimizer is judged on while it is meta-trained, by the
             geometric mean of its losses there; those it is trained on, if none is named.
         validation_steps: inner steps of those runs; 0: the horizon.
-        judge_by: what the best optimizer is chosen by: its mean loss on these tasks, or a score
-            against a tuned optimizer on the same runs. Final ratio: that one's final loss over
-            one's own (Celo's); speed-up: all steps over those that it takes to get as low; or
-            equivalent steps: the share of the run that the tuned one takes to get as low (VeLO's).
+        judge_by: what the best optimizer is chosen by: its mean loss on these tasks; its final
+            loss there, over the last tenth of the steps; or a score against a tuned optimizer on
+            the same runs. Final ratio: that one's final loss over one's own (Celo's); speed-up: all steps over
+            those that it takes to get as low; or equivalent steps: the share of the run that the
+            tuned one takes to get as low (VeLO's).
         judge_against: the optimizer of the scores, which is tuned once, at the start.
         judge_rates: learning rates that it is tuned by.
         evaluate_every: meta-steps between evaluations; the best optimizer seen is kept.
@@ -81,6 +85,7 @@ class MetaTraining:
     task_horizons: tuple[int, ...] = ()
     std: Positive = 0.01
     objective: Literal["mean", "sum", "log_sum", "mean_log", "last"] = "sum"
+    end_share: ZeroToOne = 0.0
     meta_learning_rate: Positive = 1e-3
     schedule: Literal["constant", "cosine"] = "constant"
     clip: PositiveOrZero = 0.0

@@ -67,6 +67,7 @@ Several = Annotated[int, count(2)]
 Positive = Annotated[float, Domain(0, exclusive_minimum=True)]
 PositiveOrZero = Annotated[float, Domain(0)]
 ShareOrZero = Annotated[float, Domain(0, 0.999999)]
+ZeroToOne = Annotated[float, Domain(0, 1)]
 Stretch = Annotated[float, Domain(1)]
 Share = Annotated[float, Domain(0, 1, exclusive_minimum=True)]
 

@@ -25,13 +25,14 @@ def _estimator_on(settings: MetaTraining, problems: Any, horizon: int) -> "Estim
         # Of a classifier: what guessing costs, and half more.
         guessing = metadata_of(problems).get("guessing_loss")
         maximum = None if guessing is None else 1.5 * guessing
+    weights = meta.end_weights(horizon, settings.end_share) if settings.end_share else None
     if settings.rescale > 1:
         problems = tasks.reparametrized(problems, 1 / settings.rescale, settings.rescale)
     given = {
         "num_tasks": settings.num_tasks,
         "num_particles": settings.num_tasks,
         "horizon": horizon,
-        "objective": meta.Objective(settings.objective, maximum=maximum),
+        "objective": meta.Objective(settings.objective, weights, maximum=maximum),
         "truncation": settings.truncation,
         "stagger": settings.stagger,
         "std": settings.std,

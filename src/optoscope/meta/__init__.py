@@ -11,7 +11,14 @@ from optoscope.meta._halving import successive_halving
 from optoscope.meta._imitation import Imitation
 from optoscope.meta._metrics import MetricsLog, TensorBoard, join_logs
 from optoscope.meta._mixture import Mixture
-from optoscope.meta._objective import REDUCTIONS, Objective, Penalty, classification_maximum
+from optoscope.meta._objective import (
+    REDUCTIONS,
+    Objective,
+    Penalty,
+    classification_maximum,
+    end_weights,
+    final_mean,
+)
 from optoscope.meta._registry import ESTIMATORS, EstimatorEntry
 from optoscope.meta._reports import MetaTrainingResult, Report
 from optoscope.meta._trainer import Trainer
@@ -47,6 +54,8 @@ __all__ = [
     "classification_maximum",
     "clip_backward",
     "clip_elementwise",
+    "end_weights",
+    "final_mean",
     "join_logs",
     "successive_halving",
 ]

@@ -75,6 +75,44 @@ def classification_maximum(num_classes: int) -> float:
     return 1.5 * math.log(num_classes)
 
 
+def end_weights(horizon: int, share: float | int) -> Float[Array, " horizon"]:
+    """Weights for `Objective(weights=…)` of which a share lies on the last tenth of the horizon.
+
+    The rest is spread over all steps. Their mean is 1.
+
+    Args:
+        horizon: inner steps of an episode.
+        share: from 0 (all steps count alike) to 1 (only the last tenth counts).
+
+    Raises:
+        InvalidValueError: a horizon below 1, or a share that is not between 0 and 1.
+
+    Example:
+        >>> weights = end_weights(20, 0.5)
+        >>> weights[[0, 17, 18, 19]].tolist()
+        [0.5, 0.5, 5.5, 5.5]
+    """
+    check_count("horizon", horizon, minimum=1)
+    check_number("share", share, minimum=0, maximum=1)
+    steps = _last_tenth(horizon)
+    at_the_end = jnp.arange(horizon) >= horizon - steps
+    return 1 - share + share * horizon / steps * at_the_end
+
+
+def final_mean(losses: Float[Array, "runs steps"]) -> Float[Array, ""]:
+    """The mean over runs and the last tenth of the steps, a measure for `HeldOutLoss`.
+
+    Example:
+        >>> float(final_mean(jnp.arange(20.0)[None]))
+        18.5
+    """
+    return jnp.mean(losses[:, -_last_tenth(losses.shape[1]) :])
+
+
+def _last_tenth(horizon: int) -> int:
+    return max(1, horizon // 10)
+
+
 class Objective(eqx.Module):
     """Turns the losses of one unroll into one number, the meta-loss; every estimator takes one.
 
