@@ -67,9 +67,9 @@ class MetaTraining:
         validation_steps: inner steps of those runs; 0: the horizon.
         judge_by: what the best optimizer is chosen by: its mean loss on these tasks; its final
             loss there, over the last tenth of the steps; or a score against a tuned optimizer on
-            the same runs. Final ratio: that one's final loss over one's own (Celo's); speed-up: all steps over
-            those that it takes to get as low; or equivalent steps: the share of the run that the
-            tuned one takes to get as low (VeLO's).
+            the same runs. Final ratio: that one's final loss over one's own (Celo's); speed-up: all
+            steps over those that it takes to get as low; or equivalent steps: the share of the run
+            that the tuned one takes to get as low (VeLO's).
         judge_against: the optimizer of the scores, which is tuned once, at the start.
         judge_rates: learning rates that it is tuned by.
         evaluate_every: meta-steps between evaluations; the best optimizer seen is kept.
