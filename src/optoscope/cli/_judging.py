@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from optoscope.meta import Trainer
 
 JudgeBy = Literal["loss", "final-loss", "final-ratio", "speed-up", "equivalent-steps"]
+_LOSSES = ("loss", "final-loss")
 # Runs of each task, and the share of the time that judging may take before it is spoken of.
 _NUM_RUNS = 4
 _MOST_TIME = 0.1
@@ -55,7 +56,7 @@ def evaluation(
     from optoscope._core.keys import stream
 
     pairs = list(zip(judging, lengths, strict=True))
-    if settings.judge_by in ("loss", "final-loss"):
+    if settings.judge_by in _LOSSES:
         key = stream(seed, "held-out loss")
         measure = meta.final_mean if settings.judge_by == "final-loss" else jnp.mean
         parts = tuple(
@@ -117,7 +118,7 @@ def best_in_words(
         num_tasks: that it was judged on.
         num_steps: most steps of the runs that it was judged by.
     """
-    if settings.judge_by in ("loss", "final-loss"):
+    if settings.judge_by in _LOSSES:
         best = "infinite every time" if best_loss is None else f"{best_loss:.4f}"
         over = "over" if settings.judge_by == "loss" else "over the last tenth of"
         return f"Best held-out training loss {over} {num_steps} steps: {best}."
