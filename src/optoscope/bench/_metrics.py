@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, PyTree
 
 from optoscope._core.errors import InvalidValueError, UnknownNameError
 from optoscope._core.keys import new_key
+from optoscope._core.windows import tenth
 from optoscope.tasks import Task, TaskDistribution, as_distribution
 from optoscope.training import InnerState
 from optoscope.training._step import initial_model_state
@@ -101,10 +102,10 @@ class Metric:
         numpy: Any = jnp if isinstance(losses, jax.Array) else np
         if self.name == "train":
             return numpy.mean(losses[..., :steps], axis=-1)
-        tenth = max(1, losses.shape[-1] // 10)
+        window = tenth(losses.shape[-1])
         if self.name == "final":
-            return numpy.mean(losses[..., -tenth:], axis=-1)
-        met = _moving_averages(losses, tenth) <= self.target
+            return numpy.mean(losses[..., -window:], axis=-1)
+        met = _moving_averages(losses, window) <= self.target
         first = numpy.argmax(met, axis=-1)
         return numpy.where(met.any(axis=-1), first * 1.0, numpy.inf)
 

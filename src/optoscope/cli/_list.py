@@ -86,8 +86,6 @@ class List(Command):
 
 def _show_options(task: str) -> None:
     """What `--set` takes for a task, if there is one of this name."""
-    from rich.text import Text
-
     from optoscope import tasks
     from optoscope._core.kinds import in_words
 
@@ -100,10 +98,7 @@ def _show_options(task: str) -> None:
         table.add_column(heading, no_wrap=heading == "option")
     for option, kind in entry.option_types.items():
         value = defaults.get(option, "by scale" if by_scale else "must be given")
-        # Text objects and not strings: a name with square brackets is no markup.
-        table.add_row(
-            *map(Text, (option, in_words(kind), "nothing" if value is None else f"{value}"))
-        )
+        _add_row(table, option, in_words(kind), "nothing" if value is None else f"{value}")
     show_table(table)
     console.print()
 
@@ -124,9 +119,14 @@ def _table(title: str) -> "Table":
     return Table(title=title, title_justify="left", box=None, pad_edge=False)
 
 
-def _show(title: str, heading: str, rows: Rows) -> None:
+def _add_row(table: "Table", *texts: str) -> None:
     from rich.text import Text
 
+    # Text objects and not strings: a name with square brackets is no markup.
+    table.add_row(*map(Text, texts))
+
+
+def _show(title: str, heading: str, rows: Rows) -> None:
     table = _table(title)
     table.show_header = bool(heading)
     first = any(name for name, _ in rows)
@@ -134,9 +134,7 @@ def _show(title: str, heading: str, rows: Rows) -> None:
         table.add_column(heading, no_wrap=heading == "name", style="bold", min_width=24)
     table.add_column("what it is" if heading == "name" else "")
     for name, description in rows:
-        texts = (name, description) if first else (description,)
-        # Text objects and not strings: a name with square brackets is no markup.
-        table.add_row(*map(Text, texts))
+        _add_row(table, *((name, description) if first else (description,)))
     show_table(table)
     if heading:
         console.print()

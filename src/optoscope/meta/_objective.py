@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from optoscope._core.errors import InvalidValueError, UnknownNameError, check_count, check_number
+from optoscope._core.windows import tenth
 from optoscope.training import StepRecord
 
 Penalty = Callable[[StepRecord], Float[Array, ""]]
@@ -94,7 +95,7 @@ def end_weights(horizon: int, share: float | int) -> Float[Array, " horizon"]:
     """
     check_count("horizon", horizon, minimum=1)
     check_number("share", share, minimum=0, maximum=1)
-    steps = _last_tenth(horizon)
+    steps = tenth(horizon)
     at_the_end = jnp.arange(horizon) >= horizon - steps
     return 1 - share + share * horizon / steps * at_the_end
 
@@ -106,11 +107,7 @@ def final_mean(losses: Float[Array, "runs steps"]) -> Float[Array, ""]:
         >>> float(final_mean(jnp.arange(20.0)[None]))
         18.5
     """
-    return jnp.mean(losses[:, -_last_tenth(losses.shape[1]) :])
-
-
-def _last_tenth(horizon: int) -> int:
-    return max(1, horizon // 10)
+    return jnp.mean(losses[:, -tenth(losses.shape[1]) :])
 
 
 class Objective(eqx.Module):

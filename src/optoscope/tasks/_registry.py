@@ -162,10 +162,10 @@ def _register_unseen(name: str, entry: UnseenTask) -> None:
         partial(build_unseen, name),
         entry.description,
         entry.dataset,
-        options,
-        {"scale": "paper"} | {o: value for o, value in shared.items() if o not in by_scale},
-        _TEXT_OPTIONS if entry.is_text else (*_IMAGE_OPTIONS, "dataset"),
-        "unlike the tasks of meta-training",
+        options=options,
+        defaults={"scale": "paper"} | {o: v for o, v in shared.items() if o not in by_scale},
+        data_options=_TEXT_OPTIONS if entry.is_text else (*_IMAGE_OPTIONS, "dataset"),
+        family="unlike the tasks of meta-training",
     )
     REGISTRY.register(name, registered)
 

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Float64, Int
 
 from optoscope import meta, training
 from optoscope._core.keys import stream
+from optoscope._core.windows import tenth
 from optoscope.papers._meta_trained import load_learned
 from optoscope.papers._parts import Arrays, Part, Workspace
 from optoscope.papers.stability._learn import learned, training_of
@@ -56,7 +57,7 @@ def summary(
     objective: meta.Objective,
 ) -> dict[str, np.ndarray]:
     """The arrays that are kept of runs past their horizon; see `far`."""
-    average, window = smoothed(losses), max(1, horizon // 10)
+    average, window = smoothed(losses), tenth(horizon)
     ends = [multiple * horizon for multiple in multiples]
     steps = kept_steps(ends[-1], records)
     normal = np.asarray(objective.normalize(jnp.asarray(losses)), np.float64)

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from optoscope import bench, optimizers, tasks, training
 from optoscope._core.keys import stream
+from optoscope._core.windows import tenth
 from optoscope.optimizers import Optimizer
 from optoscope.papers._meta_trained import load_learned
 from optoscope.papers._parts import Arrays, Part, Workspace
@@ -158,7 +159,7 @@ def _measured(
             for optimizer in contenders
         ]
     )
-    average, last = smoothed(losses), max(1, scale.unseen_steps // 10)
+    average, last = smoothed(losses), tenth(scale.unseen_steps)
 
     def mean(values: np.ndarray) -> np.ndarray:
         found = values.astype(np.float64).mean(axis=-1)

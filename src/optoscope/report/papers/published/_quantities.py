@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from optoscope._core.ranks import rank_correlation
+from optoscope._core.windows import tenth
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -29,7 +30,7 @@ LEAST_OPTIMIZERS = 4
 def sizes_of_steps(part: Arrays) -> Float[np.ndarray, " sizes"]:
     """Of a `driven` part: the size of updates in the last tenth, for each size of gradients."""
     steps = part["updates"].shape[-1]
-    return part["updates"][..., -max(1, steps // 10) :].mean(axis=(1, 2))
+    return part["updates"][..., -tenth(steps) :].mean(axis=(1, 2))
 
 
 def exponent(part: Arrays) -> float:
