@@ -89,8 +89,7 @@ def end_weights(horizon: int, share: float | int) -> Float[Array, " horizon"]:
         InvalidValueError: a horizon below 1, or a share that is not between 0 and 1.
 
     Example:
-        >>> weights = end_weights(20, 0.5)
-        >>> weights[[0, 17, 18, 19]].tolist()
+        >>> end_weights(20, 0.5)[16:].tolist()
         [0.5, 0.5, 5.5, 5.5]
     """
     check_count("horizon", horizon, minimum=1)
