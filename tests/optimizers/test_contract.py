@@ -3,6 +3,7 @@
 import collections
 import functools
 import io
+import re
 from collections.abc import Callable
 
 import equinox as eqx
@@ -283,6 +284,21 @@ def test_gradients_meet_their_own_parameters_where_others_are_not_trained(make):
     found, expected = updates(make(), model, trained)
     assert shapes(found) == shapes(trained)
     assert digest(found) == digest(expected)
+
+
+@every_optimizer
+def test_nothing_as_large_as_a_long_side_squared_is_made(name):
+    length = 1_000_003  # of a vocabulary, say
+    params = {"embedding": jax.ShapeDtypeStruct((length, 2), jnp.float32)}
+    optimizer = registered(name)
+
+    def update(params):
+        step = optimizer.update(params, optimizer.init(params), params, obj_fn=lambda at: 0.0)
+        return step[0]
+
+    program = str(jax.make_jaxpr(update)(params))
+    squared = re.search(rf"\[[^]]*{length}[^]]*{length}[^]]*\]", program)
+    assert squared is None, squared[0]
 
 
 @pytest.mark.parametrize(

@@ -376,6 +376,14 @@ def test_a_saved_state_goes_on_to_the_last_bit(optimizer_name):
                 assert torch.equal(one, right)
 
 
+def test_a_long_side_costs_no_square_of_its_length():
+    embedding = torch.nn.Parameter(torch.zeros(1_000_003, 2))  # squared: four terabytes
+    optimizer = LearnedOptimizer([embedding], "general", num_steps=10)
+    embedding.grad = torch.ones_like(embedding)
+    optimizer.step()
+    assert bool((embedding < 0).all())
+
+
 def test_the_state_of_another_optimizer_is_refused():
     params = parameters(problem()[0])
     state = LearnedOptimizer(params, "gru-quadratic").state_dict()

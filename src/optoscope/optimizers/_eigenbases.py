@@ -99,12 +99,10 @@ def advanced(
     Returns:
         The bases, and the averages in them.
     """
-    squares = gradient @ gradient.mT, gradient.mT @ gradient
+    # The product of a side that is too long to have a covariance would not fit into memory.
     sides = [
-        None
-        if side is None
-        else Side(EIGENBASES_DECAY * side.covariance + (1 - EIGENBASES_DECAY) * square, side.basis)
-        for side, square in zip(bases, squares, strict=True)
+        None if side is None else _seen(side, matrices)
+        for side, matrices in zip(bases, (gradient, gradient.mT), strict=True)
     ]
 
     def followed(before: tuple[Any, Any]) -> tuple[Any, Any]:
@@ -130,6 +128,13 @@ def advanced(
         before,
     )
     return Eigenbases(*sides), averages
+
+
+def _seen(side: Side, matrices: Float[Array, "count size others"]) -> Side:
+    """The side after one more gradient, its own axis first."""
+    square = matrices @ matrices.mT
+    covariance = EIGENBASES_DECAY * side.covariance + (1 - EIGENBASES_DECAY) * square
+    return side._replace(covariance=covariance)
 
 
 def _orthogonal_factors(matrices: Float[Array, "count size size"]) -> Array:

@@ -141,9 +141,9 @@ def _curves(axes: Axes, record: SuiteRecord, task: str, look: Looks) -> None:
     target = record.targets[task]
     if math.isfinite(target):
         axes.axhline(target, color=MUTED, linewidth=0.9, linestyle=":", zorder=2)
-        axes.annotate(f"target {format_number(target)}", (1, target), xytext=(-2, 3),
-                      xycoords=("axes fraction", "data"), textcoords="offset points", ha="right",
-                      fontsize=8, color=MUTED)  # fmt: skip
+        # On the left, where the curves are still far above it.
+        axes.annotate(f"target {format_number(target)}", (0, target), xytext=(3, 3),
+                      textcoords="offset points", fontsize=8, color=MUTED)  # fmt: skip
     axes.set_title(plain(task), fontsize=11, pad=6)
     axes.set_xlim(0, record.num_steps)
     axes.tick_params(labelsize=8)

@@ -52,10 +52,11 @@ def turned_back(matrices: Tensor, state: State) -> Tensor:
 
 def advance(gradient: Tensor, state: State, every: int) -> None:
     """The covariances with one more gradient, and now and then the bases that follow them."""
-    squares = gradient @ gradient.mT, gradient.mT @ gradient
-    for side, square in zip(_SIDES, squares, strict=True):
-        if f"covariance_of_{side}" in state:
-            state[f"covariance_of_{side}"].lerp_(square, 1 - EIGENBASES_DECAY)
+    for side, matrices in zip(_SIDES, (gradient, gradient.mT), strict=True):
+        covariance = state.get(f"covariance_of_{side}")
+        # The product of a side that is too long to have one would not fit into memory.
+        if covariance is not None:
+            covariance.lerp_(matrices @ matrices.mT, 1 - EIGENBASES_DECAY)
     refreshed = state["step"] % every == 0
     if refreshed.any():
         turns = (_refresh(side, state, refreshed) for side in _SIDES)
