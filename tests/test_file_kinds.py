@@ -4,7 +4,6 @@ A kind of file that is new gets a line in `KINDS`.
 """
 
 import copy
-import gzip
 import json
 import os
 import random
@@ -38,6 +37,7 @@ from support.run_files import (
     make_search,
     write_run,
 )
+from support.stand_in_data import write_images, write_text
 from support.weight_files import SHAPES, as_flax, drawn, written
 
 
@@ -153,24 +153,6 @@ def read_part(folder: Path) -> Any:
     return Store(folder).get(PART)["a"].tolist()
 
 
-TEXT = "All the world's a stage, and all the men and women merely players. " * 3
-
-
-def make_text(folder: Path) -> None:
-    (folder / "tinyshakespeare").mkdir()
-    (folder / "tinyshakespeare" / "input.txt").write_text(TEXT)
-
-
-def make_images(folder: Path) -> None:
-    (folder / "mnist").mkdir()
-    for name, shape in (("images-idx3", (10, 28, 28)), ("labels-idx1", (10,))):
-        sizes = b"".join(size.to_bytes(4, "big") for size in shape)
-        content = bytes([0, 0, 8, len(shape)]) + sizes + bytes(int(np.prod(shape)))
-        for split in ("train", "t10k"):
-            place = folder / "mnist" / f"{split}-{name}-ubyte.gz"
-            place.write_bytes(gzip.compress(content, mtime=0))
-
-
 def read_data(name: str) -> Callable[[Path], Any]:
     def read(folder: Path) -> Any:
         options = {} if name == "tinyshakespeare" else {"validation_size": 2}
@@ -238,8 +220,8 @@ KINDS = {
     "published weights for PyTorch": Kind(
         make_published_for_torch, "theirs.pt", read_published("adafac", "pt")
     ),
-    "text": Kind(make_text, "tinyshakespeare/input.txt", read_data("tinyshakespeare")),
-    "images": Kind(make_images, "mnist/train-images-idx3-ubyte.gz", read_data("mnist")),
+    "text": Kind(write_text, "tinyshakespeare/input.txt", read_data("tinyshakespeare")),
+    "images": Kind(write_images, "mnist/train-images-idx3-ubyte.gz", read_data("mnist")),
 }  # fmt: skip
 RECORDS = [name for name, kind in KINDS.items() if kind.file.endswith(".npz")]
 JSON = [name for name, kind in KINDS.items() if kind.file.endswith(".json")]

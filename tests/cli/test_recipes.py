@@ -1,11 +1,16 @@
 """Recipes: what they add to a command line, and what is typed counts."""
 
+import jax
 import pytest
 
+from optoscope import data
 from optoscope._core.errors import FileFormatError, InvalidValueError, UnknownNameError
+from optoscope._core.trees import size
+from optoscope.bench._suite_tasks import suite_tasks
 from optoscope.cli._main import COMMANDS
 from optoscope.cli._recipes import read_recipe, recipe_names, with_recipe
 from optoscope.cli._train import Train
+from support.stand_in_data import write_images, write_text
 
 RECIPE = """
 description = "a trial"
@@ -116,3 +121,24 @@ def test_every_shipped_recipe_is_a_command(name):
     command = parsed(["train", "--recipe", name])
     assert command.recipe == name
     assert command.optimizer is not None
+
+
+def test_the_general_optimizer_sees_no_network_of_the_suite_nor_a_larger_one(tmp_path, monkeypatch):
+    write_images(tmp_path)
+    write_text(tmp_path)
+
+    def load(name, **options):
+        few = {} if name == "tinyshakespeare" else {"validation_size": 2}
+        return real(name, **{**options, **few, "data_dir": tmp_path, "verify": False})
+
+    real = data.load
+    monkeypatch.setattr(data, "load", load)
+    suite = [shapes(task) for task in suite_tasks("small").values()]
+    scheme = parsed(["train", "--recipe", "general", "--devices", "1"])._scheme()
+    seen = [shapes(task) for task in scheme.problems]
+    assert max(size(network) for network in seen) <= max(size(network) for network in suite)
+    assert not any(network == other for network in seen for other in suite)
+
+
+def shapes(task):
+    return jax.eval_shape(task.init, jax.random.key(0))
