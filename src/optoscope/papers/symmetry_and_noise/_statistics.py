@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from optoscope._core.windows import tenth
 from optoscope.papers._claims import Records, Repetitions, Statistic
 
 # Below what float32 leaves of an exact zero; keeps a logarithm of rounding from deciding.
@@ -128,7 +129,7 @@ def loss_rises_late(quantity: str, variant: str, records: Records) -> np.ndarray
     """Decades from the learned loss around the middle of the run up to its last tenth."""
     losses = records[f"noise-{variant}"][f"lstm/{quantity}"]
     count = losses.shape[1]
-    width = max(1, count // 10)
+    width = tenth(count)
     middle = losses[:, count // 2 - width // 2 : count // 2 + width - width // 2]
     return np.log10(losses[:, -width:].mean(axis=1)) - np.log10(middle.mean(axis=1))
 
