@@ -282,6 +282,28 @@ def test_the_page_says_which_verdicts_changed_and_shows_no_interval_without_a_wi
     assert not _WITHOUT_WIDTH.search(page)
 
 
+def test_the_claims_of_paper_a_stand_side_by_side_for_every_optimizer(tmp_path):
+    guest = {"statement": "Of L2O-DM.", "repeated_over": {"unit": "run", "chosen": False}}
+    claims = [
+        make_claim("A4-faster-leaky-relu", "holds", statement="It is faster."),
+        make_claim("A4-faster-leaky-relu-dm", "does not hold", interval(-0.2, -0.3, -0.1), **guest),
+        make_claim("A4-lion-grows-leaky-relu", "holds", statement="Lion's grows."),
+    ]
+    run = run_of(tmp_path / "run", "A", scale="long", claims=claims)
+    other = tmp_path / "claims.json"
+    weaker = make_claim("A4-faster-leaky-relu", "inconclusive", interval(0.1, -0.1, 0.3))
+    other.write_text(json.dumps(make_claims(weaker)))
+    docs = tmp_path / "docs"
+    assert main([str(run), "--docs", str(docs), "--beside", str(other)]) == 0
+    page = (docs / "results" / "A.md").read_text(encoding="utf-8")
+    assert "| claim | `laptop` | `laptop` | L2O-DM |" in page
+    assert "| It is faster. | ? 0.100 | ✓ 0.283 | ✗ -0.200 |" in page
+    assert "| Lion's grows. |" not in page
+    main([str(run), "--docs", str(docs)])
+    page = (docs / "results" / "A.md").read_text(encoding="utf-8")
+    assert "| It is faster. | ✓ 0.283 | ✗ -0.200 |" in page
+
+
 _WITHOUT_WIDTH = re.compile(r"\[(-?[\d.e+-]+), \1\]")
 
 

@@ -29,7 +29,7 @@ STATEMENTS: dict[str, tuple[Statement, ...]] = {
 
 # What a page of results says at its head.
 WORDS: dict[str, Callable[[Records], PageWords]] = {
-    "symmetry_and_noise": told(symmetry_and_noise.STATEMENTS),
+    "symmetry_and_noise": symmetry_and_noise.words,
     "reverse_engineering": told(reverse_engineering.STATEMENTS),
     "stability": told(stability.STATEMENTS),
     "published": published.words,

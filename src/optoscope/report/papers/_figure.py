@@ -24,12 +24,15 @@ class Records(Mapping[str, Arrays]):
         labels: what to call optimizers and tasks, by their short names.
         left_out: the short names of what the figure compares and the run's scale leaves out.
         claims: the paper's claims with what was measured of them; only a page of results has them.
+        beside: the same claims with what a run at another scale measured, if there is one to
+            compare with.
     """
 
     parts: Mapping[str, Arrays]
     labels: Mapping[str, str] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
     claims: tuple[Claim, ...] = ()
+    beside: tuple[Claim, ...] = ()
 
     def __getitem__(self, name: str) -> Arrays:
         return self.parts[name]

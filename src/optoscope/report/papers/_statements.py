@@ -69,7 +69,7 @@ def sentence(statement: Statement, claims: Sequence[Claim]) -> str:
         The sentence in Markdown; empty if nothing of it was measured.
     """
     found = {
-        place: [claim for name in ids if (claim := _read(claims, name, statement.protocol))]
+        place: [claim for name in ids if (claim := preferred(claims, name, statement.protocol))]
         for place, ids in statement.claims.items()
     }
     measured = {place: those for place, those in found.items() if those}
@@ -82,6 +82,22 @@ def sentence(statement: Statement, claims: Sequence[Claim]) -> str:
     )
     where = _tally({place: _joint(those) for place, those in measured.items()})
     return f"**{statement.words}**: {where}. {statement.quantity}: {numbers}."
+
+
+def preferred(claims: Sequence[Claim], name: str, protocol: str = "") -> Claim | None:
+    """The claim of that id by the reading that counts, if it was measured and is a number.
+
+    Args:
+        claims: to look in.
+        name: the id.
+        protocol: the reading that is asked for; else "corrected", where there is one.
+    """
+    known = {
+        claim.protocol: claim
+        for claim in claims
+        if claim.id == name and claim.measured and claim.estimate.known
+    }
+    return next((known[one] for one in (protocol, *_PROTOCOLS) if one in known), None)
 
 
 def percent(share: float) -> str:
@@ -109,16 +125,6 @@ def percent_below(decades: float) -> str:
     ('20%', '-10%')
     """
     return percent(1 - 10**-decades)
-
-
-def _read(claims: Sequence[Claim], name: str, protocol: str) -> Claim | None:
-    """The claim by the reading that is asked for, if that was measured and is a number."""
-    known = {
-        claim.protocol: claim
-        for claim in claims
-        if claim.id == name and claim.measured and claim.estimate.known
-    }
-    return next((known[one] for one in (protocol, *_PROTOCOLS) if one in known), None)
 
 
 def _joint(claims: Sequence[Claim]) -> Verdict:

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from optoscope._core.errors import OptoscopeError
+from optoscope.report._claims import read_claims
 from optoscope.report.results import read_earlier, write_results
 
 
@@ -19,10 +20,14 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument(
         "--earlier", type=Path, help="verdicts of an earlier page, to say which have changed"
     )
+    parser.add_argument(
+        "--beside", type=Path, help="claims.json of a run of the same paper at another scale"
+    )
     given = parser.parse_args(words)
     try:
         earlier = None if given.earlier is None else read_earlier(given.earlier)
-        page = write_results(given.run, given.docs, earlier=earlier)
+        beside = () if given.beside is None else read_claims(given.beside)
+        page = write_results(given.run, given.docs, earlier=earlier, beside=beside)
     except OptoscopeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

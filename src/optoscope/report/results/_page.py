@@ -2,7 +2,7 @@
 
 import functools
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,13 +56,15 @@ class ResultsPage:
         run: what the run directory holds.
         manifest: of the run.
         docs: the folder of the documentation, which has the pictures of an earlier run.
-        earlier: verdicts to compare with.
+        earlier: verdicts of an earlier page, to say which have changed.
+        beside: the claims of a run at another scale, to compare with.
     """
 
     run: Run
     manifest: Manifest
     docs: Path
     earlier: EarlierRun | None = None
+    beside: tuple[Claim, ...] = ()
 
     @property
     def claims(self) -> tuple[Claim, ...]:
@@ -157,7 +159,8 @@ class ResultsPage:
         names = dict.fromkeys(part for figure in self.manifest.figures for part in figure.parts)
         paths = {name: folder / f"{name}.npz" for name in names}
         parts = {name: read_arrays(path) for name, path in paths.items() if path.is_file()}
-        return make(Records(parts, self.manifest.labels, claims=self.claims))
+        labels = self.manifest.labels
+        return make(Records(parts, labels, claims=self.claims, beside=self.beside))
 
     @staticmethod
     def table(of: Table) -> str:
@@ -200,7 +203,13 @@ class ResultsPage:
         return [read_arrays(path) for path in sorted(folder.glob(f"{prefix}*.npz"))]
 
 
-def write_results(run: str | Path, docs: str | Path, *, earlier: EarlierRun | None = None) -> Path:
+def write_results(
+    run: str | Path,
+    docs: str | Path,
+    *,
+    earlier: EarlierRun | None = None,
+    beside: Sequence[Claim] = (),
+) -> Path:
     """Writes `results/<letter>.md` and copies the run's pictures to `images/`.
 
     Its verdicts are kept in `results/verdicts/`, and `results/index.md`, the page over all papers,
@@ -210,6 +219,7 @@ def write_results(run: str | Path, docs: str | Path, *, earlier: EarlierRun | No
         run: the directory of a finished run of `reproduce` or `suite`.
         docs: the folder of the documentation.
         earlier: verdicts of an earlier page, to say which have changed.
+        beside: the claims of a run of the same paper at another scale, to compare with.
 
     Returns:
         The path of the page.
@@ -232,7 +242,7 @@ def write_results(run: str | Path, docs: str | Path, *, earlier: EarlierRun | No
             f"{run} has not finished: it has no claims.json. Call `optoscope reproduce` again "
             "with the same --out."
         )
-    page = ResultsPage(found, manifest, docs, earlier)
+    page = ResultsPage(found, manifest, docs, earlier, tuple(beside))
     (docs / "images").mkdir(parents=True, exist_ok=True)
     for entry in manifest.figures:
         if page.drawn(entry.name).is_file():

@@ -28,9 +28,9 @@ from optoscope.report.papers.symmetry_and_noise._text import (
     TRANSFER_TEXT,
     sweep_text,
 )
-from optoscope.report.papers.symmetry_and_noise._words import STATEMENTS
+from optoscope.report.papers.symmetry_and_noise._words import STATEMENTS, words
 
-__all__ = ["FIGURES", "STATEMENTS"]
+__all__ = ["FIGURES", "STATEMENTS", "words"]
 
 _FIGURE_4 = {"leaky-relu": "Rescale, leaky ReLU", "batch-norm": "Scale, batch norm"}
 _NOISE = {

@@ -1,8 +1,19 @@
 """What stands at the head of paper A's page."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from optoscope.report.papers._statements import Statement, percent_below, times
+from optoscope._core.criteria import Verdict
+from optoscope.report._claims import Claim
+from optoscope.report._summary import format_number
+from optoscope.report.papers._figure import PageWords, Records, Table
+from optoscope.report.papers._statements import (
+    Statement,
+    percent_below,
+    preferred,
+    times,
+    told,
+)
+from optoscope.report.papers.symmetry_and_noise._marks import GUESTS
 
 _DEVIATIONS = {"leaky-relu": "4", "batch-norm": "4", "sigmoid": "10"}
 _PENALTIES = {"leaky-relu": "5", "batch-norm": "5", "sigmoid": "10"}
@@ -97,3 +108,43 @@ STATEMENTS = (
         times,
     ),
 )
+
+_SIGNS: Mapping[Verdict, str] = {"holds": "✓", "does not hold": "✗", "inconclusive": "?"}
+
+
+def words(records: Records) -> PageWords:
+    """The statements of which something was measured, and a table over optimizers."""
+    tables = {} if (found := _over_optimizers(records)) is None else {"optimizers": found}
+    return PageWords(told(STATEMENTS)(records).sentences, tables)
+
+
+def _over_optimizers(records: Records) -> Table | None:
+    """The claims about the learned optimizer, for each that stood in its place."""
+    own = {claim.id for claim in records.claims}
+    of_guests = {
+        name: {one for one in own if f"{one}-{name}" in own}
+        for name in GUESTS
+        if any(f"{one}-{name}" in own for one in own)
+    }
+    asked = set().union(*of_guests.values())
+    if not asked:
+        return None
+    head = ["claim", *([f"`{records.beside[0].scale}`"] if records.beside else []),
+            f"`{records.claims[0].scale}`", *(GUESTS[name] for name in of_guests)]  # fmt: skip
+    rows = []
+    for claim in records.claims:
+        if claim.id not in asked:
+            continue
+        asked.remove(claim.id)
+        cells = [_short(records.claims, claim.id)]
+        if records.beside:
+            cells.insert(0, _short(records.beside, claim.id))
+        cells += [_short(records.claims, f"{claim.id}-{name}") for name in of_guests]
+        rows.append([claim.statement, *cells])
+    return head, rows
+
+
+def _short(claims: Sequence[Claim], name: str) -> str:
+    """The verdict as a sign, and the number; empty where nothing was measured."""
+    claim = preferred(claims, name)
+    return "" if claim is None else f"{_SIGNS[claim.verdict]} {format_number(claim.estimate.value)}"
