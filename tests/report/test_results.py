@@ -11,7 +11,12 @@ from optoscope import report
 from optoscope._core.errors import RunDirectoryError
 from optoscope.papers import PAPERS
 from optoscope.report import read_claims
-from optoscope.report.papers import reverse_engineering, stability, symmetry_and_noise
+from optoscope.report.papers import (
+    published,
+    reverse_engineering,
+    stability,
+    symmetry_and_noise,
+)
 from optoscope.report.results import EarlierRun, EarlierVerdict, read_earlier, write_results
 from optoscope.report.results.__main__ import main
 from optoscope.report.results._earlier import changes
@@ -132,6 +137,7 @@ def test_verdicts_stand_in_the_table_and_the_tally(tmp_path):
         ("A", symmetry_and_noise.STATEMENTS),
         ("B", reverse_engineering.STATEMENTS),
         ("C", stability.STATEMENTS),
+        ("published", published.STATEMENTS),
     ],
 )
 def test_the_head_of_a_page_speaks_of_claims_that_there_are(letter, statements):
@@ -180,7 +186,7 @@ def test_the_page_over_papers_tells_what_was_measured_at_length(tmp_path):
     assert (
         "Paper B was run at the scale [`laptop`](../guide/scaling.md#sizes-of-the-papers)." in page
     )
-    assert "Of A and C there is only a run that shows that everything is measured" in page
+    assert "Of A there is only a run that shows that everything is measured" in page
     assert "- [B](B.md). **Later layers have larger rates**: holds." in page
     taken, added = page.split("## What nobody")[1].split("## What the papers' own measures miss")
     assert ("`B13-line`" in taken, "`B14-alone`" in taken) == (True, False)

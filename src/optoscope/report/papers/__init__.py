@@ -20,11 +20,12 @@ PAPERS: dict[str, Mapping[str, PaperFigure]] = {
     "published": published.FIGURES,
 }
 
-# What the papers say above all, by their letters.
+# What the papers say above all, by their letters, and what is said of published optimizers.
 STATEMENTS: dict[str, tuple[Statement, ...]] = {
     "A": symmetry_and_noise.STATEMENTS,
     "B": reverse_engineering.STATEMENTS,
     "C": stability.STATEMENTS,
+    "published": published.STATEMENTS,
 }
 
 # What a page of results says at its head.

@@ -48,7 +48,7 @@ class OverPapers:
     @property
     def left_out(self) -> tuple[str, ...]:
         """Papers whose page is made from a run that only shows that everything works."""
-        return tuple(letter for letter in STATEMENTS if letter not in self.told)
+        return tuple(letter for letter in self.claims if letter not in self.told)
 
     @property
     def topics(self) -> tuple[Topic, ...]:

@@ -3,6 +3,7 @@
 from optoscope.report.papers._figure import PaperFigure
 from optoscope.report.papers.published._insides import curvature, driven, inside
 from optoscope.report.papers.published._runs import foretold, long_runs, probed
+from optoscope.report.papers.published._statements import STATEMENTS
 from optoscope.report.papers.published._text import (
     CURVATURE_TEXT,
     DRIVEN_TEXT,
@@ -13,7 +14,7 @@ from optoscope.report.papers.published._text import (
 )
 from optoscope.report.papers.published._words import words
 
-__all__ = ["FIGURES", "words"]
+__all__ = ["FIGURES", "STATEMENTS", "words"]
 
 FIGURES: dict[str, PaperFigure] = {
     "1": PaperFigure(driven, DRIVEN_TEXT),
