@@ -56,10 +56,11 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# A paper's page of results, from a finished run of `optoscope reproduce`: make results RUN=runs/A
+# A paper's page of results, from a finished run of `optoscope reproduce`: make results RUN=runs/B;
+# beside a run at another scale, with OPTIONS="--beside docs/results/verdicts/A-laptop.json".
 results: $(VENV)/.installed
 	@test -n "$(RUN)" || { echo "Say which run: make results RUN=runs/A"; exit 2; }
-	$(BIN)/python -m optoscope.report.results "$(RUN)" --earlier docs/results/earlier-verdicts.json
+	$(BIN)/python -m optoscope.report.results "$(RUN)" --earlier docs/results/earlier-verdicts.json $(OPTIONS)
 
 # The six inspected pairs of docs/gallery, each in a minute or a few; what is finished is kept.
 gallery: $(VENV)/.installed

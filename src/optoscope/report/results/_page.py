@@ -34,7 +34,7 @@ class Section:
     Args:
         title: the heading.
         image: the picture, relative to the page; empty where it was not drawn.
-        earlier_image: the same picture from the earlier run, if there is one.
+        other_image: the same picture from the run to compare with, if there is one.
         how_to_read: what its marks mean.
         what_it_does_not_show: what a reader could wrongly conclude.
         table: the verdicts of its claims; empty if it has none.
@@ -42,7 +42,7 @@ class Section:
 
     title: str
     image: str
-    earlier_image: str
+    other_image: str
     how_to_read: str
     what_it_does_not_show: str
     table: str
@@ -107,7 +107,7 @@ class ResultsPage:
                 Section(
                     title=entry.title,
                     image=_link(self.image(entry.name, self.manifest.scale)) if drawn else "",
-                    earlier_image=self._earlier_image(entry.name),
+                    other_image=self._other_image(entry.name),
                     how_to_read=figure.text.how_to_read,
                     what_it_does_not_show=figure.text.what_it_does_not_show,
                     table=verdict_table(claims) if claims else "",
@@ -192,10 +192,16 @@ class ResultsPage:
         """Where the documentation has the picture of a figure from a run of that scale."""
         return self.docs / "images" / f"{self.manifest.letter}-{scale}-{name}.png"
 
-    def _earlier_image(self, name: str) -> str:
-        if self.earlier is None or self.earlier.scale == self.manifest.scale:
+    @property
+    def other_scale(self) -> str:
+        """The scale of the run to compare with; empty if there is none, or none at another."""
+        found = self.beside[0].scale if self.beside else self.earlier.scale if self.earlier else ""
+        return "" if found == self.manifest.scale else found
+
+    def _other_image(self, name: str) -> str:
+        if not self.other_scale:
             return ""
-        image = self.image(name, self.earlier.scale)
+        image = self.image(name, self.other_scale)
         return _link(image) if image.is_file() else ""
 
     def _parts(self, prefix: str) -> list[Mapping[str, np.ndarray]]:
@@ -242,7 +248,8 @@ def write_results(
             f"{run} has not finished: it has no claims.json. Call `optoscope reproduce` again "
             "with the same --out."
         )
-    page = ResultsPage(found, manifest, docs, earlier, tuple(beside))
+    known = earlier if earlier is not None and manifest.letter in earlier.papers else None
+    page = ResultsPage(found, manifest, docs, known, tuple(beside))
     (docs / "images").mkdir(parents=True, exist_ok=True)
     for entry in manifest.figures:
         if page.drawn(entry.name).is_file():
