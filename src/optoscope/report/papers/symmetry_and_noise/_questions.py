@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from optoscope.report._style import INK, style, title
 from optoscope.report.papers._figure import Arrays, Records
+from optoscope.report.papers._marks import log_axis
 from optoscope.report.papers.symmetry_and_noise._marks import AGGREGATES, GUESTS, NAMES, SHOWN, look
 
 
@@ -106,7 +107,7 @@ def others(records: Records) -> Figure:
             for axes, (kind, key, words) in zip(row, _OF_OTHERS, strict=True):
                 _all_of(axes, records, f"{kind}-{variant}", key)
                 axes.set_ylabel(words)
-            row[1].set_yscale("log")
+            log_axis(row[1])
             row[2].set_yscale("log")
             title(row[0], network, "")
         for axes in grid[-1]:
@@ -125,15 +126,13 @@ def _all_of(axes: Axes, records: Records, part: str, key: str) -> None:
             continue
         arrays = records[part if name in NAMES else f"{part}-{name}"]
         curves = arrays[f"{name}/{key}"]
-        middle = np.nanmedian(curves.reshape(-1, curves.shape[-1]), axis=0)
+        known = np.ma.masked_invalid(curves.reshape(-1, curves.shape[-1]))
+        middle = np.ma.median(known, axis=0).filled(np.nan)
         if part.startswith("noise") and key == "losses":
             # One run, whose batches are noise: means over a fiftieth of it.
             width = max(1, len(middle) // 50)
             middle = np.convolve(middle, np.full(width, 1 / width), "valid")
         at = arrays[f"{name}/steps"][0] if "alpha" in key else np.arange(1, len(middle) + 1)
-        # Zero up to rounding, as momentum is for a translation.
-        if key == "cosine" and np.max(middle) < 1e-6:
-            continue
         axes.plot(at, middle, color=looks[name].color, linestyle=looks[name].dashes,
                   linewidth=1.7 if name in GUESTS else looks[name].width,
                   label=SHOWN[name])  # fmt: skip
