@@ -1,11 +1,13 @@
 """Claims and what was measured of them, in words."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from optoscope._core.criteria import expected_false_holds
+from optoscope._core.criteria import Verdict, expected_false_holds
 from optoscope.report._claims import Claim
 from optoscope.report._summary import format_interval, format_number
 
+# Before or in the place of a verdict.
+SIGNS: Mapping[Verdict, str] = {"holds": "✓", "does not hold": "✗", "inconclusive": "?"}
 # After a claim whose way of measuring was revised.
 REVISED = "†"
 

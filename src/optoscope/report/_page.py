@@ -16,7 +16,7 @@ import jinja2
 from optoscope._core.errors import OptoscopeError, RunDirectoryError
 from optoscope._core.files import write_text
 from optoscope._core.own_code import argument_values, argument_words, recorded_sources
-from optoscope.report._claim_words import chance, claim_basis, claim_number, claim_test
+from optoscope.report._claim_words import SIGNS, chance, claim_basis, claim_number, claim_test
 from optoscope.report._claims import Claim
 from optoscope.report._curves import left_out
 from optoscope.report._figures import FIGURES, FigureKind, FigureText
@@ -56,7 +56,7 @@ class _ClaimRow:
     kind: str
 
 
-_VERDICT_MARKS = {"holds": ("✓", "good"), "does not hold": ("✗", "bad")}
+_VERDICT_KINDS = {"holds": "good", "does not hold": "bad"}
 
 
 def render(directory: str | Path, *, notes: Sequence[str] = ()) -> Path:
@@ -248,7 +248,7 @@ def _duration(seconds: float) -> str:
 
 
 def _claim_row(claim: Claim) -> _ClaimRow:
-    mark, kind = _VERDICT_MARKS.get(claim.verdict, ("?", "open"))
+    mark, kind = SIGNS[claim.verdict], _VERDICT_KINDS.get(claim.verdict, "open")
     return _ClaimRow(claim, claim_number(claim), claim_test(claim), claim_basis(claim), mark, kind)
 
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from optoscope.report._claim_words import REVISED, claim_basis, claim_number, claim_test
+from optoscope.report._claim_words import REVISED, SIGNS, claim_basis, claim_number, claim_test
 from optoscope.report._claims import Claim
 from optoscope.report._summary import format_interval, format_number
 from optoscope.report.results._earlier import Change, EarlierVerdict
 
-MARKS = {"holds": "✓ holds", "does not hold": "✗ does not hold", "inconclusive": "? inconclusive"}
+MARKS = {verdict: f"{sign} {verdict}" for verdict, sign in SIGNS.items()}
 
 
 def verdict_table(claims: Sequence[Claim]) -> str:

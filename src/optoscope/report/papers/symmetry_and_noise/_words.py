@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from optoscope._core.criteria import Verdict
+from optoscope.report._claim_words import SIGNS
 from optoscope.report._claims import Claim
 from optoscope.report._summary import format_number
 from optoscope.report.papers._figure import PageWords, Records, Table
@@ -109,8 +109,6 @@ STATEMENTS = (
     ),
 )
 
-_SIGNS: Mapping[Verdict, str] = {"holds": "✓", "does not hold": "✗", "inconclusive": "?"}
-
 
 def words(records: Records) -> PageWords:
     """The statements of which something was measured, and a table over optimizers."""
@@ -120,31 +118,26 @@ def words(records: Records) -> PageWords:
 
 def _over_optimizers(records: Records) -> Table | None:
     """The claims about the learned optimizer, for each that stood in its place."""
-    own = {claim.id for claim in records.claims}
-    of_guests = {
-        name: {one for one in own if f"{one}-{name}" in own}
-        for name in GUESTS
-        if any(f"{one}-{name}" in own for one in own)
-    }
-    asked = set().union(*of_guests.values())
-    if not asked:
+    statements = {claim.id: claim.statement for claim in records.claims}
+    guests = [name for name in GUESTS if any(f"{one}-{name}" in statements for one in statements)]
+    if not guests:
         return None
-    head = ["claim", *([f"`{records.beside[0].scale}`"] if records.beside else []),
-            f"`{records.claims[0].scale}`", *(GUESTS[name] for name in of_guests)]  # fmt: skip
-    rows = []
-    for claim in records.claims:
-        if claim.id not in asked:
-            continue
-        asked.remove(claim.id)
-        cells = [_short(records.claims, claim.id)]
-        if records.beside:
-            cells.insert(0, _short(records.beside, claim.id))
-        cells += [_short(records.claims, f"{claim.id}-{name}") for name in of_guests]
-        rows.append([claim.statement, *cells])
+    # Those of the other run first, if there is one: it is the one to start from.
+    runs = [claims for claims in (records.beside, records.claims) if claims]
+    head = ["claim", *(f"`{claims[0].scale}`" for claims in runs), *(GUESTS[one] for one in guests)]
+    rows = [
+        [
+            statement,
+            *(_short(claims, name) for claims in runs),
+            *(_short(records.claims, f"{name}-{guest}") for guest in guests),
+        ]
+        for name, statement in statements.items()
+        if any(f"{name}-{guest}" in statements for guest in guests)
+    ]
     return head, rows
 
 
 def _short(claims: Sequence[Claim], name: str) -> str:
     """The verdict as a sign, and the number; empty where nothing was measured."""
     claim = preferred(claims, name)
-    return "" if claim is None else f"{_SIGNS[claim.verdict]} {format_number(claim.estimate.value)}"
+    return "" if claim is None else f"{SIGNS[claim.verdict]} {format_number(claim.estimate.value)}"
