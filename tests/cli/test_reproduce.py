@@ -17,6 +17,7 @@ CASES = {
     "number": (["reproduce", "A", "--figure", "44"], "unknown figure of paper A '44'"),
     "no figure": (["reproduce", "A", "--figure", ""], "no figure is named"),
     "scale": (["reproduce", "A", "--scale", "laptob"], "Did you mean 'laptop'"),
+    "no other run": ([*ARGUMENTS, "--reuse", "nowhere"], "--reuse nowhere: there are no records/"),
     "nothing of it at this scale": (
         ["reproduce", "B", "--figure", "lines", "--scale", "smoke"],
         "lines has nothing to measure at the scale 'smoke': take another --scale.",
@@ -76,6 +77,14 @@ def test_it_says_first_what_is_to_be_computed(run: Path, tmp_path: Path, capsys)
     assert "2 needs illustration" in capsys.readouterr().out
     assert main([*ARGUMENTS, "--out", str(run)]) == 0
     assert "needs" not in capsys.readouterr().out
+
+
+def test_what_another_folder_has_finished_is_taken_over(run: Path, tmp_path: Path, capsys):
+    other = tmp_path / "other"
+    assert main([*ARGUMENTS, "--reuse", str(run), "--out", str(other)]) == 0
+    assert "needs" not in capsys.readouterr().out
+    for name in ("records/illustration.npz", "claims.json"):
+        assert (other / name).read_bytes() == (run / name).read_bytes()
 
 
 def test_it_can_be_repeated_from_its_config(run: Path, tmp_path: Path):

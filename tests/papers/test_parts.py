@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import threading
 import time
 from collections.abc import Mapping
@@ -206,3 +207,31 @@ def test_a_reproduction_warns_of_them_or_tells_who_asks(
     monkeypatch.setattr(_parts, "NUMERICS", _parts.NUMERICS + 1)
     paper.reproduce("2", "smoke", tmp_path, on_outdated=told.append)
     assert told == [("known-updates",)]
+
+
+def exporting(value: int = 1) -> Part:
+    def compute(_needed: Mapping[str, Arrays], space: Workspace) -> Arrays:
+        (space.folder() / "made").mkdir()
+        (space.folder() / "made" / "text").write_text("for others")
+        return {"x": np.full(3, value)}
+
+    return Part("source", {"value": value}, compute, exported="made")
+
+
+def test_what_another_run_has_finished_is_taken_over_with_what_it_exported(tmp_path: Path):
+    Store(tmp_path / "first").get(exporting())
+    store = Store(tmp_path / "second", reuse=tmp_path / "first")
+    assert store.missing([doubled(exporting())]).keys() == {"doubled"}
+    np.testing.assert_array_equal(store.get(doubled(exporting()))["y"], [2, 2, 2])
+    assert store.computed == ["doubled"]
+    shutil.rmtree(tmp_path / "first")
+    alone = Store(tmp_path / "second")
+    assert alone.missing([exporting(), doubled(exporting())]) == {}
+    assert (tmp_path / "second" / "parts/source/made/text").read_text() == "for others"
+
+
+def test_of_another_run_what_has_other_settings_is_not_taken_over(tmp_path: Path):
+    Store(tmp_path / "first").get(source(1))
+    store = Store(tmp_path / "second", reuse=tmp_path / "first")
+    np.testing.assert_array_equal(store.get(source(2))["x"], [2, 2, 2])
+    assert store.computed == ["source"]

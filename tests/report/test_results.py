@@ -92,6 +92,22 @@ def test_the_command_names_the_figures_of_the_run(figures, words, tmp_path):
     assert f"$ optoscope reproduce A --figure {words} --scale smoke --out runs/A\n" in page
 
 
+def test_meta_trained_optimizers_are_kept_in_the_place_of_earlier_ones(tmp_path):
+    kept, run = tmp_path / "docs" / "results" / "C", run_of(tmp_path / "run", "C")
+    name = "learned-mlp-star-0.5-seed-0"
+    save_run(run, manifest_of(PAPERS["C"], "smoke"), {"quadratic": {}, name: {"seconds": 60.0}})
+    (run / "parts" / name / "optimizer").mkdir(parents=True)
+    (run / "parts" / name / "optimizer" / "optimizer.json").write_text("{}")
+    (run / "parts" / name / "checkpoints").mkdir()
+    kept.mkdir(parents=True)
+    (kept / "of an earlier run").touch()
+    page = write_results(run, tmp_path / "docs").read_text(encoding="utf-8")
+    files = {path.relative_to(kept).as_posix() for path in kept.rglob("*") if path.is_file()}
+    records = {f"records/{name}.json", f"records/{name}.npz"}
+    assert files == records | {f"parts/{name}/optimizer/optimizer.json"}
+    assert f"`optoscope explain docs/results/C/parts/{name}/optimizer`" in page
+
+
 def test_only_a_smoke_run_is_marked_as_one(tmp_path):
     warning = "Made from a run at smoke scale"
     head = page_of(tmp_path / "smoke").splitlines()[:4]

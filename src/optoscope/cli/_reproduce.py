@@ -43,6 +43,9 @@ class Reproduce(RunCommand):
             papers' networks or counts wherever a night on two cores allows them: five hours of one
             core for A and for B, a night for C), or paper (days, or an accelerator).
         devices: local devices to use; 0 for as many as the scale can keep busy.
+        reuse: another run of the paper, or docs/results/A in this library's repository, which has
+            the optimizers that its page of results is about: parts with the same settings are
+            taken over from there instead of being computed.
     """
 
     name: ClassVar[str] = "reproduce"
@@ -51,6 +54,7 @@ class Reproduce(RunCommand):
     figure: str = "all"
     scale: str = "laptop"
     devices: CountOrZero = 0
+    reuse: Path | None = None
 
     def run(self) -> int:
         """Measures the figures, judges the claims and draws the page."""
@@ -78,7 +82,12 @@ class Reproduce(RunCommand):
             raise InvalidValueError(
                 f"{', '.join(wanted)} has nothing to measure at the scale {scale.name!r}: {why}."
             )
-        paper.check_data(wanted, setting, self.out)
+        if self.reuse is not None and not (self.reuse / "records").is_dir():
+            raise RunDirectoryError(
+                f"--reuse {self.reuse}: there are no records/ in it. Give the folder of another "
+                "`optoscope reproduce`."
+            )
+        paper.check_data(wanted, setting, self.out, self.reuse)
         command, directory = command._begun(paper, wanted)
         keys = paper.figure_keys(command.figure)
         if self.scale == "smoke":
@@ -101,6 +110,7 @@ class Reproduce(RunCommand):
                     data_dir=self.data_dir,
                     devices=devices,
                     at_once=at_once,
+                    reuse=self.reuse,
                     on_plan=_show_plan,
                     on_outdated=_show_outdated,
                     on_progress=show,
@@ -149,6 +159,7 @@ class Reproduce(RunCommand):
         words = ["reproduce", self.paper, "--figure", self.figure, "--scale", self.scale]
         words += ["--seed", self.seed] if self.seed else []
         words += ["--data-dir", self.data_dir] if self.data_dir else []
+        words += ["--reuse", self.reuse] if self.reuse else []
         return command_line(*words, "--out", directory)
 
 

@@ -21,6 +21,9 @@ from optoscope.optimizers import OptimizerModule
 from optoscope.papers._parts import Arrays, Part, Workspace
 from optoscope.papers._recipe import Recipe, Setting
 
+# The folder of the best optimizer, in that of its part.
+_OPTIMIZER = "optimizer"
+
 
 @dataclass(frozen=True)
 class MetaTraining:
@@ -131,7 +134,8 @@ def learned(setting: Setting[Any], training: MetaTraining, meta_seed: int) -> Pa
     configuration = {"seed": setting.seed, "meta_seed": meta_seed} | training.configuration()
     # Every other number is an array of the program.
     programs = f"{training.stream} {configuration['optimizer']}"
-    return Part(f"{training.name}-seed-{meta_seed}", configuration, compute, programs=programs)
+    name = f"{training.name}-seed-{meta_seed}"
+    return Part(name, configuration, compute, programs=programs, exported=_OPTIMIZER)
 
 
 def _trainer(
@@ -283,7 +287,7 @@ def _export(
     task: Mapping[str, Any],
     configuration: Mapping[str, Any],
 ) -> None:
-    """Writes the best optimizer to `optimizer/`, for `optimizers.load` and the commands."""
+    """Writes the best optimizer to its folder, for `optimizers.load` and the commands."""
     provenance = {
         "task": dict(task) | {"options": configuration.get("options", {})},
         "meta_training": dict(configuration),
@@ -291,4 +295,4 @@ def _export(
         "evaluation_loss": result.best_loss,
         "skipped": result.skipped,
     }
-    optimizers.save(folder / "optimizer", result.best, provenance)
+    optimizers.save(folder / _OPTIMIZER, result.best, provenance)

@@ -149,7 +149,11 @@ class Paper:
         return self.scales[scale]
 
     def check_data(
-        self, keys: Sequence[str], setting: Any, directory: str | Path | None = None
+        self,
+        keys: Sequence[str],
+        setting: Any,
+        directory: str | Path | None = None,
+        reuse: Path | None = None,
     ) -> None:
         """Reads, or fetches, every dataset that is needed, before anything is written.
 
@@ -157,12 +161,14 @@ class Paper:
             keys: of `figures`.
             setting: what their parts are built from; it says where datasets lie.
             directory: a run directory; the parts that it holds already need no data.
+            reuse: another one, as in `reproduce`; nor do its.
 
         Raises:
             DataError: a dataset is missing and cannot be fetched, or is damaged.
         """
         parts = [part for key in keys for part in self.figures[key].parts(setting)]
-        missing = _with_needs(parts) if directory is None else Store(Path(directory)).missing(parts)
+        store = None if directory is None else Store(Path(directory), reuse=reuse)
+        missing = _with_needs(parts) if store is None else store.missing(parts)
         for name in sorted({_dataset(part) for part in missing.values()} - {""}):
             data.load(name, data_dir=setting.data_dir, verify=setting.scale.verify)  # pyright: ignore[reportCallIssue, reportArgumentType]
 
@@ -219,6 +225,7 @@ class Paper:
         data_dir: Path | None = None,
         devices: int = 1,
         at_once: int = 1,
+        reuse: Path | None = None,
         on_plan: Callable[[Plan], None] | None = None,
         on_outdated: Callable[[Sequence[str]], None] | None = None,
         on_progress: Progress | None = None,
@@ -238,6 +245,8 @@ class Paper:
             devices: local devices to use at most.
             at_once: parts to compute at the same time, in threads: worth it where compiling is
                 most of the work, but an interruption waits for all that have begun.
+            reuse: another run directory, or what is kept of one beside its page of results
+                (`docs/results/A`): parts that it has with the same configuration are taken over.
             on_plan: called once, with what is `missing`.
             on_outdated: called with the finished parts that are computed again since the
                 library's numerics have changed, if there are any; a warning, if not given.
@@ -250,7 +259,7 @@ class Paper:
         """
         keys, chosen, directory = self.figure_keys(figures), self.get_scale(scale), Path(directory)
         setting = self.setting(chosen, check_seed(seed), data_dir, devices)
-        self.check_data(keys, setting, directory)
+        self.check_data(keys, setting, directory, reuse)
         if not (directory / "config.json").exists():
             arguments = {
                 "paper": self.letter, "figure": ",".join(keys), "scale": chosen.name, "seed": seed,
@@ -258,7 +267,7 @@ class Paper:
             write_json(directory / "config.json", {"command": "reproduce", "arguments": arguments})
         # Before anything is measured, so that what an interrupted run has finished can be drawn.
         write_json(directory / "manifest.json", self.manifest(keys, setting).as_json())
-        store = Store(directory, on_progress or (lambda *_: None))
+        store = Store(directory, on_progress or (lambda *_: None), reuse)
         if on_plan is not None:
             on_plan(self.missing(keys, setting, store))
         parts = {part.name: part for key in keys for part in self.figures[key].parts(setting)}

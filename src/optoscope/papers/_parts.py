@@ -70,6 +70,7 @@ class Part:
             at once, so that the second finds them compiled. Nothing is said by an empty one.
         version: of what `compute` does, raised when it gives other numbers for the same
             configuration.
+        exported: the folder in its workspace, if it writes one, that is meant for others.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Part:
     needs: tuple["Part", ...] = ()
     programs: str = ""
     version: int = 1
+    exported: str = ""
 
     def description(self) -> dict[str, Any]:
         """Equal for two parts exactly if they compute the same, needed parts included."""
@@ -108,10 +110,12 @@ class Store:
     Args:
         directory: the run directory.
         on_progress: called with (part, done, in all).
+        reuse: another run directory; parts that it has finished are taken over from there.
     """
 
     directory: Path
     on_progress: Progress = lambda *_: None
+    reuse: Path | None = None
     computed: list[str] = field(default_factory=list)
     _known: dict[str, tuple[dict[str, Any], Arrays]] = field(default_factory=dict)
 
@@ -119,6 +123,7 @@ class Store:
         """The part's arrays: from before if they are there, else computed and kept."""
         arrays = self._found(part)
         if arrays is not None:
+            self._take_over(part, arrays)
             return arrays
 
         def waiting(holder: str) -> None:
@@ -226,21 +231,30 @@ class Store:
         description = part.description()
         known = self._known.get(part.name)
         if known is None or known[0] != description:
-            arrays = self._saved(part.name, description)
+            arrays = _saved(self.directory, part.name, description)
+            if arrays is None and self.reuse is not None:
+                arrays = _saved(self.reuse, part.name, description)
             if arrays is None:
                 return None
             known = self._known[part.name] = (description, arrays)
         return known[1]
 
-    def _saved(self, name: str, description: dict[str, Any]) -> Arrays | None:
-        records = self.directory / "records"
-        try:
-            if read_json(records / f"{name}.json") != description:
-                return None
-            return read_arrays(records / f"{name}.npz")
-        # Whatever is wrong with it, the part is computed again.
-        except RunDirectoryError:
-            return None
+    def _take_over(self, part: Part, arrays: Arrays) -> None:
+        """Keeps a part that another run directory has finished in this one too."""
+        if self.reuse is None:
+            return
+        description, place = part.description(), Path("parts", part.name, part.exported)
+        if _saved(self.directory, part.name, description) is not None:
+            return
+        if part.exported and (self.reuse / place).is_dir():
+            shutil.copytree(self.reuse / place, self.directory / place, dirs_exist_ok=True)
+        self._keep(part, description, arrays)
+
+    def _keep(self, part: Part, description: dict[str, Any], arrays: Arrays) -> None:
+        # While the arrays are being replaced there must be no description that declares them valid.
+        delete(self.directory / "records" / f"{part.name}.json")
+        save_records(self.directory, part.name, arrays)
+        write_json(self.directory / "records" / f"{part.name}.json", description)
 
     def _compute(self, part: Part, description: dict[str, Any]) -> Arrays:
         needed = {other.name: self.get(other) for other in part.needs}
@@ -252,10 +266,19 @@ class Store:
         self.on_progress(part.name, 0, 1)
         found = part.compute(needed, workspace)
         arrays = {key: np.asarray(value) for key, value in found.items()}
-        # While the arrays are being replaced there must be no description that declares them valid.
-        delete(self.directory / "records" / f"{part.name}.json")
-        save_records(self.directory, part.name, arrays)
-        write_json(self.directory / "records" / f"{part.name}.json", description)
+        self._keep(part, description, arrays)
         self.computed.append(part.name)
         forget_programs()
         return arrays
+
+
+def _saved(directory: Path, name: str, description: dict[str, Any]) -> Arrays | None:
+    """A part's arrays as a run directory has them, if they are what is described."""
+    records = directory / "records"
+    try:
+        if read_json(records / f"{name}.json") != description:
+            return None
+        return read_arrays(records / f"{name}.npz")
+    # Whatever is wrong with it, the part is computed again.
+    except RunDirectoryError:
+        return None

@@ -21,6 +21,7 @@ from optoscope.report._records import Run, read_run
 from optoscope.report.papers import PAPERS, WORDS, figures_of
 from optoscope.report.papers._figure import PageWords, Records, Table
 from optoscope.report.results._earlier import Change, EarlierRun, changes
+from optoscope.report.results._kept import keep_optimizers
 from optoscope.report.results._over_papers import verdicts_path, write_over_papers
 from optoscope.report.results._suite_page import write_suite
 from optoscope.report.results._tables import change_table, revisions, table, tally, verdict_table
@@ -58,6 +59,7 @@ class ResultsPage:
         docs: the folder of the documentation, which has the pictures of an earlier run.
         earlier: verdicts of an earlier page, to say which have changed.
         beside: the claims of a run at another scale, to compare with.
+        kept: folders of its meta-trained optimizers, relative to the folder of the page's name.
     """
 
     run: Run
@@ -65,6 +67,7 @@ class ResultsPage:
     docs: Path
     earlier: EarlierRun | None = None
     beside: tuple[Claim, ...] = ()
+    kept: tuple[Path, ...] = ()
 
     @property
     def claims(self) -> tuple[Claim, ...]:
@@ -218,8 +221,9 @@ def write_results(
 ) -> Path:
     """Writes `results/<letter>.md` and copies the run's pictures to `images/`.
 
-    Its verdicts are kept in `results/verdicts/`, and `results/index.md`, the page over all papers,
-    is written anew from them. For a run of `optoscope suite` it writes `results/suite.md`.
+    The optimizers that it meta-trained are kept in `results/<letter>/`. Its verdicts are kept in
+    `results/verdicts/`, and `results/index.md`, the page over all papers, is written anew from
+    them. For a run of `optoscope suite` it writes `results/suite.md`.
 
     Args:
         run: the directory of a finished run of `reproduce` or `suite`.
@@ -249,7 +253,8 @@ def write_results(
             "with the same --out."
         )
     known = earlier if earlier is not None and manifest.letter in earlier.papers else None
-    page = ResultsPage(found, manifest, docs, known, tuple(beside))
+    optimizers = keep_optimizers(found.directory, docs / "results" / manifest.letter)
+    page = ResultsPage(found, manifest, docs, known, tuple(beside), optimizers)
     (docs / "images").mkdir(parents=True, exist_ok=True)
     for entry in manifest.figures:
         if page.drawn(entry.name).is_file():
