@@ -324,7 +324,8 @@ def test_the_claims_of_paper_a_stand_side_by_side_for_every_optimizer(tmp_path):
     assert "| It is faster. | ? 0.100 | ✓ 0.283 | ✗ -0.200 |" in page
     assert "| Lion's grows. |" not in page
     assert page.count("From another run, at laptop scale:\n[the same figure]") == 1
-    assert "runs/A --beside runs/A-laptop/claims.json\n" in page
+    assert "runs/A --beside docs/results/verdicts/A-laptop.json\n" in page
+    assert read_claims(docs / "results/verdicts/A-laptop.json") == read_claims(other)
     main([str(run), "--docs", str(docs)])
     page = (docs / "results" / "A.md").read_text(encoding="utf-8")
     assert "| It is faster. | ✓ 0.283 | ✗ -0.200 |" in page

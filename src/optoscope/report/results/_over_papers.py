@@ -98,9 +98,14 @@ def _cell(claim: Claim) -> str:
     return f"{MARKS[claim.verdict]}<br>{claim_number(claim)}<br><small>{claim.quantity}</small>"
 
 
-def verdicts_path(docs: Path, letter: str) -> Path:
-    """Where the documentation keeps what a paper's page was made from."""
-    return docs / "results" / "verdicts" / f"{letter}.json"
+def verdicts_path(docs: Path, name: str) -> Path:
+    """Where the documentation keeps the verdicts that a paper's page was made from.
+
+    Args:
+        docs: the folder of the documentation.
+        name: the paper's letter, with the scale behind it for a run that stands beside it.
+    """
+    return docs / "results" / "verdicts" / f"{name}.json"
 
 
 def write_over_papers(docs: str | Path) -> Path:

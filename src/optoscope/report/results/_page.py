@@ -201,6 +201,11 @@ class ResultsPage:
         found = self.beside[0].scale if self.beside else self.earlier.scale if self.earlier else ""
         return "" if found == self.manifest.scale else found
 
+    @property
+    def beside_name(self) -> str:
+        """What the verdicts of the run at another scale are kept as."""
+        return f"{self.manifest.letter}-{self.beside[0].scale}" if self.beside else ""
+
     def _other_image(self, name: str) -> str:
         if not self.other_scale:
             return ""
@@ -221,9 +226,9 @@ def write_results(
 ) -> Path:
     """Writes `results/<letter>.md` and copies the run's pictures to `images/`.
 
-    The optimizers that it meta-trained are kept in `results/<letter>/`. Its verdicts are kept in
-    `results/verdicts/`, and `results/index.md`, the page over all papers, is written anew from
-    them. For a run of `optoscope suite` it writes `results/suite.md`.
+    The optimizers that it meta-trained are kept in `results/<letter>/`. Its verdicts, and
+    those of `beside`, are kept in `results/verdicts/`, and `results/index.md`, the page over all
+    papers, is written anew from them. For a run of `optoscope suite` it writes `results/suite.md`.
 
     Args:
         run: the directory of a finished run of `reproduce` or `suite`.
@@ -262,9 +267,10 @@ def write_results(
     path = docs / "results" / f"{manifest.letter}.md"
     names = [f"papers/{manifest.paper}/results.md.jinja", "results/page.md.jinja"]
     write_text(path, rendered(names, page))
-    kept = verdicts_path(docs, manifest.letter)
-    kept.parent.mkdir(exist_ok=True)
-    write_json(kept, claims_as_json(found.claims))
+    verdicts_path(docs, manifest.letter).parent.mkdir(exist_ok=True)
+    for name, claims in ((manifest.letter, found.claims), (page.beside_name, page.beside)):
+        if claims:
+            write_json(verdicts_path(docs, name), claims_as_json(claims))
     write_over_papers(docs)
     return path
 
