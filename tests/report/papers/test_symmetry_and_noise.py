@@ -15,9 +15,11 @@ def measured(names, repetitions):
     arrays = {}
     for name in names:
         arrays[f"{name}/losses"] = draw.uniform(0.2, 2, (repetitions, 2, 20))
-        arrays[f"{name}/cosine"] = draw.uniform(0.01, 0.1, (repetitions, 2, 20))
+        for key in ("cosine", "sum_abs"):
+            arrays[f"{name}/{key}"] = draw.uniform(0.01, 0.1, (repetitions, 2, 20))
         arrays[f"{name}/steps"] = np.stack([steps] * repetitions)
-        arrays[f"{name}/update/corrected/alpha"] = draw.uniform(1, 2, (repetitions, 3))
+        for key in ("update/corrected/alpha", "gradient/corrected/alpha", "covariance/top"):
+            arrays[f"{name}/{key}"] = draw.uniform(1, 2, (repetitions, 3))
     return arrays
 
 
@@ -39,3 +41,14 @@ def test_others_are_drawn_beside_the_learned_ones(guests):
         copies(parts, parts),
         ["learned (LSTM)", "leaky ReLU", *(words[name] for name in guests)],
     )
+
+
+def test_an_optimizer_without_a_tail_index_stands_beside_others():
+    names = {"": ("momentum", "adam", "lion", "lstm"), "-rnn": ("rnn",)}
+    parts = {
+        f"{kind}-leaky-relu{suffix}": measured(found, 3)
+        for kind in ("deviations", "noise")
+        for suffix, found in names.items()
+    }
+    parts["noise-leaky-relu"]["lion/update/corrected/alpha"][:, 1:] = np.nan
+    assert_drawn_and_labeled(FIGURES["sweep-optimizer"], copies(parts, parts), ["learned (GRU)"])

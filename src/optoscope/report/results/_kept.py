@@ -6,7 +6,11 @@ They are what takes hours; with them everything else on a page is computed again
 import shutil
 from pathlib import Path
 
-_LEARNED = "learned-"
+
+def meta_trained(run: Path) -> tuple[str, ...]:
+    """The names of the finished parts of a run that meta-trained an optimizer."""
+    exported = (path.parent.name for path in (run / "parts").glob("*/optimizer"))
+    return tuple(sorted(n for n in exported if (run / "records" / f"{n}.json").is_file()))
 
 
 def keep_optimizers(run: Path, place: Path) -> tuple[Path, ...]:
@@ -23,13 +27,11 @@ def keep_optimizers(run: Path, place: Path) -> tuple[Path, ...]:
         The folders of the optimizers, relative to `place`.
     """
     shutil.rmtree(place, ignore_errors=True)
-    kept = []
-    for description in sorted((run / "records").glob(f"{_LEARNED}*.json")):
-        (place / "records").mkdir(parents=True, exist_ok=True)
-        for path in (description, description.with_suffix(".npz")):
-            shutil.copyfile(path, place / "records" / path.name)
-        optimizer = Path("parts", description.stem, "optimizer")
-        if (run / optimizer).is_dir():
-            shutil.copytree(run / optimizer, place / optimizer)
-            kept.append(optimizer)
-    return tuple(kept)
+    folders = [Path("parts", name, "optimizer") for name in meta_trained(run)]
+    for folder in folders:
+        shutil.copytree(run / folder, place / folder)
+        (place / "records").mkdir(exist_ok=True)
+        for suffix in (".json", ".npz"):
+            record = Path("records", folder.parent.name + suffix)
+            shutil.copyfile(run / record, place / record)
+    return tuple(folders)

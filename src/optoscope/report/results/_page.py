@@ -21,7 +21,7 @@ from optoscope.report._records import Run, read_run
 from optoscope.report.papers import PAPERS, WORDS, figures_of
 from optoscope.report.papers._figure import PageWords, Records, Table
 from optoscope.report.results._earlier import Change, EarlierRun, changes
-from optoscope.report.results._kept import keep_optimizers
+from optoscope.report.results._kept import keep_optimizers, meta_trained
 from optoscope.report.results._over_papers import verdicts_path, write_over_papers
 from optoscope.report.results._suite_page import write_suite
 from optoscope.report.results._tables import change_table, revisions, table, tally, verdict_table
@@ -170,14 +170,18 @@ class ResultsPage:
         """A table in Markdown."""
         return table(*of)
 
-    def minutes(self, prefix: str) -> str:
-        """Minutes that the parts of that prefix spent computing, all added up."""
-        total = sum(float(np.sum(arrays["seconds"])) for arrays in self._parts(prefix))
-        return f"{total / 60:.0f}" if total >= 60 else "less than one"
+    @functools.cached_property
+    def meta_trained(self) -> tuple[str, ...]:
+        """The names of the parts that meta-trained an optimizer."""
+        return meta_trained(self.run.directory)
 
-    def count(self, prefix: str) -> int:
-        """How many parts have that prefix."""
-        return len(self._parts(prefix))
+    @property
+    def minutes(self) -> str:
+        """Minutes that their meta-training took, all added up."""
+        records = self.run.directory / "records"
+        parts = [read_arrays(records / f"{name}.npz") for name in self.meta_trained]
+        total = sum(float(np.sum(arrays["seconds"])) for arrays in parts)
+        return f"{total / 60:.0f}" if total >= 60 else "less than one"
 
     def explanation(self, name: str) -> str:
         """What `optoscope explain` found, from the `explain/<name>.json` in the run."""
@@ -211,10 +215,6 @@ class ResultsPage:
             return ""
         image = self.image(name, self.other_scale)
         return _link(image) if image.is_file() else ""
-
-    def _parts(self, prefix: str) -> list[Mapping[str, np.ndarray]]:
-        folder = self.run.directory / "records"
-        return [read_arrays(path) for path in sorted(folder.glob(f"{prefix}*.npz"))]
 
 
 def write_results(

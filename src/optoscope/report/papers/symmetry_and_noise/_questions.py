@@ -73,8 +73,10 @@ def another_optimizer(records: Records) -> Figure:
             keys = ("update/corrected/alpha", "gradient/corrected/alpha", "covariance/top")
             for axes, key in zip(grid[1], keys, strict=True):
                 steps, values = noise[f"{name}/steps"][0], noise[f"{name}/{key}"]
-                axes.plot(steps, np.nanmedian(values, axis=0), color=color, linewidth=width,
-                          marker="o", markersize=3)  # fmt: skip
+                # Of updates that are signs alone there is no tail index once they stop changing.
+                known = ~np.isnan(values).all(axis=0)
+                axes.plot(steps[known], np.nanmedian(values[:, known], axis=0), color=color,
+                          linewidth=width, marker="o", markersize=3)  # fmt: skip
         words = ("training loss", "Σ|⟨u, ξ⟩|  (paper)", "cosine  (corrected)")
         words += ("α of update noise", "α of gradient noise", "top eigenvalue")
         for axes, word in zip(grid.flat, words, strict=True):
