@@ -1,6 +1,7 @@
 """Command lines that nobody thought of: checked whole, with what would run taken out."""
 
 import dataclasses
+import gc
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,3 +90,16 @@ def test_a_home_that_is_not_there_is_one_message(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("OPTOSCOPE_DATA", "~nobody-at-all")
     with pytest.raises(InvalidValueError, match="the data directory is '~nobody-at-all'"):
         data.data_directory()
+
+
+@pytest.mark.parametrize(("before", "within"), [(700, 10_000), (50_000, 50_000), (0, 0)])
+def test_garbage_is_looked_for_less_often_while_a_command_runs(before, within, monkeypatch):
+    found, ours = [], gc.get_threshold()
+    monkeypatch.setattr(List, "run", lambda _: found.append(gc.get_threshold()) or 0)
+    try:
+        gc.set_threshold(before, 10, 10)
+        assert main(["list", "tasks"]) == 0
+        assert gc.get_threshold()[0] == before
+    finally:
+        gc.set_threshold(*ours)
+    assert found == [(within, 10, 10)]
