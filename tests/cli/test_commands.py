@@ -12,6 +12,7 @@ from optoscope import optimizers
 from optoscope._core.errors import FileFormatError
 from optoscope.cli import main
 from optoscope.cli._command import get_task_or_own
+from optoscope.cli._evaluate import _horizon
 from optoscope.report import read_claims
 from support.printed_verdicts import check_verdicts
 
@@ -105,6 +106,21 @@ def test_evaluate_writes_results_in_their_lasting_form(trained: Path, tmp_path: 
     )
     assert (out / "index.html").exists()
     assert str(out / "index.html") in capsys.readouterr().out.replace("\n", "")
+
+
+@pytest.mark.parametrize(
+    ("training", "horizon"),
+    [
+        ({"horizon": 200}, 200),
+        ({"horizon": 100, "curriculum": [150, 200]}, 200),
+        ({"horizon": 200, "task_horizons": [500, 50], "curriculum": []}, 500),
+        ({"horizon": 200, "task_horizons": [100, 50]}, 100),
+        ({"horizon": "long", "curriculum": 7}, None),
+        (None, None),
+    ],
+)
+def test_the_horizon_of_an_optimizer_is_that_of_its_longest_runs(training, horizon):
+    assert _horizon({"metadata": {"meta_training": training}}) == horizon
 
 
 def test_plot_draws_a_run_again(trained: Path, capsys):

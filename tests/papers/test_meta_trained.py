@@ -1,6 +1,7 @@
 """Meta-training as a part: one layout of arrays, and the optimizers back from it."""
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -179,6 +180,8 @@ def test_a_curriculum_is_the_librarys_own(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert arrays["report_steps"].tolist() == [10, 12, 22, 24]
     # Every horizon's evaluations are of the longest, so that they can be compared.
     assert arrays["steps"].tolist() == [0, 10, 12, 22, 24]
+    exported = json.loads(next(tmp_path.glob("parts/*/optimizer/optimizer.json")).read_text())
+    assert exported["metadata"]["meta_training"]["curriculum"] == [6]
 
 
 @pytest.mark.parametrize(

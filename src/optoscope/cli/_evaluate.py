@@ -283,7 +283,11 @@ def labels_of(
 
 
 def _horizon(description: Mapping[str, Any]) -> int | None:
-    """Steps of the runs that a saved optimizer was meta-trained on, if it says so."""
+    """Steps of the longest runs that a saved optimizer was meta-trained on, if it says so."""
     training = description["metadata"].get("meta_training")
-    horizon = training.get("horizon") if isinstance(training, dict) else None
-    return horizon if isinstance(horizon, int) and horizon > 0 else None
+    if not isinstance(training, dict):
+        return None
+    # Those of a mixture's tasks stand for the one of all; a curriculum's follow.
+    lists = [training.get("task_horizons") or [training.get("horizon")], training.get("curriculum")]
+    found = [length for given in lists if isinstance(given, list) for length in given]
+    return max((h for h in found if isinstance(h, int) and h > 0), default=None)

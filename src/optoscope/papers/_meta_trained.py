@@ -123,7 +123,9 @@ def learned(setting: Setting[Any], training: MetaTraining, meta_seed: int) -> Pa
             if not _snapshot(folder, step).exists():
                 up_to(step)
         result = up_to(last)
-        _export(folder, result, problems.metadata, configuration)
+        # As `optoscope train` says it, too: the horizons that follow the first one.
+        told = configuration | {"curriculum": recipe.horizons[1:]}
+        _export(folder, result, problems.metadata, told)
         return {
             **{f"best/{path}": leaf for path, leaf in weights(result.best).items()},
             **_snapshots(folder, training.snapshot_steps),
