@@ -2,7 +2,8 @@
 
     python docs/results/export_weights.py B RUN
 
-Of every task (of paper C: of every main arm) the meta-seed with the least held-out loss.
+Of every task (of paper A: of one, of paper C: of every main arm) the meta-seed with the least
+held-out loss.
 """
 
 import json
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from optoscope import optimizers
-from optoscope.papers import reverse_engineering, stability
+from optoscope.papers import reverse_engineering, stability, symmetry_and_noise
 
 PRETRAINED = Path(optimizers.__file__).parent / "pretrained"
 
@@ -41,11 +42,19 @@ def write(name: str, optimizer: Any, recipe: Any, found: tuple[dict, dict[str, A
     arrays, configuration = found
     provenance = {
         "task": {"name": recipe.task, "options": dict(recipe.options)},
-        "meta_training": configuration,
+        "meta_training": configuration | {"curriculum": recipe.horizons[1:]},
         "meta_steps_done": recipe.meta_steps,
         "evaluation_loss": float(arrays["evaluation_loss"]),
     }
     print(optimizers.save(PRETRAINED / name, optimizer, provenance))
+
+
+def of_paper_a(run: Path, scale: Any) -> None:
+    """Of the LSTMs those that met batch norm, which do best on networks that they never met."""
+    found, setting = best(run, "batch-norm-beta-0"), symmetry_and_noise.Setting(scale)
+    how = symmetry_and_noise.training_of(setting, "batch-norm")
+    optimizer = symmetry_and_noise.load_learned(found[0], how)
+    write("rnnprop-mnist", optimizer, how.recipe, found)
 
 
 def of_paper_b(run: Path, scale: Any) -> None:
@@ -69,7 +78,11 @@ def of_paper_c(run: Path, scale: Any) -> None:
             write(name, stability.load_learned(found[0], how), recipe, found)
 
 
-EXPORTS = {"B": (reverse_engineering, of_paper_b), "C": (stability, of_paper_c)}
+EXPORTS = {
+    "A": (symmetry_and_noise, of_paper_a),
+    "B": (reverse_engineering, of_paper_b),
+    "C": (stability, of_paper_c),
+}
 
 
 def main() -> None:
