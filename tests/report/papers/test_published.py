@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from optoscope.papers.published import PAPER
+from optoscope.papers.published._setting import CONTESTANTS
 from optoscope.report.papers._statements import percent
 from optoscope.report.papers.published import FIGURES, words
 from optoscope.report.results import write_results
-from support.paper_figures import assert_drawn_and_labeled, copies, manifest_of, save_run
+from support.paper_figures import assert_drawn_and_labeled, copies, save_run
 
 SIZES = np.geomspace(1e-8, 1e2, 11)
 NAMES = ("dm", "dm_cl", "dm_il", "dm_cl_il", "rnnprop", "celo", "adam")
@@ -113,8 +114,14 @@ def test_a_run_without_weights_has_the_tables_of_what_is_there(tmp_path):
 
 
 def test_the_page_begins_with_them(tmp_path):
+    # A run holds the optimizers whose weights are there.
+    (tmp_path / "data" / "weights").mkdir(parents=True)
+    for name in NAMES:
+        for file in CONTESTANTS[name].files[:1]:
+            (tmp_path / "data" / "weights" / file).touch()
+    setting = PAPER.setting(PAPER.get_scale("laptop"), 0, tmp_path / "data", 1)
     (tmp_path / "run").mkdir()
-    save_run(tmp_path / "run", manifest_of(PAPER, "laptop"), PARTS)
+    save_run(tmp_path / "run", PAPER.manifest(PAPER.figure_keys("everything"), setting), PARTS)
     (tmp_path / "run" / "claims.json").write_text(_claims())
     page = write_results(tmp_path / "run", tmp_path / "docs").read_text(encoding="utf-8")
     assert page.index("- **Can one see") < page.index("| L2O-DM |") < page.index("Made by")
