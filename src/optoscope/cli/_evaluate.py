@@ -18,6 +18,7 @@ from optoscope.cli._named_optimizers import (
     is_made_here,
     label_of,
     load_saved,
+    saved_at,
 )
 from optoscope.cli._optimizer_command import OptimizerCommand
 from optoscope.cli._options import Count, Several
@@ -59,17 +60,11 @@ def split_places(text: str) -> list[str]:
         )
     seen: dict[Path, int] = {}
     for index, place in enumerate(places):
-        first = seen.setdefault(_saved_at(place), index)
+        first = seen.setdefault(saved_at(place), index)
         if first != index:
             same = "twice" if places[first] == place else f"also as {places[first]}"
             raise InvalidValueError(f"{place} is named {same}; name every optimizer once.")
     return places
-
-
-def _saved_at(place: str) -> Path:
-    """The folder that stands for a saved optimizer: for `run/optimizer` the run directory."""
-    path = Path(place).resolve()
-    return path.parent if path.name == "optimizer" else path
 
 
 def distinct_labels(
@@ -91,7 +86,7 @@ def distinct_labels(
         place if place in pretrained else str(description["class"]).rpartition(":")[2]
         for place, description in zip(places, descriptions, strict=True)
     ]
-    folders = [_saved_at(place).parts for place in places]
+    folders = [saved_at(place).parts for place in places]
     labels = []
     for kind, folder in zip(kinds, folders, strict=True):
         others = [f for k, f in zip(kinds, folders, strict=True) if k == kind and f != folder]

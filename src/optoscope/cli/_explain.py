@@ -16,6 +16,7 @@ from optoscope.cli._named_optimizers import (
     is_made_here,
     label_of,
     load_saved,
+    saved_at,
 )
 from optoscope.cli._optimizer_command import OptimizerCommand
 from optoscope.cli._options import Count, Several, Share
@@ -100,7 +101,7 @@ class Explain(OptimizerCommand):
                 task, optimizers.momentum, _EXAMPLE, self.samples, self.steps, min(self.runs, 16)
             )
         check_comparison(task, {"": learned}, (), num_steps=self.steps, num_runs=self.runs)
-        label = label_of(self.optimizer) if not is_saved else Path(self.optimizer).resolve().name
+        label = label_of(self.optimizer) if not is_saved else saved_at(self.optimizer).name
         with self.new_directory(f"explain-{label}-{task_name}") as directory:
             self._distill(directory, learned, task, task_name, label, recurrent)
         return 0

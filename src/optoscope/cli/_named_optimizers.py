@@ -5,6 +5,7 @@ import functools
 import inspect
 import reprlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optoscope._core.errors import FileFormatError, InvalidValueError, UnknownNameError
@@ -114,6 +115,16 @@ def label_of(text: str) -> str:
     ('optimizer', 'optax.contrib.prodigy', 'adam')
     """
     return text.rpartition(":")[2] if names_code(text) else text
+
+
+def saved_at(place: str) -> Path:
+    """The folder that stands for a saved optimizer: for `run/optimizer` the run directory.
+
+    >>> saved_at("runs/lstm/optimizer").name, saved_at("runs/lstm").name
+    ('lstm', 'lstm')
+    """
+    path = Path(place).resolve()
+    return path.parent if path.name == "optimizer" else path
 
 
 def contestant(
