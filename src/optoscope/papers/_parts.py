@@ -118,12 +118,14 @@ class Store:
     reuse: Path | None = None
     computed: list[str] = field(default_factory=list)
     _known: dict[str, tuple[dict[str, Any], Arrays]] = field(default_factory=dict)
+    _elsewhere: set[str] = field(default_factory=set)
 
     def get(self, part: Part) -> Arrays:
         """The part's arrays: from before if they are there, else computed and kept."""
         arrays = self._found(part)
         if arrays is not None:
-            self._take_over(part, arrays)
+            if part.name in self._elsewhere:
+                self._take_over(part, arrays)
             return arrays
 
         def waiting(holder: str) -> None:
@@ -234,6 +236,8 @@ class Store:
             arrays = _saved(self.directory, part.name, description)
             if arrays is None and self.reuse is not None:
                 arrays = _saved(self.reuse, part.name, description)
+                if arrays is not None:
+                    self._elsewhere.add(part.name)
             if arrays is None:
                 return None
             known = self._known[part.name] = (description, arrays)
@@ -241,14 +245,12 @@ class Store:
 
     def _take_over(self, part: Part, arrays: Arrays) -> None:
         """Keeps a part that another run directory has finished in this one too."""
-        if self.reuse is None:
-            return
-        description, place = part.description(), Path("parts", part.name, part.exported)
-        if _saved(self.directory, part.name, description) is not None:
-            return
+        place = Path("parts", part.name, part.exported)
+        assert self.reuse is not None
         if part.exported and (self.reuse / place).is_dir():
             shutil.copytree(self.reuse / place, self.directory / place, dirs_exist_ok=True)
-        self._keep(part, description, arrays)
+        self._keep(part, part.description(), arrays)
+        self._elsewhere.remove(part.name)
 
     def _keep(self, part: Part, description: dict[str, Any], arrays: Arrays) -> None:
         # While the arrays are being replaced there must be no description that declares them valid.

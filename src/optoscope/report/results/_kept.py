@@ -13,7 +13,7 @@ def meta_trained(run: Path) -> tuple[str, ...]:
     return tuple(sorted(n for n in exported if (run / "records" / f"{n}.json").is_file()))
 
 
-def keep_optimizers(run: Path, place: Path) -> tuple[Path, ...]:
+def keep_optimizers(run: Path, place: Path) -> None:
     """Copies a run's meta-trained optimizers to `place`, instead of what is there.
 
     They lie there as they do in the run: `records/` has the parts, for `optoscope reproduce
@@ -22,16 +22,12 @@ def keep_optimizers(run: Path, place: Path) -> tuple[Path, ...]:
     Args:
         run: the directory of a finished run of `reproduce`.
         place: the folder to keep them in.
-
-    Returns:
-        The folders of the optimizers, relative to `place`.
     """
     shutil.rmtree(place, ignore_errors=True)
-    folders = [Path("parts", name, "optimizer") for name in meta_trained(run)]
-    for folder in folders:
+    for name in meta_trained(run):
+        folder = Path("parts", name, "optimizer")
         shutil.copytree(run / folder, place / folder)
         (place / "records").mkdir(exist_ok=True)
         for suffix in (".json", ".npz"):
-            record = Path("records", folder.parent.name + suffix)
+            record = Path("records", name + suffix)
             shutil.copyfile(run / record, place / record)
-    return tuple(folders)

@@ -59,7 +59,6 @@ class ResultsPage:
         docs: the folder of the documentation, which has the pictures of an earlier run.
         earlier: verdicts of an earlier page, to say which have changed.
         beside: the claims of a run at another scale, to compare with.
-        kept: folders of its meta-trained optimizers, relative to the folder of the page's name.
     """
 
     run: Run
@@ -67,7 +66,6 @@ class ResultsPage:
     docs: Path
     earlier: EarlierRun | None = None
     beside: tuple[Claim, ...] = ()
-    kept: tuple[Path, ...] = ()
 
     @property
     def claims(self) -> tuple[Claim, ...]:
@@ -258,8 +256,8 @@ def write_results(
             "with the same --out."
         )
     known = earlier if earlier is not None and manifest.letter in earlier.papers else None
-    optimizers = keep_optimizers(found.directory, docs / "results" / manifest.letter)
-    page = ResultsPage(found, manifest, docs, known, tuple(beside), optimizers)
+    keep_optimizers(found.directory, docs / "results" / manifest.letter)
+    page = ResultsPage(found, manifest, docs, known, tuple(beside))
     (docs / "images").mkdir(parents=True, exist_ok=True)
     for entry in manifest.figures:
         if page.drawn(entry.name).is_file():

@@ -73,10 +73,8 @@ def another_optimizer(records: Records) -> Figure:
             keys = ("update/corrected/alpha", "gradient/corrected/alpha", "covariance/top")
             for axes, key in zip(grid[1], keys, strict=True):
                 steps, values = noise[f"{name}/steps"][0], noise[f"{name}/{key}"]
-                # Of updates that are signs alone there is no tail index once they stop changing.
-                known = ~np.isnan(values).all(axis=0)
-                axes.plot(steps[known], np.nanmedian(values[:, known], axis=0), color=color,
-                          linewidth=width, marker="o", markersize=3)  # fmt: skip
+                axes.plot(steps, _median(values), color=color, linewidth=width,
+                          marker="o", markersize=3)  # fmt: skip
         words = ("training loss", "Σ|⟨u, ξ⟩|  (paper)", "cosine  (corrected)")
         words += ("α of update noise", "α of gradient noise", "top eigenvalue")
         for axes, word in zip(grid.flat, words, strict=True):
@@ -88,6 +86,11 @@ def another_optimizer(records: Records) -> Figure:
         handles, labels = grid[0][0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
     return figure
+
+
+def _median(curves: np.ndarray) -> np.ndarray:
+    """Over curves, of what is known; updates that are signs alone may have no tail index."""
+    return np.ma.median(np.ma.masked_invalid(curves), axis=0).filled(np.nan)
 
 
 _NETWORKS = {"leaky-relu": "leaky ReLU", "batch-norm": "batch norm", "sigmoid": "sigmoid"}
@@ -128,8 +131,7 @@ def _all_of(axes: Axes, records: Records, part: str, key: str) -> None:
             continue
         arrays = records[part if name in NAMES else f"{part}-{name}"]
         curves = arrays[f"{name}/{key}"]
-        known = np.ma.masked_invalid(curves.reshape(-1, curves.shape[-1]))
-        middle = np.ma.median(known, axis=0).filled(np.nan)
+        middle = _median(curves.reshape(-1, curves.shape[-1]))
         if part.startswith("noise") and key == "losses":
             # One run, whose batches are noise: means over a fiftieth of it.
             width = max(1, len(middle) // 50)
