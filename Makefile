@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# What is imported is compiled then, once: pip would compile all that it installs, on one core.
+export PIP_COMPILE ?= 0
 PYTEST := $(BIN)/python -m pytest
 # As many test workers as there are cores, each with 8 GB of memory; of more than eight, some would
 # have nothing to do.

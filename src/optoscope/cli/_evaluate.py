@@ -180,8 +180,11 @@ class Evaluate(OptimizerCommand):
             raise InvalidValueError(
                 "which optimizer? For example: optoscope evaluate runs/demo --task mnist-mlp-relu"
             )
-        # `analysis` registers its probes.
-        from optoscope import analysis, bench, training  # noqa: F401
+        from optoscope import bench, training
+
+        if self.probe:
+            # Registers its probes; not imported for nothing, since that takes as long as JAX.
+            from optoscope import analysis  # noqa: F401
         from optoscope.bench._checks import check_comparison
 
         self.check_trust()
