@@ -15,7 +15,7 @@ def _on_each(claim: str) -> dict[str, tuple[str, ...]]:
 def _beside_each(claim: str) -> dict[str, tuple[str, ...]]:
     """The same for each of the two others that STAR is compared with."""
     return {
-        f"{place}, {words}": (f"{claim.format(task)}-{other}",)
+        f"{place} {words}": (f"{claim.format(task)}-{other}",)
         for task, place in _PLACES.items()
         for other, words in _OTHERS.items()
     }
@@ -52,7 +52,7 @@ STATEMENTS = (
         "better",
     ),
     Statement(
-        "So it is at the end of meta-training",
+        "STAR as printed recovers with length: it is better at the end of meta-training",
         "The other's held-out loss less its own, at the last evaluation",
         _beside_each("C3-better-{}"),
         "better",
@@ -96,7 +96,7 @@ STATEMENTS = (
         "The loss without it less that with a decay of 0.5",
         {
             "the MLP": ("A2-stabilizes-mlp",),
-            "the MLP, fewer meta-steps": ("A2-stabilizes-brief",),
+            "the MLP with fewer meta-steps": ("A2-stabilizes-brief",),
             "the CNN": ("A2-stabilizes-cnn",),
         },
         "lasting",
