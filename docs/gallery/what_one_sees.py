@@ -217,7 +217,7 @@ def star_and_its_parts(seen: Seen) -> str:
         f"gradient, which explains {percent(along[nominal])} of its update (median over the run), "
         f"{percent(along[black])} of the black box's and {percent(along[star])} of STAR's. STAR's "
         f"steps, {number(sizes[star])} (root mean square), are nearly as large as the nominal "
-        f"term's, {number(sizes[nominal])}, and the black box's {number(sizes[black])}. The largest "
+        f"term's, {number(sizes[nominal])}, the black box's {number(sizes[black])}. The largest "
         f"curvature along the run ends at {number(curved[star])} with STAR, at "
         f"{number(curved[nominal])} with the nominal term and at {number(curved[black])} with the "
         f"black box. Over {seen.results.num_steps} steps the mean losses are "
