@@ -39,9 +39,9 @@ def _digits_table() -> np.ndarray:
 
     Importing scikit-learn for it would be a tenth of the time of a short command.
     """
-    installed = importlib.util.find_spec("sklearn")
-    for folder in installed.submodule_search_locations or () if installed else ():
-        file = Path(folder) / "datasets" / "data" / "digits.csv.gz"
+    package = importlib.util.find_spec("sklearn")
+    if package is not None and package.origin is not None:
+        file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
         if file.is_file():
             return np.loadtxt(file, delimiter=",")
     from sklearn.datasets import load_digits
