@@ -40,6 +40,37 @@ def test_all_finite_of_nothing_holds():
     assert bool(all_finite({"counts": jnp.arange(3)}))
 
 
+@pytest.mark.parametrize("place", ["many small", "large"])
+def test_all_finite_sees_small_and_large_arrays(place):
+    tree = {
+        "many small": [jnp.ones(3), jnp.ones((2, 2), jnp.bfloat16), jnp.ones(())],
+        "large": jnp.ones((100, 100)),
+        "count": jnp.arange(3),
+    }
+    assert bool(jax.jit(all_finite)(tree))
+    for index in range(len(jax.tree.leaves(tree[place]))):
+        leaves, structure = jax.tree.flatten(tree[place])
+        leaves[index] = leaves[index].at[(-1,) * leaves[index].ndim].set(jnp.nan)
+        assert not bool(all_finite(tree | {place: jax.tree.unflatten(structure, leaves)}))
+
+
+def test_joined_leaves_come_back():
+    tree = {
+        "a": jnp.arange(6.0).reshape(2, 3),
+        "b": (jnp.arange(2), None, jnp.ones((0, 4)), jnp.asarray(7.0)),
+        "c": jnp.ones((2, 2), jnp.bfloat16),
+    }
+    vectors, restore = trees.joined(tree)
+    assert {name: vector.shape for name, vector in vectors.items()} == {
+        "float32": (7,),
+        "int32": (2,),
+        "bfloat16": (4,),
+    }
+    assert vectors["float32"].tolist() == [0, 1, 2, 3, 4, 5, 7]
+    assert trees.digest(restore(vectors)) == trees.digest(tree)
+    assert trees.joined(())[1](trees.joined(())[0]) == ()
+
+
 @pytest.mark.parametrize("condition", [True, False])
 def test_select_takes_whole_trees(condition):
     other = jax.tree.map(lambda leaf: leaf + 1, TREE)

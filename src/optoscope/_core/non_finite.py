@@ -1,15 +1,18 @@
 """The handling of numbers that are not finite, in one place; see the guide "Not finite"."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PyTree
 
-from optoscope._core.trees import global_norm, select
+from optoscope._core.trees import global_norm, joined, select
 
 Flag = Bool[Array, ""]
+
+# A loop of its own is worth compiling only for an array of more entries.
+_SMALL = 4096
 
 # Why a meta-step is skipped, in the order in which one explains the next.
 CAUSES = {
@@ -38,7 +41,7 @@ CAUSES = {
 def all_finite(tree: PyTree[Array]) -> Flag:
     """Whether every entry of every inexact leaf is finite; others (counts, keys) always are."""
     leaves = [leaf for leaf in jax.tree.leaves(tree) if _inexact(leaf)]
-    return jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in leaves], bool))
+    return _all(map(jnp.isfinite, _vectors(leaves)))
 
 
 def still_finite(before: PyTree[Array], after: PyTree[Array]) -> Flag:
@@ -47,8 +50,19 @@ def still_finite(before: PyTree[Array], after: PyTree[Array]) -> Flag:
     Not `all_finite(after)`: some states start with infinity, such as the best loss so far.
     """
     pairs = zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True)
-    kept = [jnp.all(jnp.isfinite(new) | ~jnp.isfinite(old)) for old, new in pairs if _inexact(new)]
-    return jnp.all(jnp.array(kept, bool))
+    pairs = [(old, new) for old, new in pairs if _inexact(new)]
+    olds, news = (_vectors(leaves) for leaves in zip(*pairs, strict=True)) if pairs else ([], [])
+    return _all(jnp.isfinite(new) | ~jnp.isfinite(old) for old, new in zip(olds, news, strict=True))
+
+
+def _vectors(leaves: Sequence[Array]) -> list[Float[Array, " entries"]]:
+    """Leaves as vectors; the small ones of each type are one, so that they share a loop."""
+    small, _ = joined([leaf for leaf in leaves if leaf.size <= _SMALL])
+    return [*small.values(), *(leaf.ravel() for leaf in leaves if leaf.size > _SMALL)]
+
+
+def _all(flags: Iterable[Bool[Array, " entries"]]) -> Flag:
+    return jnp.all(jnp.array([jnp.all(flag) for flag in flags], bool))
 
 
 def _inexact(leaf: Any) -> bool:
@@ -94,8 +108,8 @@ def skip_causes(
     finite = jnp.isfinite(loss)
     by_gradient = jnp.where(finite, ~all_finite(gradient), lost_gradients > 0)
     # A norm that overflows makes clipping by it a product with zero.
-    still = jnp.array([jnp.all(leaf == 0) for leaf in jax.tree.leaves(updates)], bool)
-    vanished = jnp.all(still) & ~jnp.isfinite(global_norm(gradient))
+    still = _all(vector == 0 for vector in _vectors(jax.tree.leaves(updates)))
+    vanished = still & ~jnp.isfinite(global_norm(gradient))
     by_state = ~(all_finite(updates) & still_finite(before, after)) | vanished
     return {
         "loss": ~finite & ~by_gradient,

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -76,6 +77,44 @@ def _shape_and_type(leaf: Any) -> tuple[tuple[int, ...], Any]:
 def select(condition: Bool[Array, ""], if_true: PyTree, if_false: PyTree) -> PyTree:
     """Leaf by leaf `if_true` where the scalar condition holds, else `if_false`."""
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), if_true, if_false)
+
+
+def joined(
+    tree: PyTree[Array],
+) -> tuple[dict[str, Float[Array, " entries"]], Callable[[dict[str, Array]], PyTree[Array]]]:
+    """The leaves of each type in one vector, and the function that cuts such vectors up again.
+
+    What is done to every number alike is compiled once for a vector, and once for every shape
+    in a tree.
+
+    Example:
+        >>> vectors, restore = joined({"a": jnp.ones((2, 2)), "b": jnp.zeros(3)})
+        >>> jax.tree.map(jnp.shape, vectors)
+        {'float32': (7,)}
+        >>> jax.tree.map(jnp.shape, restore(vectors))
+        {'a': (2, 2), 'b': (3,)}
+    """
+    leaves, structure = jax.tree.flatten(tree)
+    shapes = [leaf.shape for leaf in leaves]
+    types = [leaf.dtype.name for leaf in leaves]
+    ends: dict[str, int] = {}
+    places = []
+    for shape, kind in zip(shapes, types, strict=True):
+        start = ends.get(kind, 0)
+        ends[kind] = start + math.prod(shape)
+        places.append(slice(start, ends[kind]))
+
+    def restore(vectors: dict[str, Array]) -> PyTree[Array]:
+        cut = zip(shapes, types, places, strict=True)
+        return jax.tree.unflatten(
+            structure, [vectors[kind][place].reshape(shape) for shape, kind, place in cut]
+        )
+
+    vectors = {
+        kind: jnp.concatenate([leaf.ravel() for leaf in leaves if leaf.dtype.name == kind])
+        for kind in ends
+    }
+    return vectors, restore
 
 
 def size(tree: PyTree[Array | jax.ShapeDtypeStruct]) -> int:

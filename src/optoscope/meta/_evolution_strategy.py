@@ -13,6 +13,7 @@ from optoscope._core.antithetic import draw_perturbation, perturbed
 from optoscope._core.chunks import map_chunked, side_by_side
 from optoscope._core.errors import check_count, check_number
 from optoscope._core.non_finite import all_finite, mean_over_usable, zero_unless
+from optoscope._core.trees import joined
 from optoscope.meta._estimator import (
     Estimator,
     MetaGradient,
@@ -76,7 +77,14 @@ class EvolutionStrategy(Estimator):
     def advance(
         self, runs: PerturbedRuns, noise: PyTree[Array], worker: Worker, key: PRNGKeyArray
     ) -> tuple[Sums, Worker]:
-        """One particle's contribution to the sums over particles, and the particle after it."""
+        """One particle's contribution to the sums over particles, and the particle after it.
+
+        Args:
+            runs: of the perturbed optimizers.
+            noise: ε, in vectors as `joined` makes them; the contributed gradient is in such too.
+            worker: the particle.
+            key: PRNG key.
+        """
 
     def init(self, optimizer: Optimizer, key: PRNGKeyArray) -> Worker:
         """The particles before their first unroll, each at the start of its first episode."""
@@ -99,8 +107,9 @@ class EvolutionStrategy(Estimator):
         ) -> tuple[Sums, Worker]:
             noise_key, unroll_key = jax.random.split(key)
             meta_params, rest = eqx.partition(optimizer, eqx.is_inexact_array)
-            noise = draw_perturbation(noise_key, meta_params, self.std)
-            stacked = perturbed(meta_params, noise, self.signs)
+            vectors, restore = joined(meta_params)
+            noise = draw_perturbation(noise_key, vectors, self.std)
+            stacked = jax.vmap(restore)(perturbed(vectors, noise, self.signs))
             runs = PerturbedRuns(tasks, stacked, rest, self.horizon, self.objective)
             return self.advance(runs, noise, worker, unroll_key)
 
@@ -108,7 +117,8 @@ class EvolutionStrategy(Estimator):
         used = sums["used"]
         # Where no particle is usable, the loss is NaN and the trainer skips the meta-step.
         mean = {name: mean_over_usable(sums[name], used) for name in ("loss", "inner_loss")}
-        gradient = jax.tree.map(lambda leaf: leaf / jnp.maximum(used, 1.0), sums["gradient"])
+        mean_gradient = jax.tree.map(lambda leaf: leaf / jnp.maximum(used, 1.0), sums["gradient"])
+        gradient = joined(eqx.filter(optimizer, eqx.is_inexact_array))[1](mean_gradient)
         aux = {name: sums[name] for name in ("non_finite", "lost_gradients", "restarts")}
         return MetaGradient(
             mean["loss"], gradient, aux | {"inner_loss": mean["inner_loss"]}

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from optoscope._core.non_finite import skip_causes
 from optoscope._core.programs import Program
-from optoscope._core.trees import global_norm, select
+from optoscope._core.trees import global_norm
 from optoscope.meta._estimator import Estimator, MetaGradient
 from optoscope.optimizers import Optimizer, as_optax
 from optoscope.optimizers._base import extra_arguments
@@ -72,9 +72,24 @@ def advance(
         )
         after = (optax.apply_updates(state.meta_params, updates), meta_optimizer_state)
         lost = estimate.aux.get("lost_gradients", jnp.zeros(()))
-        skipped = skip_causes(estimate.loss, lost, gradient, updates, before, after)
+        metrics = {
+            "meta_loss": estimate.loss,
+            "inner_loss": estimate.aux["inner_loss"],
+            "gradient_norm": global_norm(gradient),
+        }
+        causes = skip_causes(estimate.loss, lost, gradient, updates, before, after)
+
+        def end(kept: tuple, metrics: dict[str, Array], cause: str | None = None) -> tuple:
+            return kept, metrics, {name: jnp.asarray(name == cause) for name in causes}
+
+        # A choice leaf by leaf would be compiled, with all that it depends on, for every leaf.
+        unknown = jax.tree.map(lambda metric: jnp.full_like(metric, jnp.nan), metrics)
+        outcomes = [lambda: end(after, metrics)]
+        outcomes += [functools.partial(end, before, unknown, cause) for cause in causes]
+        number = sum(index * cause for index, cause in enumerate(causes.values(), start=1))
+        kept, metrics, skipped = jax.lax.switch(number, outcomes)
+        meta_params, meta_optimizer_state = kept
         finite = ~jnp.any(jnp.stack(list(skipped.values())))
-        meta_params, meta_optimizer_state = select(finite, after, before)
         state = MetaState(
             meta_params=meta_params,
             meta_optimizer_state=meta_optimizer_state,
@@ -88,12 +103,6 @@ def advance(
             averaged=_moved(state.averaged, meta_params, averaging, state.step),
             best_step=state.best_step,
         )
-        metrics = {
-            "meta_loss": estimate.loss,
-            "inner_loss": estimate.aux["inner_loss"],
-            "gradient_norm": global_norm(gradient),
-        }
-        metrics = jax.tree.map(lambda value: jnp.where(finite, value, jnp.nan), metrics)
         return state, (metrics, skipped)
 
     state, (metrics, skipped) = jax.lax.scan(meta_step, state, None, length=num_steps)

@@ -11,6 +11,7 @@ from jaxtyping import Array, Int, PRNGKeyArray, PyTree
 from optoscope._core.antithetic import scaled, slope
 from optoscope._core.errors import InvalidValueError, check_count
 from optoscope._core.non_finite import all_finite
+from optoscope._core.trees import joined
 from optoscope.meta._estimator import Worker
 from optoscope.meta._evolution import PerturbedRuns, draw_horizon, horizon_range
 from optoscope.meta._evolution_strategy import EvolutionStrategy, Sums
@@ -111,11 +112,12 @@ class TruncatedStrategy(EvolutionStrategy):
             # The episode's earlier perturbations act on all its steps, the last one included.
             first = unrolled.restarts == 0
             earlier = jnp.sum(jnp.where(first, differences, 0.0))
-            gradient = jax.tree.map(jnp.add, gradient, scaled(worker.perturbation, earlier))
-            perturbation = jax.tree.map(
-                lambda leaf, total: leaf + jnp.where(first[-1], total, 0.0),
-                noise,
-                worker.perturbation,
+            before, restore = joined(worker.perturbation)
+            gradient = jax.tree.map(jnp.add, gradient, scaled(before, earlier))
+            perturbation = restore(
+                jax.tree.map(
+                    lambda leaf, total: leaf + jnp.where(first[-1], total, 0.0), noise, before
+                )
             )
         present = unrolled.restarts == unrolled.restarts[-1]
         broken = ~all_finite(episode.inner.params)
@@ -127,11 +129,12 @@ class TruncatedStrategy(EvolutionStrategy):
             gradient,
             broken,
         )
-        kept = jnp.array(self.kept)
-        params, states, model_states = jax.tree.map(
-            lambda leaf: leaf[kept],
-            (episode.inner.params, episode.inner.optimizer_state, episode.inner.model_state),
-        )
+        inner = episode.inner
+        continued = (inner.params, inner.optimizer_state, inner.model_state)
+        if len(self.kept) < len(self.signs):
+            kept = jnp.array(self.kept)
+            continued = jax.tree.map(lambda leaf: leaf[kept], continued)
+        params, states, model_states = continued
         # An episode that diverged has ended; the next one begins with the next truncation.
         step = jnp.where(broken, episode.horizon, episode.inner.step)
         return sums, Particle(

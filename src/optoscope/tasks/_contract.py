@@ -280,7 +280,9 @@ def check_labels(
     """
     if isinstance(labels, Tracer) or not isinstance(labels, Array | np.ndarray) or labels.size == 0:
         return
-    least, greatest = int(jnp.min(labels)), int(jnp.max(labels))
+    # NumPy has nothing to compile, but cannot see what lies on other processes' devices.
+    values = np.asarray(labels) if getattr(labels, "is_fully_addressable", True) else labels
+    least, greatest = int(values.min()), int(values.max())
     if least < 0 or greatest >= num_classes:
         raise InvalidValueError(
             f"the {what} of the split {name!r} run from {least} to {greatest}; with {num_classes} "
