@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import pytest
 from beartype.roar import BeartypeCallHintViolation
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from optoscope._core.estimates import Estimate
 from optoscope._core.trees import global_norm
@@ -54,3 +54,40 @@ def test_names_of_dimensions_are_each_calls_own():
         return scaled(jnp.ones(5), 1.0)[0] + scaled(values, 1.0)[0]
 
     assert twice(VALUES) == 2
+
+
+def test_functions_within_others_are_checked_each_with_its_own_variables():
+    def adding(summand):
+        @checked
+        def add(values: Float[Array, " count"]) -> Float[Array, " count"]:
+            return values + summand
+
+        return add
+
+    one, two, broken = adding(1.0), adding(2.0), adding(jnp.ones((2, 1)))
+    assert one(VALUES)[0] == 2
+    assert two(VALUES)[0] == 3
+    for function, argument in ((two, 3.0), (broken, VALUES)):
+        with pytest.raises(BeartypeCallHintViolation):
+            function(argument)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fits", "does_not"),
+    [
+        (PyTree[Array], {"a": VALUES, "b": (VALUES, None)}, {"a": VALUES, "b": 3.0}),
+        (PyTree[Array | int], [VALUES, 3], [VALUES, 3.0]),
+        (PyTree[float], {"a": 0.5, "b": 2}, {"a": 0.5, "b": "2"}),
+        (PyTree[Float[Array, " count"]], (VALUES, jnp.zeros(3)), (VALUES, jnp.zeros(4))),
+        (PyTree[Float[Array, "..."]], (VALUES, jnp.zeros(())), (VALUES, jnp.zeros(4, int))),
+    ],
+    ids=str,
+)
+def test_every_leaf_of_a_tree_is_looked_at(kind, fits, does_not):
+    @checked
+    def take(tree: kind) -> None:
+        del tree
+
+    take(fits)
+    with pytest.raises(BeartypeCallHintViolation):
+        take(does_not)
