@@ -2,6 +2,7 @@ import functools
 import subprocess
 import sys
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -59,6 +60,50 @@ def test_the_meta_gradient_with_and_without_second_order_in_closed_form(second_o
     expected = slope(second) @ derivative
     computed = jax.jit(jax.grad(lambda r: loss_after_two_steps(r, second_order)))(rate)
     np.testing.assert_allclose(computed, expected, rtol=1e-3)
+
+
+def first_order_losses(rate, task, **options):
+    """The weighted losses of three steps, whose gradients are constants."""
+    optimizer = optimizers.sgd(rate)
+    inner, losses = training.initial_state(task, optimizer, KEY), []
+    for _ in range(3):
+        inner, record = training.inner_step(
+            task, optimizer, inner, KEY, second_order=False, **options
+        )
+        losses.append(record.loss)
+    return jnp.sum(jnp.stack(losses) * jnp.array([1.0, 2.0, 4.0]))
+
+
+@pytest.mark.parametrize(
+    "derivative",
+    [
+        lambda loss: loss,
+        jax.grad,
+        jax.jacfwd,
+        lambda loss: jax.jacfwd(jax.grad(loss)),
+        lambda loss: jax.grad(jax.grad(loss)),
+    ],
+    ids=["value", "backward", "forward", "forward over backward", "backward twice"],
+)
+def test_losses_are_differentiated_by_the_gradients_that_are_known(derivative):
+    found = derivative(lambda rate: first_order_losses(rate, TASK, fixed_task=True))(0.1)
+    wanted = derivative(lambda rate: first_order_losses(rate, TASK))(0.1)
+    assert float(wanted) != 0
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+
+
+def test_losses_are_differentiated_in_the_task_where_it_is_not_fixed():
+    def loss(target):
+        return first_order_losses(0.1, eqx.tree_at(lambda task: task.target, TASK, target))
+
+    found = jax.grad(loss)(TASK.target)
+    # Of the first loss ½|A x − b|² alone it is b − A x; the steps after it are made of constants.
+    residuals, x = [], TASK.start
+    for _ in range(3):
+        residuals.append(TASK.matrix @ x - TASK.target)
+        x = x - 0.1 * TASK.matrix.T @ residuals[-1]
+    wanted = -sum(weight * r for weight, r in zip((1.0, 2.0, 4.0), residuals, strict=True))
+    np.testing.assert_allclose(found, wanted, rtol=1e-4)
 
 
 def test_parameters_keep_their_type():

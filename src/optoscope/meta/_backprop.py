@@ -1,5 +1,6 @@
 """The common part of the estimators that backpropagate through the inner loop."""
 
+import functools
 from collections.abc import Callable
 
 import equinox as eqx
@@ -16,7 +17,7 @@ from optoscope.meta._objective import Objective
 from optoscope.optimizers import Optimizer
 from optoscope.tasks import Task
 from optoscope.training import InnerState, inner_step
-from optoscope.training._step import draw_batches, fetched
+from optoscope.training._step import INNER_GRADIENT, draw_batches, fetched
 
 
 class Unrolled(eqx.Module):
@@ -78,6 +79,9 @@ def unroll(
 ) -> Unrolled:
     """Unrolls `num_steps` inner steps, each rematerialized when it is differentiated.
 
+    Where the gradient of a step is a constant it is kept, and nothing of the task is computed
+    again.
+
     Args:
         task: the problem.
         optimizer: the optimizer.
@@ -91,12 +95,15 @@ def unroll(
         episode_key: of the episode, where it goes on after this unroll: of the batches of a task
             whose data may be a stream, which is read on from `inner.step`.
     """
+    keep = jax.checkpoint_policies.save_only_these_names(INNER_GRADIENT)
 
-    @jax.checkpoint
+    @functools.partial(jax.checkpoint, policy=keep)
     def step(inner: InnerState, draw: PyTree[Array]) -> tuple[InnerState, tuple[Array, Array]]:
         if backward_clip is not None:
             inner = clip_backward(inner, backward_clip)
-        after, record = inner_step(task, optimizer, inner, draw=draw, second_order=second_order)
+        after, record = inner_step(
+            task, optimizer, inner, draw=draw, second_order=second_order, fixed_task=True
+        )
         if stop_at is not None:
             after = select(inner.step < stop_at, after, inner)
         return after, (record.loss, objective.penalty(record))

@@ -5,6 +5,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import InvalidValueError
@@ -16,6 +17,9 @@ from optoscope.tasks import Task
 from optoscope.tasks._contract import check_params, checked_loss, checked_loss_and_state
 from optoscope.tasks._drawing import draw_batch_at, gather_batch
 from optoscope.training._contract import check_methods, checked_step
+
+# What `jax.checkpoint` can keep of a step by this name: the gradient, where it is a constant.
+INNER_GRADIENT = "inner gradient"
 
 
 @shown
@@ -171,6 +175,22 @@ def fetched(task: Task, draw: PyTree[Array]) -> StepBatch:
     return StepBatch(gather_batch(task, draw), None)
 
 
+@jax.custom_jvp
+def _with_gradient(
+    loss: Float[Array, ""], params: PyTree[Array], grads: PyTree[Array]
+) -> Float[Array, ""]:
+    """The loss, whose derivative in the parameters is a gradient that is known."""
+    del params, grads
+    return loss
+
+
+@_with_gradient.defjvp
+def _along_gradient(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    loss, _, grads = primals
+    slopes = jax.tree.map(lambda g, t: jnp.sum(g * t, dtype=loss.dtype), grads, tangents[1])
+    return loss, sum(jax.tree.leaves(slopes), jnp.zeros_like(loss))
+
+
 def inner_step(
     task: Task,
     optimizer: Optimizer,
@@ -179,6 +199,7 @@ def inner_step(
     *,
     draw: PyTree[Array] = None,
     second_order: bool = True,
+    fixed_task: bool = False,
 ) -> tuple[InnerState, StepRecord]:
     """Makes one inner step: draws a batch, computes its gradient, applies the optimizer.
 
@@ -193,6 +214,9 @@ def inner_step(
         draw: the random numbers of the step, `draw_step(task, key, step)`, if drawn before.
         second_order: whether a meta-gradient also flows through the optimizer's input; without
             it the gradient is a constant when this step is differentiated.
+        fixed_task: whether nothing that is differentiated is in the task itself. Without
+            `second_order` the loss is then differentiated by the gradient that is known, and
+            where this step is rematerialized nothing of the task is computed again.
 
     Raises:
         InvalidValueError: neither a key nor a draw, a task that does not give what it must, or
@@ -224,6 +248,9 @@ def inner_step(
     (loss, model_state), grads = jax.value_and_grad(loss_and_state, has_aux=True)(inner.params)
     value = loss
     if not second_order:
+        grads = checkpoint_name(grads, INNER_GRADIENT)
+        if fixed_task and not has_model_state(task):
+            loss = _with_gradient(loss, inner.params, grads)
         grads, value = jax.lax.stop_gradient((grads, loss))
     result = as_optax(optimizer).update(
         grads, inner.optimizer_state, inner.params, **extra_arguments(value, grads, value_fn)
