@@ -107,7 +107,11 @@ def plain_program(dataset: Dataset, num_inputs: int):
 
 def optoscope_program(dataset: Dataset, num_tasks: int, devices: int):
     """The same by this library, through the public trainer."""
-    task = tasks.mlp_classification(dataset)
+    return trained(tasks.mlp_classification(dataset), "lstm", num_tasks, devices)
+
+
+def trained(task: tasks.Task, name: str, num_tasks: int, devices: int):
+    """The meta-training of a registered optimizer on a task, 200 steps in 10 meta-updates."""
     estimator = meta.TruncatedBackprop(
         tasks.fixed(task),
         num_tasks=num_tasks,
@@ -117,7 +121,7 @@ def optoscope_program(dataset: Dataset, num_tasks: int, devices: int):
         devices=devices,
     )
     trainer = meta.Trainer(estimator, optax.adam(1e-3), steps_per_call=UPDATES)
-    optimizer = optimizers.get("lstm")
+    optimizer = optimizers.get(name)
 
     def run():
         result = trainer.run(optimizer, UPDATES, key=jax.random.key(0))

@@ -122,6 +122,20 @@ def _meta_training_four() -> Pair:
     )
 
 
+def _meta_training_cnn() -> Pair:
+    import evolution
+    import meta_training
+    from _timing import Side
+
+    from optoscope import tasks
+
+    task, steps = tasks.get("digits-cnn"), meta_training.UNROLL * meta_training.UPDATES
+    return Pair(
+        Side("meta-training a GRU", meta_training.trained(task, "rnn", 1, 1), steps),
+        Side("plain SGD", evolution.plain_sgd(task, steps, 1), steps),
+    )
+
+
 def _train(name: str) -> Pair:
     import inner_loop
     import optax
@@ -202,6 +216,13 @@ _ROWS = (
         _meta_training_four,
         devices=2,
         heavy=True,
+    ),
+    Row(
+        "meta-training-cnn",
+        "meta-training a GRU on a small CNN: time of an inner step, of plain SGD's",
+        4.0,
+        "lower",
+        _meta_training_cnn,
     ),
     Row(
         "train-sgd",
