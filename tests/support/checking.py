@@ -153,8 +153,8 @@ def check_types_of(*names: str) -> None:
 def check_trees_quickly() -> None:
     """Leaves of trees that may be of some classes are looked at by `isinstance`.
 
-    jaxtyping calls typeguard for every leaf, twice: a sixth of what checking takes. It stays so
-    where the leaves have a shape or the tree a structure, and where jaxtyping is another one.
+    jaxtyping calls typeguard for every leaf, twice. It stays so where the leaves have a shape or
+    the tree a structure, and where jaxtyping is another one.
     """
     kind = type(PyTree)
     thoroughly = getattr(kind, "_check", None)

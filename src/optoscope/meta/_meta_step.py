@@ -72,22 +72,23 @@ def advance(
         )
         after = (optax.apply_updates(state.meta_params, updates), meta_optimizer_state)
         lost = estimate.aux.get("lost_gradients", jnp.zeros(()))
-        metrics = {
+        measured = {
             "meta_loss": estimate.loss,
             "inner_loss": estimate.aux["inner_loss"],
             "gradient_norm": global_norm(gradient),
         }
+        unknown = jax.tree.map(lambda value: jnp.full_like(value, jnp.nan), measured)
         causes = skip_causes(estimate.loss, lost, gradient, updates, before, after)
 
-        def end(kept: tuple, metrics: dict[str, Array], cause: str | None = None) -> tuple:
-            return kept, metrics, {name: jnp.asarray(name == cause) for name in causes}
+        def outcome(cause: str | None) -> tuple:
+            flags = {name: jnp.asarray(name == cause) for name in causes}
+            return (after, measured, flags) if cause is None else (before, unknown, flags)
 
         # A choice leaf by leaf would be compiled, with all that it depends on, for every leaf.
-        unknown = jax.tree.map(lambda metric: jnp.full_like(metric, jnp.nan), metrics)
-        outcomes = [lambda: end(after, metrics)]
-        outcomes += [functools.partial(end, before, unknown, cause) for cause in causes]
-        number = sum(index * cause for index, cause in enumerate(causes.values(), start=1))
-        kept, metrics, skipped = jax.lax.switch(number, outcomes)
+        kept, metrics, skipped = jax.lax.switch(
+            sum(place * flag for place, flag in enumerate(causes.values(), start=1)),
+            [functools.partial(outcome, cause) for cause in (None, *causes)],
+        )
         meta_params, meta_optimizer_state = kept
         finite = ~jnp.any(jnp.stack(list(skipped.values())))
         state = MetaState(
