@@ -6,7 +6,7 @@ from optoscope.meta._estimator import Estimator
 from optoscope.meta._evolution import horizon_range
 from optoscope.meta._imitation import Imitation
 from optoscope.meta._mixture import Mixture
-from optoscope.optimizers import Optimizer
+from optoscope.optimizers import Optimizer, sgd
 from optoscope.tasks import TaskDistribution
 from optoscope.training._memory import draw_bytes
 from optoscope.training._train import inner_bytes
@@ -37,6 +37,8 @@ def estimated_bytes(estimator: Estimator, optimizer: Optimizer) -> dict[str, int
     if truncation and hasattr(settings, "num_tasks"):
         # Backpropagation keeps the state before every step, of one problem at least.
         needed["states of an unroll"] = steps * inner
+        if not getattr(settings, "second_order", True):
+            needed["gradients of an unroll"] = steps * inner_bytes(tasks, sgd(1.0))
     return needed
 
 
