@@ -60,15 +60,15 @@ def test_joined_leaves_come_back():
         "b": (jnp.arange(2), None, jnp.ones((0, 4)), jnp.asarray(7.0)),
         "c": jnp.ones((2, 2), jnp.bfloat16),
     }
-    vectors, restore = trees.joined(tree)
+    vectors = trees.joined(tree)
     assert {name: vector.shape for name, vector in vectors.items()} == {
         "float32": (7,),
         "int32": (2,),
         "bfloat16": (4,),
     }
     assert vectors["float32"].tolist() == [0, 1, 2, 3, 4, 5, 7]
-    assert trees.digest(restore(vectors)) == trees.digest(tree)
-    assert trees.joined(())[1](trees.joined(())[0]) == ()
+    assert trees.digest(trees.parted(vectors, tree)) == trees.digest(tree)
+    assert trees.parted(trees.joined(()), ()) == ()
 
 
 @pytest.mark.parametrize("condition", [True, False])

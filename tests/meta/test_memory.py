@@ -24,5 +24,6 @@ def test_an_unroll_keeps_states_and_gradients_that_are_constants(second_order):
     # which are there themselves; and a count of steps.
     state = FLOAT * (10 * (2 * 2 * 3 + 1) + 1)
     assert needed["states of an unroll"] == pytest.approx(5 * state, rel=0.05)
+    # Ten numbers, and a count of steps that a run without any other state has too.
     gradients = needed.get("gradients of an unroll", 0)
     assert gradients == pytest.approx(0 if second_order else 5 * FLOAT * 11, abs=5 * FLOAT)

@@ -41,7 +41,7 @@ CAUSES = {
 def all_finite(tree: PyTree[Array]) -> Flag:
     """Whether every entry of every inexact leaf is finite; others (counts, keys) always are."""
     leaves = [leaf for leaf in jax.tree.leaves(tree) if _inexact(leaf)]
-    return _all(map(jnp.isfinite, _vectors(leaves)))
+    return _all(map(jnp.isfinite, _few(leaves)))
 
 
 def still_finite(before: PyTree[Array], after: PyTree[Array]) -> Flag:
@@ -51,17 +51,17 @@ def still_finite(before: PyTree[Array], after: PyTree[Array]) -> Flag:
     """
     pairs = zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True)
     pairs = [(old, new) for old, new in pairs if _inexact(new)]
-    olds, news = (_vectors(leaves) for leaves in zip(*pairs, strict=True)) if pairs else ([], [])
+    olds, news = (_few(leaves) for leaves in zip(*pairs, strict=True)) if pairs else ([], [])
     return _all(jnp.isfinite(new) | ~jnp.isfinite(old) for old, new in zip(olds, news, strict=True))
 
 
-def _vectors(leaves: Sequence[Array]) -> list[Float[Array, " entries"]]:
-    """Leaves as vectors; the small ones of each type are one, so that they share a loop."""
-    small, _ = joined([leaf for leaf in leaves if leaf.size <= _SMALL])
-    return [*small.values(), *(leaf.ravel() for leaf in leaves if leaf.size > _SMALL)]
+def _few(leaves: Sequence[Array]) -> list[Array]:
+    """The same numbers in fewer arrays: the small ones of each type are one vector."""
+    small = joined([leaf for leaf in leaves if leaf.size <= _SMALL])
+    return [*small.values(), *(leaf for leaf in leaves if leaf.size > _SMALL)]
 
 
-def _all(flags: Iterable[Bool[Array, " entries"]]) -> Flag:
+def _all(flags: Iterable[Bool[Array, "..."]]) -> Flag:
     return jnp.all(jnp.array([jnp.all(flag) for flag in flags], bool))
 
 
@@ -108,7 +108,7 @@ def skip_causes(
     finite = jnp.isfinite(loss)
     by_gradient = jnp.where(finite, ~all_finite(gradient), lost_gradients > 0)
     # A norm that overflows makes clipping by it a product with zero.
-    still = _all(vector == 0 for vector in _vectors(jax.tree.leaves(updates)))
+    still = _all(array == 0 for array in _few(jax.tree.leaves(updates)))
     vanished = still & ~jnp.isfinite(global_norm(gradient))
     by_state = ~(all_finite(updates) & still_finite(before, after)) | vanished
     return {

@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -79,42 +78,43 @@ def select(condition: Bool[Array, ""], if_true: PyTree, if_false: PyTree) -> PyT
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), if_true, if_false)
 
 
-def joined(
-    tree: PyTree[Array],
-) -> tuple[dict[str, Float[Array, " entries"]], Callable[[dict[str, Array]], PyTree[Array]]]:
-    """The leaves of each type in one vector, and the function that cuts such vectors up again.
+def joined(tree: PyTree[Array]) -> dict[str, Float[Array, " entries"]]:
+    """The leaves of each type in one vector, by the type's name.
 
     What is done to every number alike is compiled once for a vector, and once for every shape
     in a tree.
 
     Example:
-        >>> vectors, restore = joined({"a": jnp.ones((2, 2)), "b": jnp.zeros(3)})
-        >>> jax.tree.map(jnp.shape, vectors)
+        >>> jax.tree.map(jnp.shape, joined({"a": jnp.ones((2, 2)), "b": jnp.zeros(3)}))
         {'float32': (7,)}
-        >>> jax.tree.map(jnp.shape, restore(vectors))
+    """
+    by_type: dict[str, list[Array]] = {}
+    for leaf in jax.tree.leaves(tree):
+        by_type.setdefault(leaf.dtype.name, []).append(leaf.ravel())
+    return {name: jnp.concatenate(vectors) for name, vectors in by_type.items()}
+
+
+def parted(vectors: dict[str, Float[Array, " entries"]], like: PyTree[Array]) -> PyTree[Array]:
+    """The tree that such vectors were joined from.
+
+    Args:
+        vectors: as `joined` makes them.
+        like: a tree of the same structure, shapes and types.
+
+    Example:
+        >>> tree = {"a": jnp.ones((2, 2)), "b": jnp.zeros(3)}
+        >>> jax.tree.map(jnp.shape, parted(joined(tree), tree))
         {'a': (2, 2), 'b': (3,)}
     """
-    leaves, structure = jax.tree.flatten(tree)
-    shapes = [leaf.shape for leaf in leaves]
-    types = [leaf.dtype.name for leaf in leaves]
-    ends: dict[str, int] = {}
-    places = []
-    for shape, kind in zip(shapes, types, strict=True):
-        start = ends.get(kind, 0)
-        ends[kind] = start + math.prod(shape)
-        places.append(slice(start, ends[kind]))
+    ends = dict.fromkeys(vectors, 0)
 
-    def restore(vectors: dict[str, Array]) -> PyTree[Array]:
-        cut = zip(shapes, types, places, strict=True)
-        return jax.tree.unflatten(
-            structure, [vectors[kind][place].reshape(shape) for shape, kind, place in cut]
-        )
+    def cut(leaf: Array) -> Array:
+        name = leaf.dtype.name
+        start = ends[name]
+        ends[name] += leaf.size
+        return vectors[name][start : ends[name]].reshape(leaf.shape)
 
-    vectors = {
-        kind: jnp.concatenate([leaf.ravel() for leaf in leaves if leaf.dtype.name == kind])
-        for kind in ends
-    }
-    return vectors, restore
+    return jax.tree.map(cut, like)
 
 
 def size(tree: PyTree[Array | jax.ShapeDtypeStruct]) -> int:

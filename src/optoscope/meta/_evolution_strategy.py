@@ -13,7 +13,7 @@ from optoscope._core.antithetic import draw_perturbation, perturbed
 from optoscope._core.chunks import map_chunked, side_by_side
 from optoscope._core.errors import check_count, check_number
 from optoscope._core.non_finite import all_finite, mean_over_usable, zero_unless
-from optoscope._core.trees import joined
+from optoscope._core.trees import joined, parted
 from optoscope.meta._estimator import (
     Estimator,
     MetaGradient,
@@ -107,9 +107,10 @@ class EvolutionStrategy(Estimator):
         ) -> tuple[Sums, Worker]:
             noise_key, unroll_key = jax.random.split(key)
             meta_params, rest = eqx.partition(optimizer, eqx.is_inexact_array)
-            vectors, restore = joined(meta_params)
+            vectors = joined(meta_params)
             noise = draw_perturbation(noise_key, vectors, self.std)
-            stacked = jax.vmap(restore)(perturbed(vectors, noise, self.signs))
+            moved = perturbed(vectors, noise, self.signs)
+            stacked = jax.vmap(lambda one: parted(one, meta_params))(moved)
             runs = PerturbedRuns(tasks, stacked, rest, self.horizon, self.objective)
             return self.advance(runs, noise, worker, unroll_key)
 
@@ -118,7 +119,7 @@ class EvolutionStrategy(Estimator):
         # Where no particle is usable, the loss is NaN and the trainer skips the meta-step.
         mean = {name: mean_over_usable(sums[name], used) for name in ("loss", "inner_loss")}
         mean_gradient = jax.tree.map(lambda leaf: leaf / jnp.maximum(used, 1.0), sums["gradient"])
-        gradient = joined(eqx.filter(optimizer, eqx.is_inexact_array))[1](mean_gradient)
+        gradient = parted(mean_gradient, eqx.filter(optimizer, eqx.is_inexact_array))
         aux = {name: sums[name] for name in ("non_finite", "lost_gradients", "restarts")}
         return MetaGradient(
             mean["loss"], gradient, aux | {"inner_loss": mean["inner_loss"]}

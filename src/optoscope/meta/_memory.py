@@ -38,6 +38,7 @@ def estimated_bytes(estimator: Estimator, optimizer: Optimizer) -> dict[str, int
         # Backpropagation keeps the state before every step, of one problem at least.
         needed["states of an unroll"] = steps * inner
         if not getattr(settings, "second_order", True):
+            # As large as the parameters, which are all that a run with SGD holds.
             needed["gradients of an unroll"] = steps * inner_bytes(tasks, sgd(1.0))
     return needed
 

@@ -11,7 +11,7 @@ from jaxtyping import Array, Int, PRNGKeyArray, PyTree
 from optoscope._core.antithetic import scaled, slope
 from optoscope._core.errors import InvalidValueError, check_count
 from optoscope._core.non_finite import all_finite
-from optoscope._core.trees import joined
+from optoscope._core.trees import joined, parted
 from optoscope.meta._estimator import Worker
 from optoscope.meta._evolution import PerturbedRuns, draw_horizon, horizon_range
 from optoscope.meta._evolution_strategy import EvolutionStrategy, Sums
@@ -112,13 +112,12 @@ class TruncatedStrategy(EvolutionStrategy):
             # The episode's earlier perturbations act on all its steps, the last one included.
             first = unrolled.restarts == 0
             earlier = jnp.sum(jnp.where(first, differences, 0.0))
-            before, restore = joined(worker.perturbation)
+            before = joined(worker.perturbation)
             gradient = jax.tree.map(jnp.add, gradient, scaled(before, earlier))
-            perturbation = restore(
-                jax.tree.map(
-                    lambda leaf, total: leaf + jnp.where(first[-1], total, 0.0), noise, before
-                )
+            perturbation = jax.tree.map(
+                lambda leaf, total: leaf + jnp.where(first[-1], total, 0.0), noise, before
             )
+            perturbation = parted(perturbation, worker.perturbation)
         present = unrolled.restarts == unrolled.restarts[-1]
         broken = ~all_finite(episode.inner.params)
         broken |= jnp.any(present & ~jnp.isfinite(unrolled.losses))
@@ -131,7 +130,7 @@ class TruncatedStrategy(EvolutionStrategy):
         )
         inner = episode.inner
         continued = (inner.params, inner.optimizer_state, inner.model_state)
-        if len(self.kept) < len(self.signs):
+        if self.kept != tuple(range(len(self.signs))):
             kept = jnp.array(self.kept)
             continued = jax.tree.map(lambda leaf: leaf[kept], continued)
         params, states, model_states = continued
