@@ -134,7 +134,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--inputs", type=int, default=784, help="pixels: 784, or 64 for digits")
-    parser.add_argument("--devices", type=int, default=2, help="CPU devices for four problems")
+    parser.add_argument(
+        "--devices", type=int, default=2, help="CPU devices for one problem and for four"
+    )
     options = parser.parse_args()
     jax.config.update("jax_num_cpu_devices", options.devices)
     dataset = random_images(options.inputs)
@@ -142,6 +144,9 @@ def main() -> None:
         {
             "plain program, one problem": plain_program(dataset, options.inputs),
             "optoscope, one problem": optoscope_program(dataset, 1, 1),
+            f"the same on {options.devices} devices": optoscope_program(
+                dataset, 1, options.devices
+            ),
         },
         options.rounds,
     )

@@ -10,11 +10,17 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import check_count, check_number
 from optoscope._core.non_finite import all_finite, mean_over_usable, zero_unless
-from optoscope._core.trees import select
+from optoscope._core.trees import global_norm, select
 from optoscope.meta._clip import clip_backward
 from optoscope.meta._estimator import MetaGradient, check_spread
 from optoscope.meta._objective import Objective
 from optoscope.optimizers import Optimizer
+from optoscope.optimizers._one_vector import (
+    joined,
+    norm_over_devices,
+    own_share,
+    used_by_all,
+)
 from optoscope.tasks import Task
 from optoscope.training import InnerState, inner_step
 from optoscope.training._step import INNER_GRADIENT, draw_batches, fetched
@@ -59,7 +65,8 @@ def check_counts(
     check_count("num_tasks", num_tasks, minimum=1)
     check_count("horizon", horizon, minimum=1)
     objective.check_horizon(horizon)
-    check_spread(num_tasks, "tasks", devices)
+    if devices < 1 or devices % num_tasks:
+        check_spread(num_tasks, "tasks", devices)
     if backward_clip is not None:
         check_number("backward_clip", backward_clip, minimum=0, exclusive_minimum=True)
 
@@ -76,6 +83,7 @@ def unroll(
     backward_clip: float | None = None,
     stop_at: int | None = None,
     episode_key: PRNGKeyArray | None = None,
+    shared: bool = False,
 ) -> Unrolled:
     """Unrolls `num_steps` inner steps, each rematerialized when it is differentiated.
 
@@ -94,13 +102,20 @@ def unroll(
         stop_at: from this step on the state is kept as it is, so that it cannot diverge.
         episode_key: of the episode, where it goes on after this unroll: of the batches of a task
             whose data may be a stream, which is read on from `inner.step`.
+        shared: whether several devices share the problem's coordinates.
     """
+    if shared:
+        # Devices have their own shares of the state alone.
+        weights, rest = eqx.partition(optimizer, eqx.is_inexact_array)
+        optimizer = eqx.combine(used_by_all(weights), rest)
+        inner = _with_state(inner, own_share(optimizer, inner.optimizer_state))
     keep = jax.checkpoint_policies.save_only_these_names(INNER_GRADIENT)
 
     @functools.partial(jax.checkpoint, policy=keep)
     def step(inner: InnerState, draw: PyTree[Array]) -> tuple[InnerState, tuple[Array, Array]]:
         if backward_clip is not None:
-            inner = clip_backward(inner, backward_clip)
+            norm = norm_over_devices if shared else global_norm
+            inner = clip_backward(inner, backward_clip, norm)
         after, record = inner_step(
             task, optimizer, inner, draw=draw, second_order=second_order, fixed_task=True
         )
@@ -118,7 +133,13 @@ def unroll(
     draws = draw_batches(task, batch_key, num_steps, episode)
     body = read_and_step if hasattr(task, "draw_at") else step
     inner, (losses, penalties) = jax.lax.scan(body, inner, draws)
+    if shared:
+        inner = _with_state(inner, joined(optimizer, inner.optimizer_state, inner.params))
     return Unrolled(inner, losses, penalties)
+
+
+def _with_state(inner: InnerState, state: PyTree[Array]) -> InnerState:
+    return InnerState(inner.params, state, inner.step, model_state=inner.model_state)
 
 
 def task_sums(

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Int, Key, PRNGKeyArray, PyTree
 from optoscope._core.errors import InvalidValueError
 from optoscope._core.showing import shown
 from optoscope.optimizers import Optimizer
+from optoscope.optimizers._one_vector import COORDINATES
 
 _AXIS = "tasks"
 
@@ -62,7 +63,8 @@ class Estimator(eqx.Module):
     of which every estimate takes the next steps.
 
     Args:
-        devices: how many the tasks are spread over.
+        devices: how many the tasks are spread over. Where an estimator takes more devices than
+            tasks, several share the coordinates of a task.
     """
 
     devices: int = eqx.field(static=True, default=1, kw_only=True)
@@ -87,8 +89,11 @@ class Estimator(eqx.Module):
         """An estimate from the workers' next unroll, and the workers after it."""
 
 
-def _mesh(devices: int) -> Mesh:
-    """The first `devices` devices; under `jax.distributed` every process must own one of them."""
+def _mesh(devices: int, num_tasks: int) -> Mesh:
+    """The first `devices` devices, as rows of those that share a task: one where tasks suffice.
+
+    Under `jax.distributed` every process must own one of them.
+    """
     there = jax.devices()
     if devices > len(there):
         raise InvalidValueError(
@@ -101,7 +106,8 @@ def _mesh(devices: int) -> Mesh:
             f"{devices} of {len(there)} devices leave a process without work; every process "
             f"must take part, use devices={len(there)}."
         )
-    return Mesh(np.array(chosen), (_AXIS,))
+    rows = np.array(chosen).reshape(min(devices, num_tasks), -1)
+    return Mesh(rows, (_AXIS, COORDINATES))
 
 
 def check_spread(count: int, items: str, devices: int) -> None:
@@ -123,16 +129,21 @@ def placed(
     """
     if devices == 1:
         return shared, workers
-    mesh = _mesh(devices)
+    # Arrays without entries, and scalars that all tasks share, cannot be split.
+    counts = [leaf.shape[0] for leaf in jax.tree.leaves(workers) if leaf.ndim and leaf.size]
+    everywhere = NamedSharding(_mesh(devices, *counts[:1] or (devices,)), PartitionSpec())
 
-    def put(leaf: Array, over: PartitionSpec) -> Array:
-        # Arrays without entries, and scalars that all tasks share, cannot be split.
-        place = NamedSharding(mesh, over if leaf.ndim and leaf.size else PartitionSpec())
+    def put(leaf: Array, place: NamedSharding) -> Array:
         return leaf if leaf.sharding == place else jax.device_put(leaf, place)
 
+    def split(leaf: Array) -> NamedSharding:
+        if not leaf.ndim or not leaf.size:
+            return everywhere
+        return NamedSharding(_mesh(devices, leaf.shape[0]), PartitionSpec(_AXIS))
+
     return (
-        jax.tree.map(lambda leaf: put(leaf, PartitionSpec()), shared),
-        jax.tree.map(lambda leaf: put(leaf, PartitionSpec(_AXIS)), workers),
+        jax.tree.map(lambda leaf: put(leaf, everywhere), shared),
+        jax.tree.map(lambda leaf: put(leaf, split(leaf)), workers),
     )
 
 
@@ -149,14 +160,15 @@ def sum_over_tasks(
 
     The axis of workers is split over the first `devices` devices, those of other processes
     included (`jax.distributed`); each maps over its share by `chunked_map`, and the sums are
-    added across devices. With one device there is no mesh.
+    added across devices. With more devices than workers, several compute the same worker, and
+    share its coordinates where `function` lets them. With one device there is no mesh.
 
     Raises InvalidValueError for more devices than there are, or processes left without work.
 
     Args:
         function: (shared, optimizer, (worker, key)) to (summed, next worker).
         optimizer: the optimizer's arrays, the same on every device.
-        workers: leading axis of tasks, divisible by `devices`.
+        workers: leading axis of tasks, divisible by `devices` or a divisor of it.
         keys: one per task.
         shared: arrays that every worker reads (the tasks' data).
         devices: how many devices to use.
@@ -176,7 +188,7 @@ def sum_over_tasks(
         results, workers = local(shared, optimizer, workers, keys)
         return jax.lax.psum(results, _AXIS), workers
 
-    mesh = _mesh(devices)
+    mesh = _mesh(devices, keys.shape[0])
     everywhere, split = PartitionSpec(), PartitionSpec(_AXIS)
     return jax.shard_map(
         sharded,

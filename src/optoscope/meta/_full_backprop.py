@@ -21,6 +21,7 @@ from optoscope.meta._backprop import (
 from optoscope.meta._estimator import Estimator, MetaGradient, Worker, sum_over_tasks
 from optoscope.meta._objective import Objective
 from optoscope.optimizers import Optimizer
+from optoscope.optimizers._one_vector import check_can_share
 from optoscope.tasks import TaskDistribution
 from optoscope.training import initial_state, run_keys
 from optoscope.training._run import split_run_key
@@ -52,11 +53,13 @@ class FullBackprop(Estimator):
         backward_clip: the largest norm of what flows back from a step to the one before it, so
             that chaotic unrolls do not make the meta-gradient explode; None does not clip. See
             `clip_backward`.
-        devices: over how many devices the tasks are spread; must divide `num_tasks`.
+        devices: over how many devices the tasks are spread; must divide `num_tasks`. A multiple of
+            it lets several devices share the coordinates of each task, which needs one of the
+            recurrent optimizers ("lstm", "rnn", "rnnprop").
 
     Raises:
         InvalidValueError: a count below 1, weights of another length than the horizon, or
-            devices that do not divide the tasks.
+            devices that neither divide the tasks nor are divided by their number.
 
     Example:
         >>> from optoscope import optimizers, tasks
@@ -81,7 +84,8 @@ class FullBackprop(Estimator):
 
     def init(self, optimizer: Optimizer, key: PRNGKeyArray) -> Worker:
         """Workers that have nothing to go on from: no parameters and no optimizer state."""
-        del optimizer
+        if self.devices > self.num_tasks:
+            check_can_share(optimizer)
         keys = jax.vmap(jax.random.key_data)(run_keys(key, self.num_tasks))
         return Worker(keys, (), (), jnp.zeros((), jnp.int32))
 
@@ -99,6 +103,7 @@ class FullBackprop(Estimator):
             objective=self.objective,
             second_order=self.second_order,
             backward_clip=self.backward_clip,
+            shared=self.devices > self.num_tasks,
         )
         losses = unrolled.losses
         if self.relative:
@@ -155,7 +160,7 @@ class FullBackprop(Estimator):
             optimizer,
             new_key(0),
         )
-        share = self.num_tasks // self.devices
+        share = max(1, self.num_tasks // self.devices)
         # Backpropagation keeps a task's state at every step of the unroll.
         most = side_by_side(self.horizon * num_bytes(shapes), share)
         return max(size for size in range(1, most + 1) if share % size == 0)

@@ -26,7 +26,7 @@ def estimated_bytes(estimator: Estimator, optimizer: Optimizer) -> dict[str, int
     if tasks is None:
         return {}
     share = getattr(settings, "num_tasks", None) or 2 * getattr(settings, "num_particles", 0)
-    share //= settings.devices
+    share = max(1, share // settings.devices)
     inner = inner_bytes(tasks, optimizer)
     needed = {"problems in progress": share * inner}
     truncation = getattr(settings, "truncation", None)

@@ -19,6 +19,7 @@ from optoscope.meta._backprop import (
 from optoscope.meta._estimator import Estimator, MetaGradient, Worker, sum_over_tasks
 from optoscope.meta._objective import Objective
 from optoscope.optimizers import Optimizer, packed_state
+from optoscope.optimizers._one_vector import check_can_share
 from optoscope.tasks import TaskDistribution
 from optoscope.training import InnerState, run_keys
 from optoscope.training._step import initial_model_state
@@ -55,11 +56,14 @@ class TruncatedBackprop(Estimator):
         backward_clip: the largest norm of what flows back from a step to the one before it, so
             that chaotic unrolls do not make the meta-gradient explode; None does not clip. See
             `clip_backward`.
-        devices: over how many devices the tasks are spread; must divide `num_tasks`.
+        devices: over how many devices the tasks are spread; must divide `num_tasks`. A multiple of
+            it lets several devices share the coordinates of each task, which needs one of the
+            recurrent optimizers ("lstm", "rnn", "rnnprop").
 
     Raises:
         InvalidValueError: a count below 1, a truncation longer than the horizon, weights of
-            another length than the horizon, or devices that do not divide the tasks.
+            another length than the horizon, or devices that
+            neither divide the tasks nor are divided by their number.
     """
 
     tasks: TaskDistribution
@@ -81,6 +85,8 @@ class TruncatedBackprop(Estimator):
 
     def init(self, optimizer: Optimizer, key: PRNGKeyArray) -> Worker:
         """Workers that start afresh at their first unroll."""
+        if self.devices > self.num_tasks:
+            check_can_share(optimizer)
 
         def one(key: PRNGKeyArray) -> Worker:
             task_key, init_key, step_key = jax.random.split(key, 3)
@@ -129,6 +135,7 @@ class TruncatedBackprop(Estimator):
             # The last unroll is cut off: what lies past the horizon must not diverge.
             stop_at=self.horizon if self.horizon % self.truncation else None,
             episode_key=from_data(kept_key),
+            shared=self.devices > self.num_tasks,
         )
         inner, losses = unrolled.inner, unrolled.losses
         steps = first + jnp.arange(self.truncation)
@@ -166,7 +173,7 @@ class TruncatedBackprop(Estimator):
 
         # Backpropagation keeps a task's state at every step of the unroll.
         bytes_each = self.truncation * num_bytes(workers) // self.num_tasks
-        chunk = side_by_side(bytes_each, self.num_tasks // self.devices)
+        chunk = side_by_side(bytes_each, max(1, self.num_tasks // self.devices))
         sums, workers = sum_over_tasks(
             one,
             meta_params,

@@ -6,19 +6,17 @@ import sys
 import textwrap
 import types
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PyTree
 
 from optoscope._core.errors import FileFormatError, InvalidValueError
 from optoscope._core.keys import is_key
-from optoscope._core.trees import size
 
 
 @runtime_checkable
@@ -89,6 +87,10 @@ class OptimizerModule(eqx.Module):
 
     An optimizer is hashed by its identity and equals itself alone, like a function.
     """
+
+    # Where every coordinate goes by itself and the packed state is that of one vector: the axis of
+    # the state's arrays that goes over the coordinates, so that devices can share them.
+    coordinate_axis: ClassVar[int | None] = None
 
     def __check_init__(self) -> None:
         # Flax refuses arrays in an attribute that it takes for static, which `tx` is, unless the
@@ -163,20 +165,6 @@ def packed_state(optimizer: Optimizer, params: PyTree[ArrayLike]) -> PyTree[Arra
     if isinstance(optimizer, OptimizerModule):
         return optimizer.init_packed(params)
     return optimizer.init(params)
-
-
-def as_one_vector(params: PyTree[ArrayLike]) -> Float[Array, " coordinates"]:
-    """A vector with a coordinate for each of the parameters', whatever their values."""
-    return jnp.zeros(size(as_arrays(params)))
-
-
-def update_as_one_vector(
-    optimizer: Optimizer, grads: PyTree[ArrayLike], state: Packed
-) -> tuple[PyTree[Array], Packed]:
-    """The update of an optimizer whose packed state is that for all coordinates as one vector."""
-    vector, unravel = ravel_pytree(as_arrays(grads))
-    updates, after = optimizer.update(vector, state.state)
-    return unravel(updates), Packed(after)
 
 
 def as_optax(optimizer: Optimizer) -> optax.GradientTransformationExtraArgs:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -12,13 +12,8 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import check_count, check_number
 from optoscope._core.keys import as_key
-from optoscope.optimizers._base import (
-    OptimizerModule,
-    Packed,
-    as_arrays,
-    as_one_vector,
-    update_as_one_vector,
-)
+from optoscope.optimizers._base import OptimizerModule, Packed, as_arrays
+from optoscope.optimizers._one_vector import as_one_vector, update_as_one_vector
 from optoscope.optimizers._placement import zeros_beside
 
 _NUM_INPUTS = 2
@@ -185,6 +180,7 @@ class LSTMOptimizer(OptimizerModule):
         (20, 8)
     """
 
+    coordinate_axis: ClassVar[int | None] = -1
     layers: tuple[LSTMLayer, ...]
     readout: Float[Array, " hidden"]
     readout_bias: Float[Array, ""]

@@ -1,7 +1,7 @@
 """The component-wise recurrent optimizer of paper B."""
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -12,14 +12,9 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from optoscope._core.errors import InvalidValueError, UnknownNameError, check_count, check_number
 from optoscope._core.roots import safe_root
 from optoscope.optimizers._accumulators import capped_square
-from optoscope.optimizers._base import (
-    OptimizerModule,
-    Packed,
-    as_arrays,
-    as_one_vector,
-    update_as_one_vector,
-)
+from optoscope.optimizers._base import OptimizerModule, Packed, as_arrays
 from optoscope.optimizers._cells import CELLS, Cell
+from optoscope.optimizers._one_vector import as_one_vector, update_as_one_vector
 from optoscope.optimizers._placement import zeros_beside
 
 _NUM_INPUTS: dict[str, int] = {"raw": 1, "scaled": 1, "log": 2, "normalized": 3}
@@ -66,6 +61,7 @@ class RNNOptimizer(OptimizerModule):
         (8, 32)
     """
 
+    coordinate_axis: ClassVar[int | None] = 0
     cell: Cell
     initial_state: Float[Array, " state"]
     readout: Float[Array, " hidden"]

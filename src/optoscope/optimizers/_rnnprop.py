@@ -1,7 +1,7 @@
 """RNNProp: the coordinate-wise LSTM optimizer that sees normalized gradients."""
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -13,12 +13,7 @@ from optoscope._core.errors import check_count, check_number
 from optoscope._core.keys import as_key
 from optoscope._core.roots import safe_root
 from optoscope.optimizers._accumulators import capped_square
-from optoscope.optimizers._base import (
-    OptimizerModule,
-    Packed,
-    as_one_vector,
-    update_as_one_vector,
-)
+from optoscope.optimizers._base import OptimizerModule, Packed
 from optoscope.optimizers._lstm import (
     LSTMLayer,
     draw,
@@ -28,6 +23,7 @@ from optoscope.optimizers._lstm import (
     tensor_by_tensor,
     zero_states,
 )
+from optoscope.optimizers._one_vector import as_one_vector, update_as_one_vector
 
 _OFFSET = 1e-8
 # What is added with `log_inputs`: the exponent p of the preprocessing, as DeepMind's program.
@@ -68,6 +64,7 @@ class RNNPropOptimizer(OptimizerModule):
         6641
     """
 
+    coordinate_axis: ClassVar[int | None] = -1
     projection: Float[Array, "hidden inputs"]
     projection_bias: Float[Array, " hidden"]
     layers: tuple[LSTMLayer, ...]

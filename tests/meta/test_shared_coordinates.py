@@ -1,0 +1,135 @@
+"""More devices than tasks share the coordinates of a task, and the meta-gradient is the same."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from optoscope import optimizers
+from optoscope._core.errors import InvalidValueError
+from optoscope.meta import FullBackprop, Imitation, Objective, Trainer, TruncatedBackprop
+from optoscope.tasks import LeastSquares, TaskDistribution
+
+
+class Bowls(TaskDistribution):
+    """Problems of three parameters, which two devices cannot share evenly."""
+
+    def sample(self, key):
+        matrix, target, start = (
+            jax.random.normal(jax.random.fold_in(key, index), shape)
+            for index, shape in enumerate([(4, 3), (4,), (3,)])
+        )
+        return LeastSquares(matrix, target, start, jnp.zeros(()))
+
+
+OPTIMIZERS = {
+    "lstm": {"hidden_size": 3},
+    "rnn": {"hidden_size": 3, "input_scaling": "normalized"},
+    "rnnprop": {"hidden_size": 2, "num_layers": 1},
+}
+
+
+def _optimizer(name):
+    """A drawn optimizer none of whose weights is zero, so that each has a meta-gradient."""
+    arrays, rest = eqx.partition(optimizers.get(name, **OPTIMIZERS[name]), eqx.is_inexact_array)
+    leaves, structure = jax.tree.flatten(arrays)
+    keys = jax.random.split(jax.random.key(5), len(leaves))
+    moved = [
+        leaf + 0.3 * jax.random.normal(key, leaf.shape)
+        for key, leaf in zip(keys, leaves, strict=True)
+    ]
+    return eqx.combine(structure.unflatten(moved), rest)
+
+
+def _estimates(kind, optimizer, devices, **options):
+    """Three estimates one after the other: over the end of a horizon, where there is one."""
+    estimator = kind(Bowls(), num_tasks=1, devices=devices, **options)
+    estimate = eqx.filter_jit(estimator.estimate)
+    workers = estimator.init(optimizer, jax.random.key(0))
+    gradients = []
+    for step in range(3):
+        gradient, workers = estimate(optimizer, workers, jax.random.key(step))
+        gradients.append(gradient)
+    return gradients, workers
+
+
+def _assert_close(first, second):
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=2e-4, atol=1e-6),
+        first,
+        second,
+    )
+
+
+TRUNCATED = {"truncation": 3, "horizon": 5}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        (TruncatedBackprop, TRUNCATED),
+        (TruncatedBackprop, TRUNCATED | {"second_order": True, "backward_clip": 0.05}),
+        (FullBackprop, {"horizon": 4, "backward_clip": 0.05}),
+        (FullBackprop, {"horizon": 4, "second_order": False, "objective": Objective("last")}),
+    ],
+)
+def test_two_devices_give_the_meta_gradients_of_one(name, kind, options):
+    optimizer = _optimizer(name)
+    alone = _estimates(kind, optimizer, 1, **options)
+    shared = _estimates(kind, optimizer, 2, **options)
+    assert len(shared[0][0].loss.sharding.device_set) == 2
+    for leaf in jax.tree.leaves(alone[0][0].gradient):
+        assert float(jnp.linalg.norm(leaf)) > 1e-6
+    _assert_close(alone, shared)
+
+
+def test_the_clip_of_what_flows_back_was_felt():
+    optimizer = _optimizer("lstm")
+    free, clipped = (
+        _estimates(FullBackprop, optimizer, 2, horizon=4, backward_clip=clip)[0][0].gradient
+        for clip in (None, 0.05)
+    )
+    with pytest.raises(AssertionError):
+        _assert_close(free, clipped)
+
+
+def test_a_run_on_two_devices_is_compiled_once_and_resumes_exactly(tmp_path, caplog):
+    optimizer = _optimizer("lstm")
+    estimator = TruncatedBackprop(Bowls(), num_tasks=1, devices=2, **TRUNCATED)
+
+    def run(steps, directory=None):
+        trainer = Trainer(estimator, optax.adam(1e-2), steps_per_call=1, checkpoint_every=1)
+        result = trainer.run(optimizer, steps, key=jax.random.key(0), directory=directory)
+        return jax.tree.leaves(eqx.filter(result.optimizer, eqx.is_array))
+
+    with jax.log_compiles(), caplog.at_level("WARNING"):
+        whole = run(4)
+    compiled = [line for line in caplog.messages if "XLA compilation of jit(advance)" in line]
+    assert len(compiled) == 1
+    run(2, tmp_path)
+    for one, other in zip(run(4, tmp_path), whole, strict=True):
+        np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
+
+
+REFUSED = {
+    "sgd": optimizers.sgd(0.1),
+    "star": optimizers.get("star"),
+    "optax": optax.adam(0.1),
+}
+
+
+@pytest.mark.parametrize("optimizer", REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_split_is_refused_before_anything_is_compiled(optimizer):
+    for kind, options in ((TruncatedBackprop, TRUNCATED), (FullBackprop, {"horizon": 4})):
+        estimator = kind(Bowls(), num_tasks=1, devices=2, **options)
+        with pytest.raises(InvalidValueError, match="at most as many devices as tasks"):
+            estimator.init(optimizer, jax.random.key(0))
+
+
+def test_an_imitating_optimizer_is_not_split():
+    estimator = TruncatedBackprop(Bowls(), num_tasks=1, devices=2, **TRUNCATED)
+    with pytest.raises(InvalidValueError, match="at most as many devices as tasks"):
+        Imitation(estimator, [optax.sgd(0.1)]).init(_optimizer("lstm"), jax.random.key(0))
