@@ -10,7 +10,13 @@ import pytest
 from _pytest import runner
 
 from support.checking import check_types_of
-from support.quick_programs import choose_flags, compress_less, share_contexts, with_room
+from support.quick_programs import (
+    choose_flags,
+    compress_less,
+    draw_coarsely,
+    share_contexts,
+    with_room,
+)
 
 choose_flags()
 # As many workers as cores: threads of PyTorch would spin while they wait for one another.
@@ -99,16 +105,23 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(200_000, 10, 10)
+    draw_coarsely()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_unconfigure() -> None:
+    """What is left is not looked through for garbage five times before the process ends."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="module", autouse=True)
 def programs_are_forgotten_when_there_are_many() -> Iterator[None]:
     """Thousands of compiled programs in one process run out of memory maps, and XLA aborts."""
-    from optoscope._core.programs import forget_programs
+    from optoscope._core.programs import forget_now_and_then
 
     yield
     forget_context()
-    forget_programs()
+    forget_now_and_then()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -37,6 +37,7 @@ def test_a_long_sweep_of_new_programs_forgets_the_old_ones(
 ):
     monkeypatch.setattr(programs, "_USED", tmp_path / "used")
     monkeypatch.setattr(programs, "_MOST", tmp_path / "most")
+    monkeypatch.setattr(programs, "_COMPILATIONS_BETWEEN_LOOKS", 5)
     (tmp_path / "most").write_text("10")
     forgotten = []
     monkeypatch.setattr(jax, "clear_caches", lambda: forgotten.append(True))

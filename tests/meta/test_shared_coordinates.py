@@ -66,14 +66,15 @@ def _assert_close(first, second):
 TRUNCATED = {"truncation": 3, "horizon": 5}
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize(
-    ("kind", "options"),
+    ("name", "kind", "options"),
     [
-        (TruncatedBackprop, TRUNCATED),
-        (TruncatedBackprop, TRUNCATED | {"second_order": True, "backward_clip": 0.05}),
-        (FullBackprop, {"horizon": 4, "backward_clip": 0.05}),
-        (FullBackprop, {"horizon": 4, "second_order": False, "objective": Objective("last")}),
+        ("lstm", TruncatedBackprop, TRUNCATED),
+        ("rnn", TruncatedBackprop, TRUNCATED | {"second_order": True, "backward_clip": 0.05}),
+        ("rnnprop", TruncatedBackprop, TRUNCATED),
+        ("lstm", FullBackprop, {"horizon": 4, "backward_clip": 0.05}),
+        ("rnn", FullBackprop, {"horizon": 4, "second_order": False}),
+        ("rnnprop", FullBackprop, {"horizon": 4, "objective": Objective("last")}),
     ],
 )
 def test_two_devices_give_the_meta_gradients_of_one(name, kind, options):

@@ -30,8 +30,8 @@ _Outputs = TypeVar("_Outputs")
 
 _USED = Path("/proc/self/maps")
 _MOST = Path("/proc/sys/vm/max_map_count")
-# A large program takes some 200 memory maps, a small one three.
-_COMPILATIONS_BETWEEN_LOOKS = 20
+# A large program takes some 200 memory maps, a small one three. Counting them takes up to 30 ms.
+_COMPILATIONS_BETWEEN_LOOKS = 100
 _COMPILED = "/jax/core/compile/backend_compile_duration"
 
 
@@ -91,7 +91,7 @@ class Program(Generic[_Inputs, _Outputs]):
         leaves = [*jax.tree.leaves((args, kwargs)), jnp.zeros(())]
         if any(isinstance(leaf, Tracer) for leaf in leaves):
             return self._inner(*args, **kwargs)
-        _forget_now_and_then()
+        forget_now_and_then()
         return self._outermost(*args, **kwargs)
 
     def lower(self, *args: _Inputs.args, **kwargs: _Inputs.kwargs) -> Any:
@@ -112,12 +112,11 @@ def _compilations() -> list[str]:
     return since
 
 
-def _forget_now_and_then() -> None:
+def forget_now_and_then() -> None:
     """Frees compiled programs now and then, so that long sweeps do not run out of memory maps.
 
-    Optax's own optimizers need a new program for each one, so that a sweep compiles many.
-
-    Counting the maps takes milliseconds, so they are counted once in some compilations.
+    Optax's own optimizers need a new program for each one, so that a sweep compiles many. The maps
+    are counted once in some compilations.
     """
     since = _compilations()
     if len(since) >= _COMPILATIONS_BETWEEN_LOOKS:
