@@ -131,6 +131,10 @@ def test_the_page_says_what_was_measured_and_what_chance_does():
     assert "up to 2.0 would be expected" in said
     assert "40 are marked †" in said
     assert chance([every]) == ""
+    assert chance([fields]).startswith("One of these verdicts rests on a 95% interval. If its")
+    assert "2 of these verdicts rest on a 95% interval, and 1 of them holds. " in chance(
+        [fields, lost]
+    )
 
 
 def deviation_arrays(learned: float, adam: float) -> dict:

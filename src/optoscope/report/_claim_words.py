@@ -51,11 +51,17 @@ def chance(claims: Sequence[Claim]) -> str:
         return ""
     hold = sum(claim.verdict == "holds" for claim in judged)
     most = expected_false_holds(len(judged))
-    words = (
-        f"{len(judged)} of these verdicts rest on a 95% interval, and {hold} of them hold. If none "
-        f"of those statements were true, up to {most:.1f} would be expected to hold by chance "
-        "(2.5% each)."
-    )
+    if len(judged) == 1:
+        words = (
+            "One of these verdicts rests on a 95% interval. If its statement were not true, it "
+            "would still hold, by chance, in up to 2.5% of cases."
+        )
+    else:
+        words = (
+            f"{len(judged)} of these verdicts rest on a 95% interval, and {hold} of them "
+            f"hold{'s' if hold == 1 else ''}. If none of those statements were true, up to "
+            f"{most:.1f} would be expected to hold by chance (2.5% each)."
+        )
     revised = sum(claim.measured and bool(claim.revised) for claim in claims)
     if revised:
         are = "is" if revised == 1 else "are"
