@@ -1,5 +1,6 @@
 """The common part of the estimators that backpropagate through the inner loop."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 
@@ -15,12 +16,7 @@ from optoscope.meta._clip import clip_backward
 from optoscope.meta._estimator import MetaGradient, check_spread
 from optoscope.meta._objective import Objective
 from optoscope.optimizers import Optimizer
-from optoscope.optimizers._one_vector import (
-    joined,
-    norm_over_devices,
-    own_share,
-    used_by_all,
-)
+from optoscope.optimizers._one_vector import joined, norm_over_devices, own_share, used_by_all
 from optoscope.tasks import Task
 from optoscope.training import InnerState, inner_step
 from optoscope.training._step import INNER_GRADIENT, draw_batches, fetched
@@ -108,7 +104,8 @@ def unroll(
         # Devices have their own shares of the state alone.
         weights, rest = eqx.partition(optimizer, eqx.is_inexact_array)
         optimizer = eqx.combine(used_by_all(weights), rest)
-        inner = _with_state(inner, own_share(optimizer, inner.optimizer_state))
+        share = own_share(optimizer, inner.optimizer_state)
+        inner = dataclasses.replace(inner, optimizer_state=share)
     keep = jax.checkpoint_policies.save_only_these_names(INNER_GRADIENT)
 
     @functools.partial(jax.checkpoint, policy=keep)
@@ -134,12 +131,9 @@ def unroll(
     body = read_and_step if hasattr(task, "draw_at") else step
     inner, (losses, penalties) = jax.lax.scan(body, inner, draws)
     if shared:
-        inner = _with_state(inner, joined(optimizer, inner.optimizer_state, inner.params))
+        whole = joined(optimizer, inner.optimizer_state, inner.params)
+        inner = dataclasses.replace(inner, optimizer_state=whole)
     return Unrolled(inner, losses, penalties)
-
-
-def _with_state(inner: InnerState, state: PyTree[Array]) -> InnerState:
-    return InnerState(inner.params, state, inner.step, model_state=inner.model_state)
 
 
 def task_sums(

@@ -129,17 +129,21 @@ def placed(
     """
     if devices == 1:
         return shared, workers
-    # Arrays without entries, and scalars that all tasks share, cannot be split.
-    counts = [leaf.shape[0] for leaf in jax.tree.leaves(workers) if leaf.ndim and leaf.size]
-    everywhere = NamedSharding(_mesh(devices, *counts[:1] or (devices,)), PartitionSpec())
+
+    def can_be_split(leaf: Array) -> bool:
+        # Arrays without entries cannot, nor scalars that all tasks share.
+        return bool(leaf.ndim and leaf.size)
+
+    counts = (leaf.shape[0] for leaf in jax.tree.leaves(workers) if can_be_split(leaf))
+    everywhere = NamedSharding(_mesh(devices, next(counts, devices)), PartitionSpec())
+
+    def split(leaf: Array) -> NamedSharding:
+        if not can_be_split(leaf):
+            return everywhere
+        return NamedSharding(_mesh(devices, leaf.shape[0]), PartitionSpec(_AXIS))
 
     def put(leaf: Array, place: NamedSharding) -> Array:
         return leaf if leaf.sharding == place else jax.device_put(leaf, place)
-
-    def split(leaf: Array) -> NamedSharding:
-        if not leaf.ndim or not leaf.size:
-            return everywhere
-        return NamedSharding(_mesh(devices, leaf.shape[0]), PartitionSpec(_AXIS))
 
     return (
         jax.tree.map(lambda leaf: put(leaf, everywhere), shared),

@@ -59,7 +59,7 @@ class FullBackprop(Estimator):
 
     Raises:
         InvalidValueError: a count below 1, weights of another length than the horizon, or
-            devices that neither divide the tasks nor are divided by their number.
+            devices that neither divide the number of tasks nor are a multiple of it.
 
     Example:
         >>> from optoscope import optimizers, tasks

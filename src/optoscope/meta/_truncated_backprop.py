@@ -62,8 +62,8 @@ class TruncatedBackprop(Estimator):
 
     Raises:
         InvalidValueError: a count below 1, a truncation longer than the horizon, weights of
-            another length than the horizon, or devices that
-            neither divide the tasks nor are divided by their number.
+            another length than the horizon, or devices that neither divide the number of tasks nor
+            are a multiple of it.
     """
 
     tasks: TaskDistribution

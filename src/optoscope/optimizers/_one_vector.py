@@ -52,8 +52,8 @@ def check_can_share(optimizer: Optimizer) -> None:
     if getattr(optimizer, "coordinate_axis", None) is None:
         raise InvalidValueError(
             "there are more devices than tasks, so that several would share the coordinates of "
-            f"one, which {type(optimizer).__name__} does not allow: it is no coordinate-wise "
-            "recurrent optimizer. Use at most as many devices as tasks."
+            "one. Only LSTMOptimizer, RNNOptimizer and RNNPropOptimizer allow it, where they do "
+            "not imitate another. Use at most as many devices as tasks."
         )
 
 
