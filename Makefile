@@ -27,7 +27,7 @@ install: $(VENV)/.installed-all
 # process, since a second takes as long to start as it would save.
 test: $(VENV)/.installed-dev
 	JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(PYTEST) $(SPREAD) -m "not slow"
-	$(PYTEST) -m "not slow" $(OPTIMIZED)
+	$(PYTEST) $(SPREAD) -m "not slow" $(OPTIMIZED)
 
 OPTIMIZED := tests/core/test_programs.py tests/optimizers/test_sums_of_squares.py \
   tests/optimizers/test_exponential.py tests/optimizers/test_mlp.py
