@@ -23,8 +23,7 @@ demo: $(VENV)/.installed
 install: $(VENV)/.installed-all
 
 # Nearly all of the time goes into compiling: without most of XLA's optimizations it is half. What
-# depends on them most, the loops of STAR and MLP optimizers, is tested as users have it too: in one
-# process, since a second takes as long to start as it would save.
+# depends on them most, the loops of STAR and MLP optimizers, is tested as users have it too.
 test: $(VENV)/.installed-dev
 	JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(PYTEST) $(SPREAD) -m "not slow"
 	$(PYTEST) $(SPREAD) -m "not slow" $(OPTIMIZED)
