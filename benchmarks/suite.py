@@ -163,6 +163,14 @@ _ROWS = (
         lambda: _pes_of_star(784, (128, 128), 128, num_pairs=4, num_runs=1, devices=1),
     ),
     Row(
+        "pes-mnist-2",
+        "the same with PES on 2 devices, as the command line has it on two cores",
+        0.6,
+        "higher",
+        lambda: _pes_of_star(784, (128, 128), 128, num_pairs=4, num_runs=1, devices=2),
+        devices=2,
+    ),
+    Row(
         "pes-digits",
         "PES of STAR, 64-32-10, batch 64, 8 pairs, 2 devices: rate, of 16 runs of plain SGD",
         0.65,

@@ -230,6 +230,7 @@ def test_the_rows_are_what_is_promised():
     aims = {name: (row.aim, row.direction) for name, row in suite.ROWS.items()}
     assert aims == {
         "pes-mnist": (0.6, "higher"),
+        "pes-mnist-2": (0.6, "higher"),
         "pes-digits": (0.65, "higher"),
         "pes-small": (0.65, "higher"),
         "pes-mixture": (0.55, "higher"),
