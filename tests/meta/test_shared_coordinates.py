@@ -97,6 +97,18 @@ def test_the_clip_of_what_flows_back_was_felt():
         _assert_close(free, clipped)
 
 
+def test_a_run_that_diverges_on_two_devices_is_left_out_and_starts_afresh():
+    optimizer = eqx.tree_at(
+        lambda one: one.readout, _optimizer("lstm"), replace_fn=lambda x: 1e30 * x
+    )
+    for devices in (1, 2):
+        gradients, workers = _estimates(TruncatedBackprop, optimizer, devices, **TRUNCATED)
+        for gradient in gradients:
+            assert float(gradient.aux["non_finite"]) == 1
+            assert all(not jnp.any(leaf) for leaf in jax.tree.leaves(gradient.gradient))
+        assert int(workers.step[0]) == TRUNCATED["horizon"]
+
+
 def test_a_run_on_two_devices_is_compiled_once_and_resumes_exactly(tmp_path, caplog):
     optimizer = _optimizer("lstm")
     estimator = TruncatedBackprop(Bowls(), num_tasks=1, devices=2, **TRUNCATED)
