@@ -143,7 +143,7 @@ def _run(command: Command, words: Sequence[str]) -> int:
             quiet_runtime()
         if isinstance(command, RunCommand):
             command.check_beside(typed_options(words))
-            _keep_programs(command.debug)
+            _prepare_to_compile(command.debug)
         with termination_interrupts():
             return command.run()
     except KeyboardInterrupt:
@@ -195,11 +195,19 @@ def _refused(error: BaseException) -> int:
     return 2
 
 
-def _keep_programs(debug: bool) -> None:
-    """Compiled programs are kept from run to run; where that cannot be, only --debug says so."""
+def _prepare_to_compile(debug: bool) -> None:
+    """Compiled programs are kept from run to run; where that cannot be, only --debug says so.
+
+    Only with --debug does a program note which line of code each of its operations comes from.
+    """
+    import jax
+
     from optoscope._core.compilation_cache import enable_compilation_cache
 
     enable_compilation_cache(on_problem=_show_warning if debug else None)
+    if not debug:
+        with contextlib.suppress(AttributeError):  # another version of JAX
+            jax.config.update("jax_traceback_in_locations_limit", 0)
 
 
 def _show_warning(message: Warning | str, *place: Any, **more: Any) -> None:
