@@ -15,8 +15,13 @@ from optoscope._core.roots import safe_root
 
 def global_norm(tree: PyTree[Array]) -> Float[Array, ""]:
     """The Euclidean norm of all leaves taken as one vector."""
+    return safe_root(squared_norm(tree))
+
+
+def squared_norm(tree: PyTree[Array]) -> Float[Array, ""]:
+    """The sum of the squares of all leaves' entries."""
     squares = sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(tree))
-    return safe_root(jnp.asarray(squares + 0.0))
+    return jnp.asarray(squares + 0.0)
 
 
 def fresh_arrays(tree: PyTree) -> PyTree:

@@ -11,12 +11,12 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import check_count, check_number
 from optoscope._core.non_finite import all_finite, mean_over_usable, zero_unless
-from optoscope._core.trees import global_norm, select
+from optoscope._core.trees import select
 from optoscope.meta._clip import clip_backward
 from optoscope.meta._estimator import MetaGradient, check_spread
 from optoscope.meta._objective import Objective
 from optoscope.optimizers import Optimizer
-from optoscope.optimizers._one_vector import joined, norm_over_devices, own_share, used_by_all
+from optoscope.optimizers._one_vector import own_share, used_by_all, whole_state
 from optoscope.tasks import Task
 from optoscope.training import InnerState, inner_step
 from optoscope.training._step import INNER_GRADIENT, draw_batches, fetched
@@ -111,8 +111,7 @@ def unroll(
     @functools.partial(jax.checkpoint, policy=keep)
     def step(inner: InnerState, draw: PyTree[Array]) -> tuple[InnerState, tuple[Array, Array]]:
         if backward_clip is not None:
-            norm = norm_over_devices if shared else global_norm
-            inner = clip_backward(inner, backward_clip, norm)
+            inner = clip_backward(inner, backward_clip)
         after, record = inner_step(
             task, optimizer, inner, draw=draw, second_order=second_order, fixed_task=True
         )
@@ -131,7 +130,7 @@ def unroll(
     body = read_and_step if hasattr(task, "draw_at") else step
     inner, (losses, penalties) = jax.lax.scan(body, inner, draws)
     if shared:
-        whole = joined(optimizer, inner.optimizer_state, inner.params)
+        whole = whole_state(optimizer, inner.optimizer_state, inner.params)
         inner = dataclasses.replace(inner, optimizer_state=whole)
     return Unrolled(inner, losses, penalties)
 

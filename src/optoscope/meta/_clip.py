@@ -1,6 +1,5 @@
 """Clipping of meta-gradients, after they are taken or on their way back through an unroll."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -11,9 +10,8 @@ import optax
 from jaxtyping import Array, Int, PyTree
 
 from optoscope._core.errors import check_number
-from optoscope._core.trees import global_norm, select
-
-_Norm = Callable[[PyTree[Array]], Array]
+from optoscope._core.trees import select
+from optoscope.optimizers._one_vector import norm_over_devices
 
 
 class ClipState(NamedTuple):
@@ -67,7 +65,7 @@ def clip_elementwise(bound: float | int) -> optax.GradientTransformation:
     return optax.GradientTransformation(init, update)
 
 
-def clip_backward(tree: PyTree, largest: float, norm: _Norm = global_norm) -> PyTree:
+def clip_backward(tree: PyTree, largest: float) -> PyTree:
     """Returns the tree unchanged, and clips the gradient that flows back through it.
 
     Applied to the carry of every step of an unroll, it keeps meta-gradients from exploding: the
@@ -79,8 +77,7 @@ def clip_backward(tree: PyTree, largest: float, norm: _Norm = global_norm) -> Py
 
     Args:
         tree: any tree; leaves that are no inexact arrays pass.
-        largest: norm of the gradient that leaves it backwards.
-        norm: of a tree like the arrays; the Euclidean one over all leaves.
+        largest: Euclidean norm, over all leaves, of the gradient that leaves it backwards.
 
     Example:
         >>> value, slope = jax.value_and_grad(lambda x: 100 * clip_backward(x, 3.0))(jnp.ones(()))
@@ -88,26 +85,24 @@ def clip_backward(tree: PyTree, largest: float, norm: _Norm = global_norm) -> Py
         (100.0, 3.0)
     """
     arrays, rest = eqx.partition(tree, eqx.is_inexact_array)
-    return eqx.combine(_clipped_backward(largest, norm, arrays), rest)
+    return eqx.combine(_clipped_backward(largest, arrays), rest)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _clipped_backward(largest: float, norm: _Norm, tree: PyTree[Array]) -> PyTree[Array]:
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _clipped_backward(largest: float, tree: PyTree[Array]) -> PyTree[Array]:
     return tree
 
 
-def _forward(largest: float, norm: _Norm, tree: PyTree[Array]) -> tuple[PyTree[Array], None]:
+def _forward(largest: float, tree: PyTree[Array]) -> tuple[PyTree[Array], None]:
     return tree, None
 
 
-def _backward(
-    largest: float, norm: _Norm, _: None, gradient: PyTree[Array]
-) -> tuple[PyTree[Array]]:
-    size = norm(gradient)
-    factor = largest / jnp.maximum(size, largest)
+def _backward(largest: float, _: None, gradient: PyTree[Array]) -> tuple[PyTree[Array]]:
+    norm = norm_over_devices(gradient)
+    factor = largest / jnp.maximum(norm, largest)
     shortened = jax.tree.map(lambda leaf: (leaf * factor).astype(leaf.dtype), gradient)
     nothing = jax.tree.map(jnp.zeros_like, gradient)
-    return (select(jnp.isfinite(size), shortened, nothing),)
+    return (select(jnp.isfinite(norm), shortened, nothing),)
 
 
 _clipped_backward.defvjp(_forward, _backward)

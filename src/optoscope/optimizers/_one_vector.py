@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, PyTree
 
 from optoscope._core.errors import InvalidValueError
 from optoscope._core.roots import safe_root
-from optoscope._core.trees import size
+from optoscope._core.trees import size, squared_norm
 from optoscope.optimizers._base import Optimizer, Packed, as_arrays
 
 # The axis of the mesh over which coordinates are split.
@@ -62,7 +62,7 @@ def own_share(optimizer: Optimizer, state: Packed) -> Share:
     return Share(jax.tree.map(lambda leaf: _own(_axis(optimizer, leaf), leaf), state.state))
 
 
-def joined(optimizer: Optimizer, state: Share, params: PyTree[Array]) -> Packed:
+def whole_state(optimizer: Optimizer, state: Share, params: PyTree[Array]) -> Packed:
     """The packed state for these parameters, of which every device has its share."""
     count = size(params)
     return Packed(
@@ -84,12 +84,15 @@ used_by_all.defvjp(
 def norm_over_devices(tree: PyTree[Array]) -> Float[Array, ""]:
     """The Euclidean norm of all leaves, a `Share` counting with those of the other devices."""
 
-    def squares(node: Any) -> Array:
-        total = sum((jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(node)), jnp.zeros(()))
-        return jax.lax.psum(total, COORDINATES) if isinstance(node, Share) else total
+    def a_share(node: Any) -> bool:
+        return isinstance(node, Share)
 
-    nodes = jax.tree.leaves(tree, is_leaf=lambda node: isinstance(node, Share))
-    return safe_root(sum(map(squares, nodes), jnp.zeros(())))
+    def squares(node: Any) -> Array:
+        own = squared_norm(node)
+        return jax.lax.psum(own, COORDINATES) if a_share(node) else own
+
+    nodes = jax.tree.leaves(tree, is_leaf=a_share)
+    return safe_root(jnp.asarray(sum(map(squares, nodes)) + 0.0))
 
 
 def _axis(optimizer: Any, leaf: Array) -> int | None:

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from optoscope._core.errors import UnknownNameError, check_count, check_number, check_seed
 from optoscope._core.keys import new_key
 from optoscope._core.memory import check_memory
-from optoscope._core.trees import size
+from optoscope._core.trees import size, squared_norm
 from optoscope.tasks._base import Task
 from optoscope.tasks._mlp import MLP, MLPParams
 
@@ -50,8 +50,7 @@ class TwoMoons(Task):
         loss = jnp.mean(optax.sigmoid_binary_cross_entropy(logits, self.labels))
         if not self.l2:
             return loss
-        squares = sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(params))
-        return loss + 0.5 * self.l2 * squares
+        return loss + 0.5 * self.l2 * squared_norm(params)
 
     def accuracy(self, params: MLPParams, split: str = "test") -> Float[Array, ""] | None:
         """The share of training points classified correctly; None for other splits."""
