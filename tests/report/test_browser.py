@@ -66,6 +66,24 @@ def test_the_page_is_drawn_at_every_size(browser, page, width, dark, tmp_path):
     assert darkness < 0.2 if dark else darkness > 0.9
 
 
+def test_numbers_without_neighbors_are_drawn_as_dots(browser, tmp_path):
+    """Evaluations are made at every tenth report; the third curve is theirs."""
+    browser.open(report.render(write_run(tmp_path / "run", metrics=make_metrics())))
+    assert browser.errors == []
+    drawn = """(() => {
+        const swatch = document.querySelectorAll('.legend .swatch')[2];
+        const wanted = getComputedStyle(swatch).backgroundColor.match(/[0-9]+/g).map(Number);
+        const canvas = document.querySelector('.plot canvas');
+        const all = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+        let count = 0;
+        for (let i = 0; i < all.length; i += 4)
+            if (wanted.every((one, k) => Math.abs(all[i + k] - one) < 8)) count++;
+        return count;
+    })()"""
+    # Ten dots of some twenty pixels each.
+    assert browser.run(drawn) > 100
+
+
 def test_what_is_seen_is_said(browser, page):
     browser.open(page)
     label = browser.run(f"{FIRST}[0].querySelector('.plot').getAttribute('aria-label')")

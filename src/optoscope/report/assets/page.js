@@ -231,6 +231,11 @@
     return values.map(function (v) { return v !== null && v > 0 ? v : null; });
   }
 
+  /* Whether no two neighbors are there, so that no line is drawn between any. */
+  function apart(values) {
+    return !values.some(function (v, i) { return i > 0 && v !== null && values[i - 1] !== null; });
+  }
+
   /* Whether a logarithmic axis shows more: numbers above zero that span a factor of eight. */
   function spans(values) {
     var known = values.filter(function (v) { return v !== null && v > 0; });
@@ -250,7 +255,7 @@
     content.lines.forEach(function (line) {
       var color = own.color(line.index);
       var look = data.looks[line.name] || {};
-      var few = line.values.length < 16 || spec.kind === "points";
+      var few = line.values.length < 16 || apart(line.values) || spec.kind === "points";
       series.push({
         label: line.name, stroke: color, width: look.learned ? 2.6 : 1.8, spanGaps: Boolean(spec.horizontal),
         dash: look.dash || [], points: { show: few, size: spec.kind === "points" ? 9 : 5, fill: color },
