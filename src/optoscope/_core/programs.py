@@ -31,7 +31,7 @@ _Outputs = TypeVar("_Outputs")
 _USED = Path("/proc/self/maps")
 _MOST = Path("/proc/sys/vm/max_map_count")
 # A large program takes some 200 memory maps, a small one three. Counting 30,000 takes 35 ms.
-_COMPILATIONS_BETWEEN_LOOKS = 100
+_COMPILATIONS_BETWEEN_LOOKS = 20
 _COMPILED = "/jax/core/compile/backend_compile_duration"
 
 
