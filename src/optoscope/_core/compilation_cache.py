@@ -11,6 +11,8 @@ from pathlib import Path
 
 import platformdirs
 
+from optoscope._core.cores import num_cores
+
 VARIABLE = "OPTOSCOPE_CACHE"
 _FOLDER = "programs"
 _ENTRY, _TEMPORARY = ".program", ".part"
@@ -196,10 +198,11 @@ def machine_description() -> str:
 
     XLA compiles for the processor's instructions and divides loops among the cores there are.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     # XLA takes the number of its threads from these.
     threads = [os.environ.get(name, "") for name in ("NPROC", "PJRT_NPROC")]
-    return "\n".join([platform.system(), platform.machine(), _processor(), str(cores), *threads])
+    return "\n".join(
+        [platform.system(), platform.machine(), _processor(), str(num_cores()), *threads]
+    )
 
 
 def _processor() -> str:

@@ -2,13 +2,13 @@
 
 import contextlib
 import dataclasses
-import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+from optoscope._core.cores import num_cores
 from optoscope._core.errors import (
     FileFormatError,
     InvalidValueError,
@@ -322,10 +322,10 @@ def use_devices(requested: int, num_tasks: int) -> int:
     """
     import jax
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    if requested > (most := max(_MOST_DEVICES, cores or 1)):
+    cores = num_cores()
+    if requested > (most := max(_MOST_DEVICES, cores)):
         raise InvalidValueError(f"--devices is {requested}; it must be at most {most}.")
-    wanted = requested or max(1, min(cores or 1, num_tasks))
+    wanted = requested or max(1, min(cores, num_tasks))
     # A program that has computed something keeps the devices it has; so do accelerators.
     with contextlib.suppress(RuntimeError):
         jax.config.update("jax_num_cpu_devices", wanted)

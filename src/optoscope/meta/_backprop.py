@@ -13,6 +13,7 @@ from optoscope._core.errors import check_count, check_number
 from optoscope._core.non_finite import all_finite, mean_over_usable, zero_unless
 from optoscope._core.trees import select
 from optoscope.meta._clip import clip_backward
+from optoscope.meta._coordinate_blocks import block_length, unroll_by_blocks
 from optoscope.meta._estimator import MetaGradient, check_spread
 from optoscope.meta._objective import Objective
 from optoscope.optimizers import Optimizer
@@ -79,12 +80,13 @@ def unroll(
     backward_clip: float | None = None,
     stop_at: int | None = None,
     episode_key: PRNGKeyArray | None = None,
+    devices: int = 1,
     shared: bool = False,
 ) -> Unrolled:
     """Unrolls `num_steps` inner steps, each rematerialized when it is differentiated.
 
     Where the gradient of a step is a constant it is kept, and nothing of the task is computed
-    again.
+    again. The inner state after the unroll may not be differentiated.
 
     Args:
         task: the problem.
@@ -98,7 +100,8 @@ def unroll(
         stop_at: from this step on the state is kept as it is, so that it cannot diverge.
         episode_key: of the episode, where it goes on after this unroll: of the batches of a task
             whose data may be a stream, which is read on from `inner.step`.
-        shared: whether several devices share the problem's coordinates.
+        devices: how many compute at the same time.
+        shared: whether several of them share the problem's coordinates.
     """
     if shared:
         # Devices have their own shares of the state alone.
@@ -106,6 +109,37 @@ def unroll(
         optimizer = eqx.combine(used_by_all(weights), rest)
         share = own_share(optimizer, inner.optimizer_state)
         inner = dataclasses.replace(inner, optimizer_state=share)
+    # All random numbers are drawn at once: in the loop they would be many small operations, and
+    # be drawn again where a step is rematerialized.
+    episode = None if episode_key is None else (episode_key, inner.step)
+    draws = draw_batches(task, batch_key, num_steps, episode)
+    length = None
+    if not (second_order or backward_clip or stop_at or objective.penalties):
+        length = block_length(task, optimizer, inner, devices)
+    if length is not None:
+        inner, losses = unroll_by_blocks(task, optimizer, inner, draws, length)
+        penalties = jnp.zeros_like(losses)
+    else:
+        inner, (losses, penalties) = _unroll_by_steps(
+            task, optimizer, inner, draws, objective, second_order, backward_clip, stop_at
+        )
+    if shared:
+        whole = whole_state(optimizer, inner.optimizer_state, inner.params)
+        inner = dataclasses.replace(inner, optimizer_state=whole)
+    return Unrolled(inner, losses, penalties)
+
+
+def _unroll_by_steps(
+    task: Task,
+    optimizer: Optimizer,
+    inner: InnerState,
+    draws: PyTree[Array],
+    objective: Objective,
+    second_order: bool,
+    backward_clip: float | None,
+    stop_at: int | None,
+) -> tuple[InnerState, tuple[Array, Array]]:
+    """The inner state after the steps, their losses and penalties."""
     keep = jax.checkpoint_policies.save_only_these_names(INNER_GRADIENT)
 
     @functools.partial(jax.checkpoint, policy=keep)
@@ -123,16 +157,7 @@ def unroll(
         # A stream is not read again, backward, where the step is rematerialized.
         return step(inner, fetched(task, draw))
 
-    # All random numbers are drawn at once: in the loop they would be many small operations, and
-    # be drawn again where a step is rematerialized.
-    episode = None if episode_key is None else (episode_key, inner.step)
-    draws = draw_batches(task, batch_key, num_steps, episode)
-    body = read_and_step if hasattr(task, "draw_at") else step
-    inner, (losses, penalties) = jax.lax.scan(body, inner, draws)
-    if shared:
-        whole = whole_state(optimizer, inner.optimizer_state, inner.params)
-        inner = dataclasses.replace(inner, optimizer_state=whole)
-    return Unrolled(inner, losses, penalties)
+    return jax.lax.scan(read_and_step if hasattr(task, "draw_at") else step, inner, draws)
 
 
 def task_sums(

@@ -103,6 +103,7 @@ class FullBackprop(Estimator):
             objective=self.objective,
             second_order=self.second_order,
             backward_clip=self.backward_clip,
+            devices=self.devices,
             shared=self.devices > self.num_tasks,
         )
         losses = unrolled.losses

@@ -135,6 +135,7 @@ class TruncatedBackprop(Estimator):
             # The last unroll is cut off: what lies past the horizon must not diverge.
             stop_at=self.horizon if self.horizon % self.truncation else None,
             episode_key=from_data(kept_key),
+            devices=self.devices,
             shared=self.devices > self.num_tasks,
         )
         inner, losses = unrolled.inner, unrolled.losses

@@ -41,15 +41,20 @@ def update_as_one_vector(
     """The update of an optimizer whose packed state is that for all coordinates as one vector."""
     vector, unravel = ravel_pytree(as_arrays(grads))
     if isinstance(state, Share):
-        updates, after = optimizer.update(_own(0, vector), state.state)
+        updates, after = optimizer.update(own_coordinates(state, vector), state.state)
         return unravel(_whole(0, vector.size, updates)), Share(after)
     updates, after = optimizer.update(vector, state.state)
     return unravel(updates), Packed(after)
 
 
+def goes_by_coordinates(optimizer: Optimizer) -> bool:
+    """Whether its packed state can be cut into coordinates, each of which goes by itself."""
+    return getattr(optimizer, "coordinate_axis", None) is not None
+
+
 def check_can_share(optimizer: Optimizer) -> None:
     """Raises InvalidValueError for an optimizer whose coordinates cannot be split over devices."""
-    if getattr(optimizer, "coordinate_axis", None) is None:
+    if not goes_by_coordinates(optimizer):
         raise InvalidValueError(
             "there are more devices than tasks, so that several would share the coordinates of "
             "one. Only LSTMOptimizer, RNNOptimizer and RNNPropOptimizer allow it, where they do "
@@ -57,16 +62,30 @@ def check_can_share(optimizer: Optimizer) -> None:
         )
 
 
+def axis_of_coordinates(optimizer: Any, leaf: Array) -> int | None:
+    """Which axis of an array of the state goes over the coordinates; None for a number."""
+    return optimizer.coordinate_axis % leaf.ndim if leaf.ndim else None
+
+
+def own_coordinates(state: Packed, vector: Float[Array, " all"]) -> Float[Array, " coordinates"]:
+    """Those entries of a vector of all coordinates that the state is for."""
+    return _own(0, vector) if isinstance(state, Share) else vector
+
+
 def own_share(optimizer: Optimizer, state: Packed) -> Share:
     """The share of a packed state that this device advances; the last is filled up with zeros."""
-    return Share(jax.tree.map(lambda leaf: _own(_axis(optimizer, leaf), leaf), state.state))
+    return Share(
+        jax.tree.map(lambda leaf: _own(axis_of_coordinates(optimizer, leaf), leaf), state.state)
+    )
 
 
 def whole_state(optimizer: Optimizer, state: Share, params: PyTree[Array]) -> Packed:
     """The packed state for these parameters, of which every device has its share."""
     count = size(params)
     return Packed(
-        jax.tree.map(lambda leaf: _whole(_axis(optimizer, leaf), count, leaf), state.state)
+        jax.tree.map(
+            lambda leaf: _whole(axis_of_coordinates(optimizer, leaf), count, leaf), state.state
+        )
     )
 
 
@@ -93,11 +112,6 @@ def norm_over_devices(tree: PyTree[Array]) -> Float[Array, ""]:
 
     nodes = jax.tree.leaves(tree, is_leaf=a_share)
     return safe_root(jnp.asarray(sum(map(squares, nodes)) + 0.0))
-
-
-def _axis(optimizer: Any, leaf: Array) -> int | None:
-    """Which axis of an array of the state goes over the coordinates; None for a number."""
-    return optimizer.coordinate_axis % leaf.ndim if leaf.ndim else None
 
 
 def _own(axis: int | None, whole: Array) -> Array:
