@@ -75,8 +75,8 @@ class MetaTraining:
         evaluate_every: meta-steps between evaluations; the best optimizer seen is kept.
         checkpoint_every: meta-steps between checkpoints.
         devices: local devices (on a CPU: cores) to spread the problems over; 0: as many as fit.
-            A multiple of the problems shares each one's parameters (backpropagation of lstm, rnn
-            and rnnprop).
+            A multiple of the problems shares each one's parameters, which pays from some thousand
+            on (backpropagation of lstm, rnn and rnnprop).
     """
 
     estimator: str = "truncated-backprop"
