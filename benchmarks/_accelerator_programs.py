@@ -16,7 +16,8 @@ from _accelerator_problems import every_rank, on_default_device, optimizer_on_ho
 
 from optoscope import optimizers
 from optoscope._core.programs import Program, compiler_options
-from optoscope.optimizers import _inputs
+from optoscope.optimizers import _inputs, as_optax
+from optoscope.optimizers._base import extra_arguments
 from optoscope.optimizers._sums_of_squares import as_array
 
 # Libraries that only a CPU's programs call.
@@ -45,6 +46,11 @@ def called_libraries(text: str) -> set[str]:
     return set(re.findall(r"custom_call @([\w.$]+)", text))
 
 
+def _half_squares(params: Any) -> jax.Array:
+    """A loss whose gradient is the parameters."""
+    return sum((jnp.sum(leaf**2) for leaf in jax.tree.leaves(params)), jnp.zeros(())) / 2
+
+
 def _update(device: Any, name: str, params: Any = None) -> tuple[Any, tuple]:
     """One optimizer's update as a function of arrays, and arrays for it."""
     with on(device):
@@ -53,7 +59,9 @@ def _update(device: Any, name: str, params: Any = None) -> tuple[Any, tuple]:
         state = eqx.combine(arrays, rest).init(params)
 
     def update(arrays: Any, state: Any, params: Any) -> Any:
-        return eqx.combine(arrays, rest).update(params, state, params)
+        loss, grads = jax.value_and_grad(_half_squares)(params)
+        extra = extra_arguments(loss, grads, _half_squares)
+        return as_optax(eqx.combine(arrays, rest)).update(grads, state, params, **extra)
 
     return update, (arrays, state, params)
 
@@ -111,8 +119,11 @@ def options_check(device: Any) -> Measured:
     return Measured(len(foreign), f"in force: {', '.join(options) or 'none'}")
 
 
-def plain_sums_of_squares(loops: Any, alone: Sequence[Any] = ()) -> jax.Array:
-    """What `sums_of_squares` computes, as one writes it first."""
+def plain_sums_of_squares(
+    loops: Any, alone: Sequence[Any] = (), *, whole: bool = True
+) -> jax.Array:
+    """What `sums_of_squares` computes, as one writes it first, wherever the tensors lie."""
+    del whole
     products = [
         math.prod(map(as_array, factors), start=as_array(tensor))
         for groups in loops

@@ -124,6 +124,13 @@ def test_cpu_libraries_are_seen_in_a_program():
     assert not programs._CPU_CALL.search("LayoutConstraint")
 
 
+def test_programs_pass_their_checks(devices):
+    checks = script("_accelerator_checks")
+    made = script("_accelerator_programs").program_checks(devices)
+    results = [checks.make(check, checks.Clock(minutes=10)) for check in made]
+    assert {result.name: result.note for result in results if result.status != "ok"} == {}
+
+
 def test_what_is_replaced_by_something_plain_is_still_there():
     for path in script("_accelerator_speed").PATHS:
         assert callable(getattr(path.module, path.name))
