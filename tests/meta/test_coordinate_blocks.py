@@ -3,7 +3,6 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
 from optoscope import optimizers, tasks
@@ -14,42 +13,14 @@ from optoscope.meta import (
     _backprop,
     _coordinate_blocks,
 )
-from optoscope.tasks import LeastSquares, TaskDistribution
+from optoscope.tasks import LeastSquares
 from optoscope.training import initial_state
+from support.by_coordinate import Bowls, assert_same_gradients, drawn, estimates
 
-NUM_PARAMETERS = 77
-
-
-class Bowls(TaskDistribution):
-    """Problems whose parameters, and a half of them, are no whole number of blocks of 16."""
-
-    def sample(self, key):
-        matrix, target, start = (
-            jax.random.normal(jax.random.fold_in(key, index), shape)
-            for index, shape in enumerate([(4, NUM_PARAMETERS), (4,), (NUM_PARAMETERS,)])
-        )
-        return LeastSquares(matrix / 4, target, start, jnp.zeros(()))
-
-
-OPTIMIZERS = {
-    "lstm": {"hidden_size": 3},
-    "rnn": {"hidden_size": 3, "input_scaling": "normalized"},
-    "rnnprop": {"hidden_size": 2, "num_layers": 1},
-}
+# Neither these parameters nor a half of them are a whole number of blocks of 16.
+PROBLEMS = Bowls(77)
 TRUNCATED = {"truncation": 3, "horizon": 6}
 FULL = {"horizon": 4, "second_order": False}
-
-
-def _optimizer(name):
-    """A drawn optimizer none of whose weights is zero, so that each has a meta-gradient."""
-    arrays, rest = eqx.partition(optimizers.get(name, **OPTIMIZERS[name]), eqx.is_inexact_array)
-    leaves, structure = jax.tree.flatten(arrays)
-    keys = jax.random.split(jax.random.key(5), len(leaves))
-    moved = [
-        leaf + 0.3 * jax.random.normal(key, leaf.shape)
-        for key, leaf in zip(keys, leaves, strict=True)
-    ]
-    return eqx.combine(structure.unflatten(moved), rest)
 
 
 @pytest.fixture
@@ -67,31 +38,10 @@ def used(monkeypatch):
     return lengths
 
 
-def _estimates(kind, optimizer, **options):
-    """Three estimates one after the other: over the end of a horizon, where there is one."""
-    estimator = kind(Bowls(), **options)
-    # A function of its own is traced anew; equal estimators' methods would not be.
-    estimate = eqx.filter_jit(lambda *args: estimator.estimate(*args))
-    workers = estimator.init(optimizer, jax.random.key(0))
-    gradients = []
-    for step in range(3):
-        gradient, workers = estimate(optimizer, workers, jax.random.key(step))
-        gradients.append(gradient)
-    return gradients, workers
-
-
-def _by_steps(kind, optimizer, **options):
+def _by_steps(estimator, optimizer):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_coordinate_blocks, "num_cores", lambda: 100)
-        return _estimates(kind, optimizer, **options)
-
-
-def _assert_close(first, second):
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=2e-4, atol=1e-6),
-        first,
-        second,
-    )
+        return estimates(estimator, optimizer)
 
 
 @pytest.mark.parametrize(
@@ -105,15 +55,22 @@ def _assert_close(first, second):
     ],
 )
 def test_blocks_give_the_meta_gradients_of_all_coordinates_at_once(used, name, kind, options):
-    optimizer = _optimizer(name)
+    optimizer = drawn(name)
     options = (TRUNCATED if kind is TruncatedBackprop else FULL) | {"num_tasks": 1} | options
-    at_once = _by_steps(kind, optimizer, **options)
+    estimator = kind(PROBLEMS, **options)
+    at_once = _by_steps(estimator, optimizer)
     assert not used
-    by_blocks = _estimates(kind, optimizer, **options)
+    by_blocks = estimates(estimator, optimizer)
     assert set(used) == {16}
-    for leaf in jax.tree.leaves(at_once[0][0].gradient):
-        assert float(jnp.linalg.norm(leaf)) > 1e-6
-    _assert_close(at_once, by_blocks)
+    assert_same_gradients(at_once, by_blocks)
+
+
+def test_a_run_that_diverges_is_left_out(used):
+    optimizer = eqx.tree_at(lambda one: one.readout, drawn("lstm"), replace_fn=lambda x: 1e30 * x)
+    for gradient in estimates(TruncatedBackprop(PROBLEMS, **TRUNCATED), optimizer)[0]:
+        assert float(gradient.aux["non_finite"]) == 1
+        assert all(not jnp.any(leaf) for leaf in jax.tree.leaves(gradient.gradient))
+    assert used
 
 
 def _squares(record):
@@ -130,20 +87,27 @@ def _squares(record):
     ],
 )
 def test_what_depends_on_more_than_a_block_does_not_use_them(used, options):
-    _trace(Bowls(), _optimizer("lstm"), **options)
+    _trace(PROBLEMS, drawn("lstm"), **options)
     assert not used
 
 
 def test_neither_do_other_optimizers_nor_models_with_a_state(used):
-    _trace(Bowls(), optimizers.get("star"))
+    _trace(PROBLEMS, optimizers.get("star"))
     counting = tasks.from_functions(
-        lambda key: (jnp.ones(NUM_PARAMETERS), jnp.zeros(())),
+        lambda key: (jnp.ones(PROBLEMS.num_parameters), jnp.zeros(())),
         lambda params, state, batch, key: (jnp.sum(params**2), state + 1),
         lambda key: None,
         has_state=True,
     )
-    _trace(tasks.fixed(counting), _optimizer("lstm"))
+    _trace(tasks.fixed(counting), drawn("lstm"))
     assert not used
+    own = tasks.from_functions(
+        lambda key: jnp.ones(PROBLEMS.num_parameters),
+        lambda params, batch, key: jnp.sum(params**2),
+        lambda key: None,
+    )
+    _trace(tasks.fixed(own), drawn("lstm"))
+    assert used
 
 
 def _trace(problems, optimizer, **options):
@@ -154,8 +118,7 @@ def _trace(problems, optimizer, **options):
 
 def test_few_coordinates_are_one_piece_and_many_have_blocks_that_repeat_few():
     optimizer = optimizers.get("lstm")
-
     for count, length in [(37, None), (700, None), (7955, 400), (15_910, 432)]:
         task = LeastSquares(jnp.ones((1, count)), jnp.ones(1), jnp.ones(count), jnp.zeros(()))
         inner = initial_state(task, optimizer, jax.random.key(0))
-        assert _coordinate_blocks.block_length(task, optimizer, inner, 10_000) == length
+        assert _coordinate_blocks.block_length(optimizer, inner, 10_000) == length

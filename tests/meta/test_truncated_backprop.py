@@ -544,3 +544,37 @@ def test_two_devices_give_the_gradient_of_one():
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip() == "equal"
+
+
+def _bumps(params):
+    return jnp.sum(jax.lax.erf(params) ** 2)
+
+
+def _own(loss, **options):
+    has_state = options.get("has_state", False)
+    start = jnp.full(3, 0.5)
+    return tasks.from_functions(
+        lambda key: (start, jnp.zeros(())) if has_state else start,
+        loss,
+        lambda key: None,
+        **options,
+    )
+
+
+OWN_TASKS = {
+    "functions": (_own(lambda params, batch: _bumps(params)), 1),
+    "functions with a key": (_own(lambda params, batch, key: _bumps(params)), 1),
+    "functions with a state": (
+        _own(lambda params, state, batch: (_bumps(params), state + 1), has_state=True),
+        2,
+    ),
+}
+
+
+@pytest.mark.parametrize(("task", "times"), OWN_TASKS.values(), ids=OWN_TASKS)
+def test_nothing_of_a_task_without_a_model_state_is_computed_a_second_time(task, times):
+    estimator = TruncatedBackprop(tasks.fixed(task), truncation=3, horizon=6)
+    optimizer = optimizers.get("lstm", hidden_size=2)
+    workers = estimator.init(optimizer, jax.random.key(0))
+    lowered = jax.jit(estimator.estimate).lower(optimizer, workers, jax.random.key(1))
+    assert lowered.compile().as_text().count(" erf(") == times

@@ -3,9 +3,11 @@
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from optoscope import meta, optimizers, tasks, training
@@ -268,3 +270,33 @@ def test_a_flax_network_with_batch_norm_and_dropout():
     # The statistics are those of the data, not something that an optimizer has moved.
     hidden = inputs @ np.asarray(params["Dense_0"]["kernel"]) + params["Dense_0"]["bias"]
     np.testing.assert_allclose(state["BatchNorm_0"]["mean"], np.mean(hidden, axis=0), atol=0.3)
+
+
+class Line(eqx.Module):
+    """Functions that are methods of a module with arrays, which Equinox cannot hash."""
+
+    x: jax.Array
+
+    def start(self, key):
+        return jax.random.normal(key)
+
+    def draw(self, key):
+        return jax.random.choice(key, self.x, (8,))
+
+    def loss(self, params, batch, key):
+        return jnp.mean((params * batch - 3 * batch) ** 2) + 0 * jnp.sum(self.x)
+
+    def distance(self, params, batch):
+        return jnp.abs(params - 3) + 0 * jnp.sum(self.x)
+
+
+def test_methods_of_a_module_are_functions_like_others(recwarn):
+    line = Line(jnp.asarray(X))
+    metrics = {"distance": line.distance}
+    task = tasks.from_functions(line.start, line.loss, line.draw, validation=X, metrics=metrics)
+    run = training.train(task, optimizers.adam(0.1), 200, key=KEY)
+    assert float(task.validate(run.params[0])["distance"]) < 0.1
+    estimator = meta.TruncatedBackprop(tasks.fixed(task), truncation=2, horizon=4)
+    optimizer = optimizers.get("lstm")
+    meta.Trainer(estimator, optax.adam(1e-3)).run(optimizer, 2, key=KEY)
+    assert [str(warning.message) for warning in recwarn] == []

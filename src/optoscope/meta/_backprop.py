@@ -115,7 +115,7 @@ def unroll(
     draws = draw_batches(task, batch_key, num_steps, episode)
     length = None
     if not (second_order or backward_clip or stop_at or objective.penalties):
-        length = block_length(task, optimizer, inner, devices)
+        length = block_length(optimizer, inner, devices)
     if length is not None:
         inner, losses = unroll_by_blocks(task, optimizer, inner, draws, length)
         penalties = jnp.zeros_like(losses)

@@ -3,6 +3,10 @@
 Where gradients are constants, what such an optimizer does to a coordinate depends on no other. So
 the whole unroll can be gone back through for some coordinates, then for the next. What a step
 computes again for a block, several hundred numbers a coordinate, stays in a core's cache.
+
+Math: an update moves the parameters of all later steps, so the derivative of the meta-loss by the
+update of step t is Σ_{s>t} w_s g_s, with w_s the derivative by the loss of step s and g_s the
+gradient there.
 """
 
 from functools import partial
@@ -25,7 +29,6 @@ from optoscope.optimizers._one_vector import (
 )
 from optoscope.tasks import Task
 from optoscope.training import InnerState, inner_step
-from optoscope.training._step import has_model_state
 
 # The optimizer states of a block. An LSTM's step has some ten times as much to keep in a cache.
 _STATE_BYTES = 2**17
@@ -47,7 +50,7 @@ class _Steps(eqx.Module):
     states: PyTree[Array]
 
 
-def block_length(task: Task, optimizer: Optimizer, inner: InnerState, devices: int) -> int | None:
+def block_length(optimizer: Optimizer, inner: InnerState, devices: int) -> int | None:
     """How many coordinates to go back through at a time; None where that does not help.
 
     It helps where every device has one core, and there are several blocks. Blocks have one length,
@@ -55,7 +58,7 @@ def block_length(task: Task, optimizer: Optimizer, inner: InnerState, devices: i
     the wanted one, the longest of those that repeat the fewest coordinates.
     """
     one_core_each = jax.default_backend() == "cpu" and devices >= num_cores()
-    if not (one_core_each and goes_by_coordinates(optimizer)) or has_model_state(task):
+    if not (one_core_each and goes_by_coordinates(optimizer)) or jax.tree.leaves(inner.model_state):
         return None
     leaves = jax.tree.leaves(inner.optimizer_state)
     axes = [axis_of_coordinates(optimizer, leaf) for leaf in leaves]
@@ -117,6 +120,7 @@ def _backward(rest: Any, length: int, known: tuple, slopes: Float[Array, " steps
 
     def of_block(block: Int[Array, ""], totals: tuple) -> tuple:
         start = jnp.minimum(block * length, count - length)
+        # Those that the block before has had pass nothing on.
         new = start + jnp.arange(length) >= block * length
 
         def cut(leaf: Array) -> Array:
@@ -137,7 +141,7 @@ def _backward(rest: Any, length: int, known: tuple, slopes: Float[Array, " steps
 
             _, pull = jax.vjp(advance, weights, moving)
             more, states = pull((slope, states.state))
-            slope = slope + jnp.where(new, loss_slope * gradient, 0)
+            slope += jnp.where(new, loss_slope * gradient, 0).astype(slope.dtype)
             return (slope, states, jax.tree.map(jnp.add, of_weights, more)), None
 
         def add_cut(total: Array, more: Array) -> Array:
@@ -147,16 +151,17 @@ def _backward(rest: Any, length: int, known: tuple, slopes: Float[Array, " steps
             return jax.lax.dynamic_update_slice_in_dim(total, cut(total) + more, start, axis)
 
         of_weights, of_first = totals
-        none = (
+        last = (
             jnp.zeros(length, steps.grads.dtype),
             jax.tree.map(lambda leaf: jnp.zeros_like(cut(leaf)), of_first),
+            of_weights,
         )
         run = (slopes, steps.grads, steps.states)
-        (_, states, of_weights), _ = jax.lax.scan(back, (*none, of_weights), run, reverse=True)
+        (_, states, of_weights), _ = jax.lax.scan(back, last, run, reverse=True)
         return of_weights, jax.tree.map(add_cut, of_first, states)
 
-    nothing = jax.tree.map(jnp.zeros_like, (weights, eqx.filter(first, eqx.is_inexact_array)))
-    of_weights, of_first = jax.lax.fori_loop(0, -(-count // length), of_block, nothing)
+    zeros = jax.tree.map(jnp.zeros_like, (weights, eqx.filter(first, eqx.is_inexact_array)))
+    of_weights, of_first = jax.lax.fori_loop(0, -(-count // length), of_block, zeros)
     return of_weights, of_first, None
 
 

@@ -1,5 +1,6 @@
 """A task from plain functions: any model, any data."""
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -192,9 +193,25 @@ def from_functions(
         stream = as_stream(batches, batch_size)
         batch_size = jax.tree.leaves(stream.shapes)[0].shape[0]
     functions = _Functions(
-        init, loss, draw, tuple((metrics or {}).items()), "key" in _parameters(loss)
+        _hashable(init),
+        _hashable(loss),
+        None if draw is None else _hashable(draw),
+        tuple((metric, _hashable(function)) for metric, function in (metrics or {}).items()),
+        "key" in _parameters(loss),
     )
     return FunctionTask(examples, validation, functions, stream, batch_size or 0, has_state, name)
+
+
+def _hashable(function: Function) -> Function:
+    """The function; with a hash of its own where it has none, as methods of Equinox modules.
+
+    These are hashed by their arrays, which fails.
+    """
+    try:
+        hash(function)
+    except TypeError:
+        return functools.partial(function)
+    return function
 
 
 def _parameters(function: Function) -> frozenset[str]:

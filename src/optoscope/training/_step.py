@@ -249,7 +249,7 @@ def inner_step(
     value = loss
     if not second_order:
         grads = checkpoint_name(grads, INNER_GRADIENT)
-        if fixed_task and not has_model_state(task):
+        if fixed_task and not jax.tree.leaves(inner.model_state):
             loss = _with_gradient(loss, inner.params, grads)
         grads, value = jax.lax.stop_gradient((grads, loss))
     result = as_optax(optimizer).update(
