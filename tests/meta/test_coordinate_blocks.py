@@ -91,8 +91,13 @@ def test_what_depends_on_more_than_a_block_does_not_use_them(used, options):
     assert not used
 
 
+class Derived(optimizers.LSTMOptimizer):
+    """One of a person's own, which might let coordinates see each other."""
+
+
 def test_neither_do_other_optimizers_nor_models_with_a_state(used):
     _trace(PROBLEMS, optimizers.get("star"))
+    _trace(PROBLEMS, Derived.create(jax.random.key(0), hidden_size=3))
     counting = tasks.from_functions(
         lambda key: (jnp.ones(PROBLEMS.num_parameters), jnp.zeros(())),
         lambda params, state, batch, key: (jnp.sum(params**2), state + 1),

@@ -78,9 +78,18 @@ def test_a_run_on_two_devices_is_compiled_once_and_resumes_exactly(tmp_path, cap
         np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
 
 
+class Normalized(optimizers.LSTMOptimizer):
+    """One of a person's own, whose updates depend on all gradients."""
+
+    def update(self, grads, state, params=None, **extra):
+        length = optax.global_norm(grads)
+        return super().update(jax.tree.map(lambda g: g / length, grads), state, params, **extra)
+
+
 REFUSED = {
     "sgd": optimizers.sgd(0.1),
     "star": optimizers.get("star"),
+    "derived": Normalized.create(jax.random.key(0), hidden_size=3),
     "optax": optax.adam(0.1),
 }
 

@@ -100,7 +100,7 @@ def unroll(
         stop_at: from this step on the state is kept as it is, so that it cannot diverge.
         episode_key: of the episode, where it goes on after this unroll: of the batches of a task
             whose data may be a stream, which is read on from `inner.step`.
-        devices: how many compute at the same time.
+        devices: how many compute at the same time, those of other processes included.
         shared: whether several of them share the problem's coordinates.
     """
     if shared:

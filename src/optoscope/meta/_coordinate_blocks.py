@@ -30,7 +30,7 @@ from optoscope.optimizers._one_vector import (
 from optoscope.tasks import Task
 from optoscope.training import InnerState, inner_step
 
-# The optimizer states of a block. An LSTM's step has some ten times as much to keep in a cache.
+# The optimizer states of a block. With half as much, and up to four times, an LSTM is as fast.
 _STATE_BYTES = 2**17
 # Blocks are whole vectors of the processor.
 _LANES = 16
@@ -53,11 +53,17 @@ class _Steps(eqx.Module):
 def block_length(optimizer: Optimizer, inner: InnerState, devices: int) -> int | None:
     """How many coordinates to go back through at a time; None where that does not help.
 
-    It helps where every device has one core, and there are several blocks. Blocks have one length,
-    and the last begins in the one before it where they do not come out even; of the lengths near
-    the wanted one, the longest of those that repeat the fewest coordinates.
+    It helps where every device has one core, and there are several blocks. A model state would
+    carry derivatives from one coordinate to others. Blocks have one length, and the last begins in
+    the one before it where they do not come out even; of the lengths near the wanted one it is
+    the longest of those that repeat the fewest coordinates.
+
+    Args:
+        optimizer: any.
+        inner: the inner state, of the coordinates that this device advances.
+        devices: how many compute at the same time, those of other processes included.
     """
-    one_core_each = jax.default_backend() == "cpu" and devices >= num_cores()
+    one_core_each = jax.default_backend() == "cpu" and devices >= num_cores() * jax.process_count()
     if not (one_core_each and goes_by_coordinates(optimizer)) or jax.tree.leaves(inner.model_state):
         return None
     leaves = jax.tree.leaves(inner.optimizer_state)

@@ -48,8 +48,11 @@ def update_as_one_vector(
 
 
 def goes_by_coordinates(optimizer: Optimizer) -> bool:
-    """Whether its packed state can be cut into coordinates, each of which goes by itself."""
-    return getattr(optimizer, "coordinate_axis", None) is not None
+    """Whether its packed state can be cut into coordinates, each of which goes by itself.
+
+    A class says so for itself alone: what is derived from it may let coordinates see each other.
+    """
+    return vars(type(optimizer)).get("coordinate_axis") is not None
 
 
 def check_can_share(optimizer: Optimizer) -> None:
