@@ -1,5 +1,6 @@
 """The symmetries of the registered networks, and how to declare one."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -165,6 +166,22 @@ def test_from_action_rotation():
     np.testing.assert_allclose(rotation.norms(point), [5.0], rtol=1e-6)
     turned = rotation.transform(point, jnp.array([0.3]))
     np.testing.assert_allclose(global_norm(turned), 5.0, rtol=1e-6)
+
+
+class Turn(eqx.Module):
+    """An action that is a method of a module with arrays, which Equinox cannot hash."""
+
+    generator: jax.Array
+
+    def act(self, point, amount):
+        return point + amount[0] * (self.generator @ point)
+
+
+def test_an_action_may_be_a_method_of_a_module(recwarn):
+    turn = from_action(Turn(jnp.array([[0.0, -1.0], [1.0, 0.0]])).act)
+    found = eqx.filter_jit(lambda symmetry, point: symmetry.norms(point))(turn, jnp.ones(2))
+    np.testing.assert_allclose(found, [2**0.5], rtol=1e-6)
+    assert [str(warning.message) for warning in recwarn] == []
 
 
 def test_bad_arguments_are_refused():

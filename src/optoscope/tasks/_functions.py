@@ -1,6 +1,5 @@
 """A task from plain functions: any model, any data."""
 
-import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from optoscope._core.errors import InvalidValueError, check_number
+from optoscope._core.hashes import hashable
 from optoscope._core.keys import new_key
 from optoscope._core.trees import size
 from optoscope.tasks._base import Batch, Params, Task
@@ -193,25 +193,13 @@ def from_functions(
         stream = as_stream(batches, batch_size)
         batch_size = jax.tree.leaves(stream.shapes)[0].shape[0]
     functions = _Functions(
-        _hashable(init),
-        _hashable(loss),
-        None if draw is None else _hashable(draw),
-        tuple((metric, _hashable(function)) for metric, function in (metrics or {}).items()),
+        hashable(init),
+        hashable(loss),
+        None if draw is None else hashable(draw),
+        tuple((metric, hashable(function)) for metric, function in (metrics or {}).items()),
         "key" in _parameters(loss),
     )
     return FunctionTask(examples, validation, functions, stream, batch_size or 0, has_state, name)
-
-
-def _hashable(function: Function) -> Function:
-    """The function; with a hash of its own where it has none, as methods of Equinox modules.
-
-    These are hashed by their arrays, which fails.
-    """
-    try:
-        hash(function)
-    except TypeError:
-        return functools.partial(function)
-    return function
 
 
 def _parameters(function: Function) -> frozenset[str]:

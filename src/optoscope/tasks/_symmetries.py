@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from optoscope._core.errors import InvalidValueError
+from optoscope._core.hashes import hashable
 from optoscope._core.roots import safe_root
 
 # Takes the arrays of a parameter tree that a symmetry moves, each arranged with a leading axis of
@@ -293,4 +294,4 @@ def from_action(
     """
     if count < 1:
         raise InvalidValueError(f"count is {count}; a symmetry has at least 1 generator.")
-    return _Action(action, count, label)
+    return _Action(hashable(action), count, label)
